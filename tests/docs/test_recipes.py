@@ -14,6 +14,7 @@ from tests.docs.tables import ROOT
 
 RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
 SMOKE = ROOT / "recipes/demo/smoke.toml"
+BUDGET = ROOT / "recipes/demo/budget.toml"
 
 STAGES_OF = {
     "base/base.toml": ("pretrain",),
@@ -37,7 +38,7 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT / "recipes").as_posix()
 
 
-@pytest.mark.parametrize("path", [p for p in RECIPES if p != SMOKE], ids=name_of)
+@pytest.mark.parametrize("path", [p for p in RECIPES if p not in (SMOKE, BUDGET)], ids=name_of)
 def test_a_recipe_loads(path: Path) -> None:
     stages = STAGES_OF[name_of(path)]
 
@@ -46,7 +47,7 @@ def test_a_recipe_loads(path: Path) -> None:
 
 
 def test_no_recipe_of_the_list_is_missing() -> None:
-    assert set(STAGES_OF) | {name_of(SMOKE)} == set(map(name_of, RECIPES))
+    assert set(STAGES_OF) | {name_of(SMOKE), name_of(BUDGET)} == set(map(name_of, RECIPES))
 
 
 @pytest.mark.parametrize("table", tomllib.loads(SMOKE.read_text(encoding="utf-8")).items())
@@ -58,6 +59,13 @@ def test_the_smoke_overrides_fit(table: tuple[str, dict[str, object]]) -> None:
     for stage in STAGES_OF[name_of(path)]:
         config = load_config(config_class(stage), path, overrides)
         assert values.items() <= config.model_dump().items()
+
+
+def test_the_stages_together_stay_within_the_promise() -> None:
+    budget = tomllib.loads(BUDGET.read_text(encoding="utf-8"))
+
+    assert all(seconds > 0 for seconds in budget.values())
+    assert sum(budget.values()) < 18 * 60
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=name_of)

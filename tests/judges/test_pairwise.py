@@ -13,7 +13,6 @@ from alignloop.data.records import Demonstration, Prompt
 from alignloop.errors import DataError
 from alignloop.judges.gold import Gold
 from alignloop.judges.intervals import (
-    length_balanced,
     length_matched,
     paired_bootstrap,
     win_rate,
@@ -171,36 +170,6 @@ def test_the_band_widens_in_stated_steps_where_pairs_are_few() -> None:
     bands = [length_matched(outcomes, ours, theirs, at_least=n).band for n in (1, 2, 3, 4, 99)]
 
     assert bands == [1.1, 1.25, 1.5, 2.0, 2.0]
-
-
-def test_winning_by_length_alone_is_no_win_at_balanced_length() -> None:
-    generator = np.random.default_rng(2)
-    ours = generator.integers(20, 80, size=3000)
-    theirs = generator.integers(10, 60, size=3000)  # shorter as a rule
-    outcomes = (ours > theirs) + 0.5 * (ours == theirs)
-
-    found = length_balanced(outcomes, ours, theirs)
-
-    assert win_rate(outcomes).mean > 0.7
-    assert found.estimate.mean == pytest.approx(0.5, abs=0.01)
-    assert 0 < found.share < 1
-
-
-def test_balancing_by_hand() -> None:
-    # Near pairs: 1, 0. The others: three wins of ours where longer and one loss where shorter,
-    # and each of the two sides weighs one.
-    outcomes = [1, 0, 1, 1, 1, 0]
-    ours, theirs = [50, 50, 90, 90, 90, 50], [50, 51, 50, 50, 50, 90]
-
-    found = length_balanced(outcomes, ours, theirs)
-
-    assert found.estimate.mean == pytest.approx((1 + 0 + 3 * (1 / 3) + 0) / 4)
-    assert found.share == pytest.approx(4 / 6)
-
-
-def test_where_one_side_is_always_longer_there_is_nothing_to_balance() -> None:
-    with pytest.raises(ValueError, match="no unit is left"):
-        length_balanced([1, 1], [90, 90], [30, 30])
 
 
 def test_lengths_go_with_outcomes() -> None:

@@ -88,6 +88,12 @@ def test_the_report_says_what_the_documentation_promises(demo: Path) -> None:
     assert "simulated labelers" in (demo / "report.html").read_text()
 
 
+def test_every_stage_has_a_time_and_a_budget(demo: Path) -> None:
+    from alignloop.workflow.demo import stage_budget
+
+    assert json.loads((demo / "timings.json").read_text()).keys() == stage_budget().keys()
+
+
 def test_artefacts_open_in_plain_transformers(demo: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 

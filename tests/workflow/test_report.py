@@ -159,6 +159,7 @@ def full_data(**changes: Any) -> ReportData:
         "metrics": full_metrics(),
         "samples": [sample() for _ in range(10)],
         "timings": {"sft": 208.4, "ppo_ptx": 3725.0},
+        "budget": {"sft": 130.0},
     }
     return ReportData(**(given | changes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -32,6 +33,9 @@ def command(out: Path, seed: int, smoke: bool) -> None:
     """
     from alignloop.workflow.demo import run_demo
 
-    report = run_demo(out, seed=seed, smoke=smoke, say=click.echo)
+    # The entry script of a checkout says by what name it was called.
+    program = os.environ.get("ALIGNLOOP_PROGRAM", "alignloop")
+    chat_command = f"{program} chat {out / 'ppo_ptx'}"
+    report = run_demo(out, seed=seed, smoke=smoke, say=click.echo, chat_command=chat_command)
     click.echo(f"\nreport: {report}")
-    click.echo(f"chat:   alignloop chat {out / 'ppo_ptx'}")
+    click.echo(f"chat:   {chat_command}")

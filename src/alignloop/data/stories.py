@@ -7,7 +7,7 @@ names, or that share a passage, form a group, and a group lies on one side of th
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,8 +193,11 @@ def _read(folder: Path) -> Iterator[Story]:
             yield _story(f"fairytale/{row['story']}", title, "fairytale", row["sections"])
     for _, row in read_objects(folder / "storybooks_ccby.jsonl.gz"):
         yield _story(f"storybook/{row['id']}", row["title"], "storybook", [" ".join(row["pages"])])
+    told = Counter[str]()
     for _, row in read_objects(folder / "aesop_for_children.jsonl.gz"):
-        yield _story(f"aesop/{row['title']}", row["title"], "aesop", [row["fable"]])
+        told[row["title"]] += 1  # two fables of one name are two stories
+        again = f" ({told[row['title']]})" if told[row["title"]] > 1 else ""
+        yield _story(f"aesop/{row['title']}{again}", row["title"], "aesop", [row["fable"]])
 
 
 def _books(path: Path) -> Iterator[Story]:

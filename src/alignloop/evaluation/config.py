@@ -1,4 +1,4 @@
-"""Settings of `alignloop evaluate`."""
+"""Settings of `alignloop evaluate` and `evaluate select`."""
 
 from __future__ import annotations
 
@@ -34,3 +34,14 @@ class EvaluationConfig(Config):
     """How much of each held-out title the pretraining loss is measured on."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples for every interval."""
+
+
+class SelectionConfig(Config):
+    """Choose among the epochs of an SFT run (InstructGPT C.1)."""
+
+    seed: int = 1
+    """Draws the responses."""
+    sampling: SamplingConfig = SamplingConfig()
+    """How every candidate answers."""
+    copies: int = Field(default=1, gt=0)
+    """Responses per validation prompt."""

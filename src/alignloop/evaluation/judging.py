@@ -77,7 +77,9 @@ def criteria_rates(
     panel: Panel, test: Sequence[Prompt], a: Answers, b: Answers, config: EvaluationConfig
 ) -> dict[str, Any]:
     """Per gold criterion: on what share of the prompts `a` has more of it than `b`, ties one half."""
-    rates = compare_by_criterion(panel.gold.lexicon, test, a.texts, b.texts, seed=config.seed)
+    rates = compare_by_criterion(
+        panel.gold.lexicon, test, a.texts, b.texts, seed=config.seed, resamples=config.resamples
+    )
     return {name: asdict(estimate) for name, estimate in rates.items()}
 
 
@@ -91,7 +93,9 @@ def _matched(
     """Win rate among answers of about equal length, with the band of lengths; None where there are none."""
     lengths = [[completion.tokens for completion in one.completions] for one in (a, b)]
     try:
-        matched = matched_by_length(verdicts, lengths[0], lengths[1], seed=config.seed)
+        matched = matched_by_length(
+            verdicts, *lengths, seed=config.seed, resamples=config.resamples
+        )
     except ValueError:
         return None
     return {**asdict(matched.estimate), "band": matched.band, "share": matched.share}

@@ -6,29 +6,15 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
-
-from alignloop.config import Config
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt
+from alignloop.evaluation.config import SelectionConfig
 from alignloop.evaluation.respond import answer, reward_scores
-from alignloop.generation.engine import SamplingConfig
 from alignloop.models.loading import load_causal_lm, load_tokenizer
 from alignloop.models.reward_model import ScalarModel
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
-
-
-class SelectionConfig(Config):
-    """Choose among the epochs of an SFT run (InstructGPT C.1)."""
-
-    seed: int = 1
-    """Draws the responses."""
-    sampling: SamplingConfig = SamplingConfig()
-    """How every candidate answers."""
-    copies: int = Field(default=1, gt=0)
-    """Responses per validation prompt."""
 
 
 def select(

@@ -17,8 +17,6 @@ RESAMPLES = 4000
 """Bootstrap resamples, unless told otherwise."""
 LENGTH_BANDS = (1.1, 1.25, 1.5, 2.0)
 """Largest ratio of the longer text's length to the shorter's, tried until enough pairs are left."""
-LENGTH_BINS = (1.1, 1.25, 1.5, 2.0, math.inf)
-"""Upper ends of the bins of that ratio in `length_balanced`; pairs in the first count as equally long."""
 
 _BLOCK = 500
 
@@ -40,9 +38,9 @@ class LengthEstimate:
 
     estimate: Estimate
     band: float
-    """Largest ratio of lengths that was let in (inf: any)."""
+    """Largest ratio of lengths that was let in."""
     share: float
-    """Share of all pairs that were used, by weight."""
+    """Share of all pairs that were used."""
 
 
 def win_rate(
@@ -62,7 +60,7 @@ def win_rate(
     values = np.asarray(outcomes, dtype=np.float64)
     if not ((values >= 0.0) & (values <= 1.0)).all():
         raise ValueError("an outcome is a number from 0 (lost) to 1 (won)")
-    return _bootstrap(values, np.ones_like(values), seed, resamples)
+    return _bootstrap(values, seed, resamples)
 
 
 def length_matched(
@@ -72,6 +70,7 @@ def length_matched(
     *,
     at_least: int = 100,
     seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> LengthEstimate:
     """Win rate over the pairs of nearly the same length.
 
@@ -85,39 +84,9 @@ def length_matched(
     for band in LENGTH_BANDS:
         is_near = np.abs(ratios) <= math.log(band) + 1e-12
         if is_near.sum() >= at_least or band == LENGTH_BANDS[-1]:
-            return LengthEstimate(win_rate(values[is_near], seed=seed), band, float(is_near.mean()))
+            estimate = win_rate(values[is_near], seed=seed, resamples=resamples)
+            return LengthEstimate(estimate, band, float(is_near.mean()))
     raise AssertionError("unreachable")
-
-
-def length_balanced(
-    outcomes: Sequence[float] | Floats,
-    lengths_a: Lengths,
-    lengths_b: Lengths,
-    *,
-    seed: int = 0,
-) -> LengthEstimate:
-    """Win rate with pairs weighted so that `a` is the longer as often as it is the shorter.
-
-    Pairs are put in bins by how many times the longer is as long as the shorter. In each bin the
-    side with more pairs is weighted down to the other; pairs in the first bin (up to 1.1) count in
-    full. No model of the effect is fitted.
-
-    Raises:
-        ValueError: the sequences differ in length, or nothing is left (one side is always much
-            longer).
-    """
-    values, ratios = _with_ratios(outcomes, lengths_a, lengths_b)
-    bins = np.searchsorted(np.log(np.array(LENGTH_BINS)) + 1e-12, np.abs(ratios))
-    weights = (bins == 0).astype(np.float64)
-    for number in range(1, len(LENGTH_BINS)):
-        longer, shorter = (bins == number) & (ratios > 0), (bins == number) & (ratios < 0)
-        fewer = min(longer.sum(), shorter.sum())
-        if fewer:
-            weights[longer] = fewer / longer.sum()
-            weights[shorter] = fewer / shorter.sum()
-    return LengthEstimate(
-        _bootstrap(values, weights, seed, RESAMPLES), math.inf, float(weights.mean())
-    )
 
 
 def paired_bootstrap(
@@ -154,13 +123,11 @@ def paired_bootstrap(
     if not (totals > 0).all():
         raise ValueError("every group needs an item with a weight above 0")
     differences = np.bincount(index, weights=share * (first - second)) / totals
-    return _bootstrap(differences, np.ones_like(differences), seed, resamples)
+    return _bootstrap(differences, seed, resamples)
 
 
-def _bootstrap(values: Floats, weights: Floats, seed: int, resamples: int) -> Estimate:
-    """Weighted mean of independent units, and the percentile interval of its resamples."""
-    used = weights > 0
-    values, weights = values[used], weights[used]
+def _bootstrap(values: Floats, seed: int, resamples: int) -> Estimate:
+    """Mean of independent units, and the percentile interval of its resamples."""
     if not len(values):
         raise ValueError("nothing to average: no unit is left")
     generator = np.random.default_rng(seed)
@@ -169,11 +136,9 @@ def _bootstrap(values: Floats, weights: Floats, seed: int, resamples: int) -> Es
         draw = generator.integers(
             0, len(values), size=(min(_BLOCK, resamples - start), len(values))
         )
-        means.append((values[draw] * weights[draw]).sum(axis=1) / weights[draw].sum(axis=1))
+        means.append(values[draw].mean(axis=1))
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return Estimate(
-        float((values * weights).sum() / weights.sum()), float(low), float(high), len(values)
-    )
+    return Estimate(float(values.mean()), float(low), float(high), len(values))
 
 
 def _with_ratios(

@@ -12,7 +12,7 @@ import numpy as np
 from alignloop.data.records import Prompt
 from alignloop.errors import DataError
 from alignloop.judges.criteria import CRITERIA, Criterion
-from alignloop.judges.intervals import Estimate, Floats, win_rate
+from alignloop.judges.intervals import RESAMPLES, Estimate, Floats, win_rate
 from alignloop.judges.lexicon import Lexicon
 
 
@@ -90,6 +90,7 @@ def compare_by_criterion(
     *,
     criteria: Mapping[str, Criterion] = CRITERIA,
     seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Estimate]:
     """Win rate of `a` by each criterion alone (ties, which are many, count one half).
 
@@ -102,5 +103,6 @@ def compare_by_criterion(
             criterion(prompt, own, lexicon) - criterion(prompt, other, lexicon)
             for prompt, own, other in zip(prompts, a, b, strict=True)
         ]
-        rates[name] = win_rate(0.5 + 0.5 * np.sign(np.array(margins)), seed=seed)
+        outcomes = 0.5 + 0.5 * np.sign(np.array(margins))
+        rates[name] = win_rate(outcomes, seed=seed, resamples=resamples)
     return rates

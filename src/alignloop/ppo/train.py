@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
 
-from alignloop.data.batches import PackedText, epoch_order, micro_batches
+from alignloop.data.batches import PackedText, epoch_order
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records, write_objects
 from alignloop.data.records import Prompt
@@ -26,11 +24,16 @@ from alignloop.models.loading import (
     load_tokenizer,
     save_model,
 )
-from alignloop.models.policy import block_log_probs, response_log_probs
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import objective
 from alignloop.ppo.checks import rewards_never_stopping
 from alignloop.ppo.config import PPOConfig
+from alignloop.ppo.gradients import (
+    accumulate_policy,
+    accumulate_ptx,
+    accumulate_value,
+    log_probs_as_trained,
+)
 from alignloop.ppo.report import Tally, iteration_metrics
 from alignloop.ppo.rollout import Episodes, make_episodes
 from alignloop.progress import progress
@@ -41,7 +44,7 @@ from alignloop.tensors import row_sums, whiten
 from alignloop.training.ema import EMA
 from alignloop.training.optimizer import OptimizerConfig, make_optimizer
 from alignloop.training.state import load_state, save_state
-from alignloop.training.step import autocast, backward, update
+from alignloop.training.step import update
 
 SAMPLES = 64
 """Most episodes in one file of samples."""
@@ -117,7 +120,7 @@ def train(
             if iteration == 0:
                 _refuse_rewarding_no_end(episodes, config)
             rewards, advantages, returns = _advantages(episodes, config, kl_coef)
-            old = _as_trained(actor, episodes, config)
+            old = log_probs_as_trained(actor, episodes, config)
             # 3. Policy and value function are improved, minibatch by minibatch.
             tally = Tally()
             for number, rows in enumerate(_minibatches(iteration, config)):
@@ -127,9 +130,9 @@ def train(
                 wanted, due = advantages[rows, :width], returns[rows, :width]
                 if config.whiten_advantages == "minibatch":
                     wanted = whiten(wanted, part.is_response)
-                _accumulate_policy(actor, part, wanted, config, step, tally)
+                accumulate_policy(actor, part, wanted, config, step, tally)
                 if packed is not None:
-                    _accumulate_ptx(actor, packed, config, step, tally)
+                    accumulate_ptx(actor, packed, config, step, tally)
                 norm, rate = update(
                     actor,
                     optimizers["policy"],
@@ -140,7 +143,7 @@ def train(
                     term="policy",
                 )
                 ema.step(actor)
-                _accumulate_value(critic, part, due, config, step, tally)
+                accumulate_value(critic, part, due, config, step, tally)
                 value_norm, _ = update(
                     critic,
                     optimizers["value"],
@@ -192,87 +195,6 @@ def train(
         "response_tokens": _response_tokens(run, config),
     }
     return run.finish("policy", write, facts)
-
-
-@torch.no_grad()
-def _as_trained(actor: PreTrainedModel, episodes: Episodes, config: PPOConfig) -> Episodes:
-    """The episodes with the log-probabilities that the ratio is taken to, in the arithmetic of the updates [PPO-04].
-
-    In float32 the sampler's own agree with the trainer's. In bfloat16 they do not: the ratio would differ from 1
-    before any update, so they are computed again.
-    """
-    if config.precision == "float32":
-        return episodes
-    log_probs = torch.zeros_like(episodes.log_probs)
-    for rows in micro_batches(episodes.lengths(), config.micro_batch_tokens):
-        piece = episodes.rows(rows)
-        with autocast(config.precision):
-            found = response_log_probs(actor, piece.batch, config.sampling.temperature)
-        log_probs[rows, : found.shape[1]] = found
-    return replace(episodes, log_probs=log_probs)
-
-
-def _accumulate_policy(
-    actor: PreTrainedModel,
-    part: Episodes,
-    advantages: Tensor,
-    config: PPOConfig,
-    step: int,
-    tally: Tally,
-) -> None:
-    """Add the gradient of the clipped surrogate, mean over the minibatch's response tokens."""
-    count = int(part.is_response.sum())
-    for rows in micro_batches(part.lengths(), config.micro_batch_tokens):
-        piece = part.rows(rows)
-        wanted = advantages[rows, : piece.batch.tokens.shape[1]]
-        with autocast(config.precision):
-            log_probs = response_log_probs(actor, piece.batch, config.sampling.temperature)
-        summed = objective.policy_loss(
-            log_probs, piece.log_probs, wanted, piece.is_response, config.clip_range
-        )
-        tally.add_sum("policy_loss", backward(summed.total / count, "policy", step))
-        tally.add_ratios(log_probs.detach(), piece.log_probs, piece.is_response, config.clip_range)
-    tally.add(ppo_gradient_norm=_gradient_norm(actor))
-
-
-def _accumulate_ptx(
-    actor: PreTrainedModel, packed: PackedText, config: PPOConfig, step: int, tally: Tally
-) -> None:
-    """Add ptx_coef times the gradient of the pretraining loss to the same buffers, mean over its tokens [PPO-01]."""
-    ppo = [p.grad.clone() for p in actor.parameters() if p.grad is not None]
-    sequences = config.minibatch_size * config.ptx_ratio
-    blocks = packed.batch(step * sequences, sequences)
-    count = blocks[:, 1:].numel()
-    per_forward = max(config.micro_batch_tokens // config.ptx_tokens, 1)
-    for piece in blocks.split(per_forward):
-        with autocast(config.precision):
-            log_probs = block_log_probs(actor, piece)
-        loss = -log_probs.sum() / count
-        tally.add_sum(
-            "pretraining_loss",
-            backward(config.ptx_coef * loss, "pretraining", step) / config.ptx_coef,
-        )
-    both = [p.grad for p in actor.parameters() if p.grad is not None]
-    dot = sum(float((g * (b - g)).sum()) for g, b in zip(ppo, both, strict=True))
-    norm = sum(float(((b - g) ** 2).sum()) for g, b in zip(ppo, both, strict=True)) ** 0.5
-    ppo_norm = sum(float((g**2).sum()) for g in ppo) ** 0.5
-    tally.add(ptx_gradient_norm=norm, gradient_cosine=dot / max(norm * ppo_norm, 1e-30))
-
-
-def _accumulate_value(
-    critic: ScalarModel, part: Episodes, returns: Tensor, config: PPOConfig, step: int, tally: Tally
-) -> None:
-    """Add the gradient of the clipped value loss, mean over the minibatch's response tokens."""
-    count = int(part.is_response.sum())
-    for rows in micro_batches(part.lengths(), config.micro_batch_tokens):
-        piece = part.rows(rows)
-        due = returns[rows, : piece.batch.tokens.shape[1]]
-        with autocast(config.precision):
-            values = critic.values(piece.batch)
-        summed = objective.value_loss(
-            values, piece.values, due, piece.is_response, config.value_clip_range
-        )
-        tally.add_sum("value_loss", backward(summed.total / count, "value", step))
 
 
 def _advantages(
@@ -379,13 +301,6 @@ def _minibatches(iteration: int, config: PPOConfig) -> list[list[int]]:
             for at in range(0, len(order), config.minibatch_size)
         ]
     return batches
-
-
-def _gradient_norm(model: nn.Module) -> float:
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    return float(
-        torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in grads]))
-    )
 
 
 def _response_tokens(run: Run, config: PPOConfig) -> int:

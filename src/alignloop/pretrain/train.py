@@ -14,7 +14,7 @@ from alignloop.data.jsonl import read_records
 from alignloop.data.records import Text
 from alignloop.data.tokenizer import train_tokenizer
 from alignloop.distributed import World
-from alignloop.files import sync_folder
+from alignloop.files import sha256_of, sync_folder
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     backbone_of,
@@ -122,5 +122,9 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
     return run.finish(
         "policy",
         lambda folder: save_model(model.eval(), tokenizer, folder, dtype),
-        {"stage": "pretrain", "tokens": config.updates * config.batch_size * config.model.context},
+        {
+            "stage": "pretrain",
+            "tokens": config.updates * config.batch_size * config.model.context,
+            "train_text_sha256": sha256_of(source.file("train.jsonl.gz")),
+        },
     )

@@ -9,20 +9,18 @@ from __future__ import annotations
 import json
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alignloop.config import load_config
 from alignloop.errors import ArtifactError, Interrupted
-from alignloop.files import write_json
+from alignloop.files import sha256_of, write_json
 from alignloop.resources import asset, recipe
 from alignloop.runs.artifact import Artifact, open_artifact
 from alignloop.workflow.results import collect_results
 from alignloop.workflow.stages import config_class, run_stage
-
-BUDGET_MINUTES = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +31,8 @@ class Demo:
     seed: int
     smoke: bool
     say: Callable[[str], None]
+    budget: Mapping[str, float]
+    """Stage -> seconds it may take on two cores."""
 
     def stage(self, name: str, stage: str, recipe_name: str | None, /, **inputs: Any) -> Artifact:
         """Run one stage in `folder/name`, or pass over it where it is finished; says what came of it in one line."""
@@ -49,11 +49,12 @@ class Demo:
             raise Interrupted(
                 "the demo was interrupted; the same command goes on", stop.exit_code - 128
             ) from None
-        seconds = self._note_time(name, time.perf_counter() - began)
-        self.say(f"{name:<15} {seconds:6.0f} s   {_line(artifact)}")
+        seconds = self.note_time(name, time.perf_counter() - began)
+        allowed = f" of {self.budget[name]:.0f}" if name in self.budget else ""
+        self.say(f"{name:<15} {f'{seconds:.0f}{allowed} s':>12}   {_line(artifact)}")
         return artifact
 
-    def _note_time(self, name: str, seconds: float) -> float:
+    def note_time(self, name: str, seconds: float) -> float:
         """Add to the stage's time in timings.json: a run that was interrupted counts all its sittings."""
         path = self.folder / "timings.json"
         timings: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
@@ -63,13 +64,19 @@ class Demo:
         return timings[name]
 
 
-def run_demo(folder: Path, *, seed: int, smoke: bool, say: Callable[[str], None]) -> Path:
+def run_demo(
+    folder: Path, *, seed: int, smoke: bool, say: Callable[[str], None], chat_command: str
+) -> Path:
     """Run the loop in `folder`; returns the report's path.
+
+    Args:
+        say: gets a line after each stage.
+        chat_command: what the report tells its reader to type next.
 
     Raises:
         AlignloopError: whatever a stage refuses; an interruption says that the same command goes on.
     """
-    demo = Demo(folder, seed, smoke, say)
+    demo = Demo(folder, seed, smoke, say, {} if smoke else stage_budget())
     base, judge = asset("base"), asset("outside_judge")
     _check_seed(folder, seed, smoke)
 
@@ -144,20 +151,32 @@ def run_demo(folder: Path, *, seed: int, smoke: bool, say: Callable[[str], None]
         text=text,
         outside_judge=judge,
     )
-    return _write_report(demo, evaluation)
+    return _write_report(demo, evaluation, chat_command)
 
 
-def _write_report(demo: Demo, evaluation: Artifact) -> Path:
+def _write_report(demo: Demo, evaluation: Artifact, chat_command: str) -> Path:
     """report.json, and report.html for people."""
     from alignloop.workflow.report.page import write_report
 
     began = time.perf_counter()
-    data = collect_results(demo.folder, evaluation.path, seed=demo.seed, smoke=demo.smoke)
+    data = collect_results(
+        demo.folder,
+        evaluation.path,
+        seed=demo.seed,
+        smoke=demo.smoke,
+        budget=demo.budget,
+        chat_command=chat_command,
+    )
     write_json(demo.folder / "report.json", data.results)
     path = demo.folder / "report.html"
     write_report(path, data)
-    demo._note_time("report", time.perf_counter() - began)
+    demo.note_time("report", time.perf_counter() - began)
     return path
+
+
+def stage_budget() -> dict[str, float]:
+    """Seconds that each stage of the whole demo may take on two cores, from its recipe."""
+    return tomllib.loads(recipe("demo", "budget.toml").read_text(encoding="utf-8"))
 
 
 def _check_seed(folder: Path, seed: int, smoke: bool) -> None:
@@ -180,9 +199,8 @@ def _check_base(base: Path, text: Path) -> None:
     """The shipped base model must have been trained on this very split, or held-out text may not be held out."""
     if not (base / "artifact.json").is_file():
         raise ArtifactError(f"{base}: the package came without its base model; install it again")
-    parents = json.loads((base / "artifact.json").read_text())["parents"]
-    here = open_artifact(text, "pretraining-text").sha256
-    if not any(parent["role"] == "text" and parent["sha256"] == here for parent in parents):
+    learned_from = open_artifact(base, "policy").facts.get("train_text_sha256")
+    if learned_from != sha256_of(open_artifact(text, "pretraining-text").file("train.jsonl.gz")):
         raise ArtifactError(
             f"{base} was trained on another split of the stories than {text}; "
             "train it again: alignloop pretrain --config recipes/base/base.toml"

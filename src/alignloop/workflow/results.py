@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,15 @@ SHOWN = 8
 """Samples in the report: those of the first prompts by id."""
 
 
-def collect_results(folder: Path, evaluation: Path, *, seed: int, smoke: bool) -> ReportData:
+def collect_results(
+    folder: Path,
+    evaluation: Path,
+    *,
+    seed: int,
+    smoke: bool,
+    budget: Mapping[str, float],
+    chat_command: str,
+) -> ReportData:
     """Everything that the report shows, from the finished stages of a demo folder."""
     facts = {
         path.parent.parent.name: json.loads(path.read_text())["facts"]
@@ -79,7 +88,8 @@ def collect_results(folder: Path, evaluation: Path, *, seed: int, smoke: bool) -
         metrics,
         _samples(folder, evaluation),
         timings,
-        chat_command=f"alignloop chat {folder / 'ppo_ptx'}",
+        budget=dict(budget),
+        chat_command=chat_command,
     )
 
 

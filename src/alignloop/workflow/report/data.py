@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Interval = Mapping[str, float]
@@ -49,6 +49,8 @@ class ReportData:
     """
     timings: dict[str, float]
     """Stage -> seconds; these stand on the page, not in `report.json`."""
+    budget: dict[str, float] = field(default_factory=dict[str, float])
+    """Stage -> seconds it may take on two cores; empty where nothing was promised."""
     chat_command: str = "alignloop chat demo/ppo_ptx"
     """What the page says to type next."""
 

@@ -91,7 +91,8 @@ def _content(data: ReportData) -> dict[str, Any]:
         "labelers": results.get("labelers"),
         "models": views.models_table(results),
         "base": views.bytes_table(results),
-        "timings": views.timing_rows(data.timings),
+        "timings": views.timing_rows(data.timings, data.budget),
+        "has_budget": bool(data.budget),
         "timings_total": duration(sum(data.timings.values())),
     }
 

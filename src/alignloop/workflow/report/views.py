@@ -251,10 +251,20 @@ def epochs_table(results: Results) -> Table | None:
     return Table("SFT epochs, on validation prompts", columns, rows, str(sft.get("chosen")))
 
 
-def timing_rows(timings: Mapping[str, float]) -> list[tuple[str, str, float]]:
-    """Stage, its time as text, its share of the longest in per cent."""
+def timing_rows(
+    timings: Mapping[str, float], budget: Mapping[str, float]
+) -> list[tuple[str, str, str, float]]:
+    """Stage, its time and its budget as text, its share of the longest in per cent."""
     longest = max(timings.values(), default=0.0) or 1.0
-    return [(model_name(s), duration(t), round(100.0 * t / longest, 2)) for s, t in timings.items()]
+    return [
+        (
+            model_name(stage),
+            duration(seconds),
+            duration(budget[stage]) if stage in budget else "",
+            round(100.0 * seconds / longest, 2),
+        )
+        for stage, seconds in timings.items()
+    ]
 
 
 def sample_cards(samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

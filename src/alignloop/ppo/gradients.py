@@ -1,0 +1,106 @@
+"""The gradients of one minibatch: clipped surrogate, pretraining, clipped values, each piece by piece."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from alignloop.data.batches import PackedText, micro_batches
+from alignloop.models.policy import block_log_probs, response_log_probs
+from alignloop.models.reward_model import ScalarModel
+from alignloop.ppo import objective
+from alignloop.ppo.config import PPOConfig
+from alignloop.ppo.report import Tally
+from alignloop.ppo.rollout import Episodes
+from alignloop.training.step import autocast, backward
+
+
+@torch.no_grad()
+def log_probs_as_trained(actor: PreTrainedModel, episodes: Episodes, config: PPOConfig) -> Episodes:
+    """The episodes with the log-probabilities that the ratio is taken to, in the arithmetic of the updates [PPO-04].
+
+    In float32 the sampler's own agree with the trainer's. In bfloat16 they do not: the ratio would differ from 1
+    before any update, so they are computed again.
+    """
+    if config.precision == "float32":
+        return episodes
+    log_probs = torch.zeros_like(episodes.log_probs)
+    for rows in micro_batches(episodes.lengths(), config.micro_batch_tokens):
+        piece = episodes.rows(rows)
+        with autocast(config.precision):
+            found = response_log_probs(actor, piece.batch, config.sampling.temperature)
+        log_probs[rows, : found.shape[1]] = found
+    return replace(episodes, log_probs=log_probs)
+
+
+def accumulate_policy(
+    actor: PreTrainedModel,
+    part: Episodes,
+    advantages: Tensor,
+    config: PPOConfig,
+    step: int,
+    tally: Tally,
+) -> None:
+    """Add the gradient of the clipped surrogate, mean over the minibatch's response tokens."""
+    count = int(part.is_response.sum())
+    for rows in micro_batches(part.lengths(), config.micro_batch_tokens):
+        piece = part.rows(rows)
+        wanted = advantages[rows, : piece.batch.tokens.shape[1]]
+        with autocast(config.precision):
+            log_probs = response_log_probs(actor, piece.batch, config.sampling.temperature)
+        summed = objective.policy_loss(
+            log_probs, piece.log_probs, wanted, piece.is_response, config.clip_range
+        )
+        tally.add_sum("policy_loss", backward(summed.total / count, "policy", step))
+        tally.add_ratios(log_probs.detach(), piece.log_probs, piece.is_response, config.clip_range)
+    tally.add(ppo_gradient_norm=_gradient_norm(actor))
+
+
+def accumulate_ptx(
+    actor: PreTrainedModel, packed: PackedText, config: PPOConfig, step: int, tally: Tally
+) -> None:
+    """Add ptx_coef times the gradient of the pretraining loss to the same buffers, mean over its tokens [PPO-01]."""
+    ppo = [p.grad.clone() for p in actor.parameters() if p.grad is not None]
+    sequences = config.minibatch_size * config.ptx_ratio
+    blocks = packed.batch(step * sequences, sequences)
+    count = blocks[:, 1:].numel()
+    per_forward = max(config.micro_batch_tokens // config.ptx_tokens, 1)
+    for piece in blocks.split(per_forward):
+        with autocast(config.precision):
+            log_probs = block_log_probs(actor, piece)
+        loss = -log_probs.sum() / count
+        tally.add_sum(
+            "pretraining_loss",
+            backward(config.ptx_coef * loss, "pretraining", step) / config.ptx_coef,
+        )
+    both = [p.grad for p in actor.parameters() if p.grad is not None]
+    dot = sum(float((g * (b - g)).sum()) for g, b in zip(ppo, both, strict=True))
+    norm = sum(float(((b - g) ** 2).sum()) for g, b in zip(ppo, both, strict=True)) ** 0.5
+    ppo_norm = sum(float((g**2).sum()) for g in ppo) ** 0.5
+    tally.add(ptx_gradient_norm=norm, gradient_cosine=dot / max(norm * ppo_norm, 1e-30))
+
+
+def accumulate_value(
+    critic: ScalarModel, part: Episodes, returns: Tensor, config: PPOConfig, step: int, tally: Tally
+) -> None:
+    """Add the gradient of the clipped value loss, mean over the minibatch's response tokens."""
+    count = int(part.is_response.sum())
+    for rows in micro_batches(part.lengths(), config.micro_batch_tokens):
+        piece = part.rows(rows)
+        due = returns[rows, : piece.batch.tokens.shape[1]]
+        with autocast(config.precision):
+            values = critic.values(piece.batch)
+        summed = objective.value_loss(
+            values, piece.values, due, piece.is_response, config.value_clip_range
+        )
+        tally.add_sum("value_loss", backward(summed.total / count, "value", step))
+
+
+def _gradient_norm(model: nn.Module) -> float:
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    return float(
+        torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in grads]))
+    )
