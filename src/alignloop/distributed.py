@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +23,6 @@ class World:
         if size > 1 and not dist.is_initialized():
             dist.init_process_group("gloo")
         return cls(rank=int(os.environ.get("RANK", "0")), size=size)
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this rank writes the files."""
-        return self.rank == 0
-
-    def sum(self, value: Tensor) -> Tensor:
-        """Sum over all ranks."""
-        if self.size == 1:
-            return value
-        total = value.clone()
-        dist.all_reduce(total)
-        return total
 
     def sum_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
         """Add the gradients of all ranks in place: losses are divided by global counts, so no average is taken."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,31 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
         with pytest.raises(RunError, match="not empty and holds no run"):
             opened(tmp_path, resume=resume)
     assert contents(tmp_path) == {"notes.txt": b"mine"}
+
+
+def test_two_processes_cannot_share_a_folder_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+    holding = (
+        "import sys, time; from pathlib import Path; from alignloop.runs.run import Run;"
+        "from tests.runs.test_run import Settings;"
+        "run = Run.open(Path(sys.argv[1]), 'sft', Settings(), resume=False).__enter__();"
+        "print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holding, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with (
+            pytest.raises(RunError, match="in use by another process"),
+            opened(tmp_path, resume=True),
+        ):
+            pass
+        other.kill()
+
+    with opened(tmp_path, resume=True) as run:
+        assert not run.is_finished
 
 
 def test_a_file_where_the_run_should_go_is_refused(tmp_path: Path) -> None:

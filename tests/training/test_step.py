@@ -89,7 +89,7 @@ def test_clipping_is_applied_and_the_norm_before_it_is_reported() -> None:
 def test_a_loss_that_is_not_finite_names_step_and_term(bad: float) -> None:
     model = linear()
 
-    with pytest.raises(NumericsError, match=rf"step 17: the ranking loss is {bad}"):
+    with pytest.raises(NumericsError, match=rf"step 18: the ranking loss is {bad}"):
         backward(squared_error(model, slice(0, 3)) * bad, "ranking", 17)
 
     assert model.weight.grad is None
@@ -103,7 +103,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_and_moments_alone() ->
     optimizer = make_optimizer(model, config)
     backward((model(DATA)[:, 0] * 0).sum().sqrt(), "value", 3)
 
-    with pytest.raises(NumericsError, match="step 3: the gradient of the value loss is nan"):
+    with pytest.raises(NumericsError, match="step 4: the gradient of the value loss is nan"):
         update(model, optimizer, config, step=3, total=9, world=World(), term="value")
 
     assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))

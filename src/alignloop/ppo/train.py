@@ -119,7 +119,7 @@ def train(
             )
             if iteration == 0:
                 _refuse_rewarding_no_end(episodes, config)
-            rewards, advantages, returns = _advantages(episodes, config, kl_coef)
+            rewards, advantages, returns = _advantages(episodes, config, kl_coef, iteration)
             old = log_probs_as_trained(actor, episodes, config)
             # 3. Policy and value function are improved, minibatch by minibatch.
             tally = Tally()
@@ -198,7 +198,7 @@ def train(
 
 
 def _advantages(
-    episodes: Episodes, config: PPOConfig, kl_coef: float
+    episodes: Episodes, config: PPOConfig, kl_coef: float, iteration: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(rewards, advantages, returns) of one iteration; advantages are whitened here only if over the whole batch."""
     scores = objective.penalised_scores(
@@ -206,7 +206,8 @@ def _advantages(
     )
     if not bool(torch.isfinite(scores).all()):
         raise NumericsError(
-            "the reward model gave a score that is not finite; the last checkpoint is good"
+            f"iteration {iteration + 1}: the reward model gave a score that is not finite; "
+            "the last checkpoint is good: look at the reward model"
         )
     rewards = objective.kl_rewards(
         scores,

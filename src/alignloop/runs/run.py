@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
+
+from filelock import FileLock, Timeout
 
 from alignloop import __version__
 from alignloop.config import Config
@@ -35,6 +38,7 @@ class Run:
         self.metrics = MetricsLog(folder)
         self._manifest = manifest
         self._signal = StopSignal()
+        self._lock = FileLock(folder / ".lock", blocking=False)
         self._step_began = time.perf_counter()
 
     @classmethod
@@ -215,11 +219,18 @@ class Run:
         )
 
     def __enter__(self) -> Run:
+        try:
+            self._lock.acquire()  # the system lets go of it when a process dies, however it dies
+        except Timeout:
+            raise RunError(
+                f"{self.folder} is in use by another process; wait for it, or choose another folder"
+            ) from None
         self._signal.install()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._signal.restore()
+        self._lock.release()
         if kind is not None and self._manifest["status"] == "running":
             self._manifest["status"] = "interrupted" if kind is KeyboardInterrupt else "failed"
             # On a full disk the run's own error is the one to tell of.
@@ -263,6 +274,9 @@ def _new_manifest(stage: str, config: Config) -> dict[str, Any]:
         "git": _git_state(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
         "packages": {name: _version_of(name) for name in _RECORDED_PACKAGES},
         "inputs": [],
         "started": _now(),
@@ -273,7 +287,7 @@ def _new_manifest(stage: str, config: Config) -> dict[str, Any]:
 def _changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> str:
     changed: list[str] = []
     for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key), after.get(key)
+        old, new = before.get(key, "absent"), after.get(key, "absent")
         if isinstance(old, dict) and isinstance(new, dict):
             tables = cast(dict[str, Any], old), cast(dict[str, Any], new)
             inner = _changed_keys(*tables, f"{prefix}{key}.")

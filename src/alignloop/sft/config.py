@@ -21,7 +21,7 @@ class SFTConfig(Config):
     batch_size: int = Field(default=32, gt=0)
     """Demonstrations per update."""
     micro_batch_tokens: int = Field(default=4096, gt=0)
-    """Padded tokens per forward pass; changes memory, not the result beyond rounding."""
+    """Padded tokens per forward pass; changes memory and, with dropout, which branches drop; else rounding alone."""
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=9.65e-6, schedule="cosine", final_share=0.1
     )

@@ -26,13 +26,16 @@ def autocast(precision: Precision) -> contextlib.AbstractContextManager[object]:
 def backward(loss: Tensor, term: str, step: int) -> float:
     """Add a loss's gradient to the buffers and return its value.
 
+    Args:
+        step: updates before this one.
+
     Raises:
-        NumericsError: the loss is not finite; no weight was changed.
+        NumericsError: the loss is not finite; no weight was changed. Steps are counted from 1 there, as in the logs.
     """
     value = float(loss.detach())
     if not math.isfinite(value):
         raise NumericsError(
-            f"step {step}: the {term} loss is {value}; the last checkpoint is good: "
+            f"step {step + 1}: the {term} loss is {value}; the last checkpoint is good: "
             "look at that step's data, or lower the learning rate"
         )
     loss.backward()
@@ -51,6 +54,9 @@ def update(
 ) -> tuple[float, float]:
     """Sum over ranks, check, clip, step, clear. Returns (gradient norm before clipping, learning rate used).
 
+    Args:
+        step: updates before this one.
+
     Raises:
         NumericsError: the gradient is not finite; no weight was changed.
     """
@@ -60,7 +66,7 @@ def update(
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
         raise NumericsError(
-            f"step {step}: the gradient of the {term} loss is {norm}; the last checkpoint is good: "
+            f"step {step + 1}: the gradient of the {term} loss is {norm}; the last checkpoint is good: "
             "lower the learning rate or use precision = 'float32'"
         )
     rate = learning_rate_at(step, total, config)
