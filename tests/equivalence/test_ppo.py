@@ -16,6 +16,7 @@ from alignloop.data.formatter import Formatter
 from alignloop.generation.native import NativeEngine
 from alignloop.models.loading import backbone_of, load_causal_lm, load_tokenizer, output_weight
 from alignloop.models.reward_model import ScalarModel
+from alignloop.ppo import gradients as ppo_gradients
 from alignloop.ppo import train as ppo_train
 from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.objective import policy_loss
@@ -260,14 +261,14 @@ def test_gradients_add_up_over_micro_batches(
     def both(budget: int) -> list[list[Tensor]]:
         settings, tally, found = config(micro_batch_tokens=budget), Tally(), []
         actor.zero_grad()
-        ppo_train._accumulate_policy(actor, made, advantages, settings, 0, tally)
+        ppo_gradients.accumulate_policy(actor, made, advantages, settings, 0, tally)
         found.append(gradients(actor))
         actor.zero_grad(set_to_none=False)
-        ppo_train._accumulate_ptx(actor, packed, settings, 0, tally)
+        ppo_gradients.accumulate_ptx(actor, packed, settings, 0, tally)
         found.append(gradients(actor))
         actor.zero_grad()
         critic.zero_grad()
-        ppo_train._accumulate_value(critic, made, advantages, settings, 0, tally)
+        ppo_gradients.accumulate_value(critic, made, advantages, settings, 0, tally)
         found.append(gradients(critic))
         critic.zero_grad()
         return found
@@ -289,9 +290,9 @@ def test_ppo_ptx_adds_two_gradients_before_one_step(
     settings, tally = config(ptx_coef=27.8), Tally()
 
     actor.zero_grad()
-    ppo_train._accumulate_policy(actor, made, advantages, settings, 3, tally)
+    ppo_gradients.accumulate_policy(actor, made, advantages, settings, 3, tally)
     ppo_alone = gradients(actor)
-    ppo_train._accumulate_ptx(actor, packed, settings, 3, tally)
+    ppo_gradients.accumulate_ptx(actor, packed, settings, 3, tally)
     found = gradients(actor)
     tally.add_ratios(made.log_probs, made.log_probs, made.is_response, 0.2)
     figures = tally.means(updates=1)
@@ -343,8 +344,8 @@ def test_a_shift_of_the_reward_bias_moves_scores_and_values_and_no_advantage(
         atol=1e-4,
         rtol=0,
     )
-    _, advantages, returns = ppo_train._advantages(made, config(), config().kl_coef)
-    _, same, moved_returns = ppo_train._advantages(moved, config(), config().kl_coef)
+    _, advantages, returns = ppo_train._advantages(made, config(), config().kl_coef, 0)
+    _, same, moved_returns = ppo_train._advantages(moved, config(), config().kl_coef, 0)
     torch.testing.assert_close(same, advantages, atol=1e-5, rtol=0)
     torch.testing.assert_close(
         moved_returns[made.is_response], returns[made.is_response] + 3.0, atol=1e-5, rtol=0
@@ -358,10 +359,10 @@ def test_returns_use_advantages_before_whitening(
     _, _, made = episodes
 
     _, advantages, returns = ppo_train._advantages(
-        made, config(whiten_advantages=over), config().kl_coef
+        made, config(whiten_advantages=over), config().kl_coef, 0
     )
 
-    _, plain, _ = ppo_train._advantages(made, config(whiten_advantages="none"), config().kl_coef)
+    _, plain, _ = ppo_train._advantages(made, config(whiten_advantages="none"), config().kl_coef, 0)
     counts = made.is_response
     torch.testing.assert_close(returns[counts], (plain + made.values)[counts])
     whitened = whiten(plain, counts)

@@ -161,13 +161,11 @@ def _all_answers(
         template = None
         if name == "base":
             template = _best_template(config, model, formatter, scorer, asked)
-        completions, tokens = answer(
+        drawn = answer(
             model, formatter, test, config.sampling, config.seed, name, template=template
         )
-        answers[name] = Answers(
-            name, [c[0] for c in completions], [t[0] for t in tokens], template=template
-        )
-    more, more_tokens = answer(
+        answers[name] = Answers(name, [group[0] for group in drawn], template=template)
+    more = answer(
         models[BASELINE],
         formatter,
         test,
@@ -177,36 +175,42 @@ def _all_answers(
         copies=config.best_of,
     )
     repeated = [prompt for prompt in test for _ in range(config.best_of)]
-    scores = np.array(
-        reward_scores(scorer, formatter, repeated, [t for ts in more_tokens for t in ts])
-    )
+    flat = [one for group in more for one in group]
+    scores = np.array(reward_scores(scorer, formatter, repeated, [one.tokens for one in flat]))
     best = scores.reshape(len(test), config.best_of).argmax(axis=1).tolist()
     answers["best_of_n"] = Answers(
-        "best_of_n",
-        [group[i] for group, i in zip(more, best, strict=True)],
-        [group[i] for group, i in zip(more_tokens, best, strict=True)],
+        "best_of_n", [group[i] for group, i in zip(more, best, strict=True)]
     )
-    own = {
-        name: sequence_log_probs(models[name], formatter, test, answers[name].tokens)
-        for name in models
-    }
     for name in models:
-        if name == "base":
-            continue
-        for against_name, label in ((REFERENCE, "reference"), (BASELINE, "sft")):
-            other = sequence_log_probs(models[against_name], formatter, test, answers[name].tokens)
-            answers[name].kl[label] = _mean([a - b for a, b in zip(own[name], other, strict=True)])
+        if name != "base":  # it was asked in another way, so its prompts were others
+            for other, label in ((REFERENCE, "reference"), (BASELINE, "sft")):
+                answers[name].kl[label] = _kl(config, models, formatter, test, answers[name], other)
     candidates = [
-        Completions(prompt=prompt, completions=tuple(group))
+        Completions(prompt=prompt, completions=tuple(one.completion for one in group))
         for prompt, group in zip(test, more, strict=True)
     ]
     by_text = {
-        (prompt.id, completion.text): score
-        for prompt, completion, score in zip(
-            repeated, [c for group in more for c in group], scores.tolist(), strict=True
-        )
+        (prompt.id, one.completion.text): score
+        for prompt, one, score in zip(repeated, flat, scores.tolist(), strict=True)
     }
     return answers, candidates, by_text
+
+
+def _kl(
+    config: EvaluationConfig,
+    models: Mapping[str, PreTrainedModel],
+    formatter: Formatter,
+    test: Sequence[Prompt],
+    one: Answers,
+    other: str,
+) -> float:
+    """Mean over answers of the summed log-ratio of their model to another, at the temperature of the draw [PPO-09]."""
+    if one.name == other:
+        return 0.0
+    theirs = sequence_log_probs(
+        models[other], formatter, test, one.tokens, config.sampling.temperature
+    )
+    return _mean([a.log_prob - b for a, b in zip(one.answers, theirs, strict=True)])
 
 
 def _best_template(
@@ -219,7 +223,7 @@ def _best_template(
     ]
     means: dict[str, float] = {}
     for number, template in enumerate(config.base_templates):
-        _, tokens = answer(
+        drawn = answer(
             model,
             formatter,
             valid,
@@ -228,7 +232,9 @@ def _best_template(
             f"base-{number}",
             template=template,
         )
-        means[template] = _mean(reward_scores(scorer, formatter, valid, [t[0] for t in tokens]))
+        means[template] = _mean(
+            reward_scores(scorer, formatter, valid, [d[0].tokens for d in drawn])
+        )
     return max(means, key=lambda template: means[template])
 
 

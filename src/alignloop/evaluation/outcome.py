@@ -9,17 +9,36 @@ from alignloop.data import text as prose
 from alignloop.data.records import Completion
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer as a record, as the tokens that were drawn, and its log-probability."""
+
+    completion: Completion
+    tokens: list[int]
+    log_prob: float
+    """Of all tokens together under the model that drew them, at the temperature of the draw."""
+
+
 @dataclass(slots=True)
 class Answers:
     """One model's answers to the test prompts, in the prompts' order."""
 
     name: str
-    completions: list[Completion]
-    tokens: list[list[int]]
+    answers: list[Answer]
     template: str | None = None
     """How the model was asked, where it knows no instructions."""
     kl: dict[str, float] = field(default_factory=dict)
     """Mean over answers of the summed log-ratio to `reference` and `sft`, in nats."""
+
+    @property
+    def completions(self) -> list[Completion]:
+        """The answers as records."""
+        return [answer.completion for answer in self.answers]
+
+    @property
+    def tokens(self) -> list[list[int]]:
+        """The answers as they were drawn."""
+        return [answer.tokens for answer in self.answers]
 
     @property
     def texts(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from transformers import PreTrainedModel
 from alignloop.data.batches import Ragged, micro_batches
 from alignloop.data.formatter import Formatter, encode_plain
 from alignloop.data.records import Completion, Prompt
+from alignloop.evaluation.outcome import Answer
 from alignloop.generation.engine import SamplingConfig
 from alignloop.generation.native import NativeEngine
 from alignloop.models.loading import context_length
@@ -32,8 +34,8 @@ def answer(
     *,
     copies: int = 1,
     template: str | None = None,
-) -> tuple[list[list[Completion]], list[list[list[int]]]]:
-    """`copies` completions per prompt, as records and as tokens.
+) -> list[list[Answer]]:
+    """`copies` answers to each prompt.
 
     Args:
         template: how to ask a model that knows no instructions: `{prompt}` and `{context}` are filled in.
@@ -56,14 +58,17 @@ def answer(
         drawn = NativeEngine(model, formatter.end).generate(
             [encoded[i] for i in rows], seeds, sampling, bar.update
         )
-    completions = [
-        Completion(
-            text=formatter.text(r.tokens), model=name, finished=r.finished, tokens=len(r.tokens)
+    answers = [
+        Answer(
+            Completion(
+                text=formatter.text(r.tokens), model=name, finished=r.finished, tokens=len(r.tokens)
+            ),
+            r.tokens,
+            math.fsum(r.log_probs),
         )
         for r in drawn
     ]
-    groups = [slice(at, at + copies) for at in range(0, len(rows), copies)]
-    return [completions[g] for g in groups], [[r.tokens for r in drawn[g]] for g in groups]
+    return [answers[at : at + copies] for at in range(0, len(rows), copies)]
 
 
 @torch.no_grad()
@@ -89,10 +94,11 @@ def sequence_log_probs(
     formatter: Formatter,
     prompts: Sequence[Prompt],
     responses: Sequence[Sequence[int]],
+    temperature: float,
 ) -> list[float]:
-    """Summed log-probability of each response, at temperature 1."""
+    """Summed log-probability of each response, with the logits divided by `temperature`."""
     encoded = formatter.prompts([prompt.text for prompt in prompts])
-    return _sums(model, encoded, responses, formatter.pad)
+    return _sums(model, encoded, responses, formatter.pad, temperature)
 
 
 @torch.no_grad()
@@ -123,11 +129,12 @@ def _sums(
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
     pad: int,
+    temperature: float = 1.0,
 ) -> list[float]:
     sums = [0.0] * len(prompts)
     for group in _groups(prompts, responses):
         batch = Ragged.of([prompts[i] for i in group], [responses[i] for i in group], pad)
-        totals = row_sums(response_log_probs(model, batch), batch.is_response())
+        totals = row_sums(response_log_probs(model, batch, temperature), batch.is_response())
         for i, total in zip(group, totals.tolist(), strict=True):
             sums[i] = total
     return sums

@@ -37,7 +37,7 @@ def select(
     means: list[float] = []
     for number, artifact in enumerate(opened, start=1):
         formatter = Formatter.of(load_tokenizer(artifact.path))
-        _, tokens = answer(
+        answers = answer(
             load_causal_lm(artifact.path),
             formatter,
             valid,
@@ -47,7 +47,9 @@ def select(
             copies=config.copies,
         )
         repeated = [prompt for prompt in valid for _ in range(config.copies)]
-        scores = reward_scores(scorer, formatter, repeated, [t for group in tokens for t in group])
+        scores = reward_scores(
+            scorer, formatter, repeated, [a.tokens for group in answers for a in group]
+        )
         means.append(sum(scores) / len(scores))
     chosen = max(range(len(means)), key=lambda i: means[i])
 

@@ -53,15 +53,18 @@ def ptx_sweep(
     def examine(name: str, path: Path) -> dict[str, Any]:
         model = load_causal_lm(path)
         losses = loss_by_title(model, formatter.tokenizer, texts, 1500).values()
-        completions, tokens = answer(model, formatter, prompts, config.sampling, config.seed, name)
-        scores = reward_scores(scorer, formatter, prompts, [t[0] for t in tokens])
-        worth = [gold.utility(p, c[0].text) for p, c in zip(prompts, completions, strict=True)]
+        answers = [
+            group[0]
+            for group in answer(model, formatter, prompts, config.sampling, config.seed, name)
+        ]
+        scores = reward_scores(scorer, formatter, prompts, [a.tokens for a in answers])
+        worth = [gold.utility(p, a.completion.text) for p, a in zip(prompts, answers, strict=True)]
         return {
             "name": name,
             "pretrain_loss": math.fsum(n for n, _ in losses) / sum(t for _, t in losses),
             "score": math.fsum(scores) / len(scores),
             "gold": math.fsum(worth) / len(worth),
-            "length": sum(c[0].tokens for c in completions) / len(completions),
+            "length": sum(len(a.tokens) for a in answers) / len(answers),
         }
 
     start = examine("rl_init", demo / "rl_init" / "artifact")
