@@ -15,7 +15,7 @@ from alignloop.data.formatter import Formatter, encode_plain, encode_texts, set_
 from alignloop.data.records import Completion, Demonstration, Prompt, Ranking
 from alignloop.data.tokenizer import END, PAD, PROMPT, RESPONSE
 from alignloop.errors import DataError, ModelError
-from alignloop.generation.engine import Response, SamplingConfig
+from alignloop.generation.engine import Response, SamplingConfig, completion_of
 from alignloop.models.loading import load_tokenizer
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo.config import PPOConfig
@@ -113,6 +113,32 @@ def test_every_stage_makes_the_same_tokens_of_the_same_pair(
     # RL
     ppo = PPOConfig(sampling=SamplingConfig(max_new_tokens=5))
     assert encode_for_ppo([prompt], formatter, ppo, 1000) == [tokens[0]]
+
+
+@each_formatter
+@pytest.mark.parametrize("finished", [True, False])
+def test_what_was_drawn_letter_by_letter_is_read_letter_by_letter(
+    formatter: Formatter, finished: bool
+) -> None:
+    """A policy at temperature 1 does not always spell as its tokenizer would."""
+    letters = [formatter._plain(letter)[0] for letter in "king"]
+    drawn = Response([*letters, formatter.end] if finished else letters, [], finished)
+    completion = completion_of(drawn, formatter, "m")
+
+    assert completion.text == "king"
+    assert formatter.completion(completion) == drawn.tokens
+    assert len(formatter.response("king")) < 5, "or this test shows nothing"
+
+
+@each_formatter
+def test_tokens_of_another_tokenizer_are_not_taken_for_ours(formatter: Formatter) -> None:
+    whole = formatter.response(ANSWER)
+    foreign = Completion(text=ANSWER, model="m", finished=True, tokens=3, token_ids=(9, 8, 7))
+    beyond = foreign.model_copy(update={"token_ids": (10**6, formatter.end)})
+    unended = foreign.model_copy(update={"token_ids": tuple(whole[:-1])})
+
+    for completion in (foreign, beyond, unended):
+        assert formatter.completion(completion) == whole
 
 
 @each_formatter

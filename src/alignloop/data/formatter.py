@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alignloop.data.records import Completion
 from alignloop.data.tokenizer import END, PROMPT, RESPONSE
 from alignloop.errors import DataError, ModelError
 
@@ -70,6 +71,25 @@ class Formatter:
         if not tokens:
             raise DataError("a response has no tokens; every response needs some text")
         return [*tokens, self.end]
+
+    def completion(self, completion: Completion) -> list[int]:
+        """Tokens of what a model wrote: as drawn where this tokenizer reads them so, else its text tokenised.
+
+        One that ended by itself has its end token; a truncated one does not, exactly as the policy left it.
+
+        Raises:
+            DataError: it has no tokens.
+        """
+        drawn = list(completion.token_ids)
+        ends = drawn[-1:] == [self.end]
+        if drawn and ends == completion.finished and self._reads(drawn) == completion.text:
+            return drawn
+        tokens = self.response(completion.text)
+        return tokens if completion.finished else tokens[:-1]
+
+    def _reads(self, tokens: list[int]) -> str | None:
+        """The text of tokens that may belong to another tokenizer."""
+        return self.text(tokens) if max(tokens) < len(self.tokenizer) else None
 
     def text(self, tokens: list[int]) -> str:
         """The text of a drawn response: everything before the end token."""

@@ -90,6 +90,9 @@ class Completion(Record):
     """Whether it ended by itself (EOS) rather than at the length limit."""
     tokens: int
     """Length in tokens, the EOS included."""
+    token_ids: tuple[int, ...] = ()
+    """The tokens as they were drawn, the EOS included; empty where that is not known. The same text can be spelled in
+    other tokens, and a reward model is to learn from what the policy writes."""
 
 
 class Completions(Record):

@@ -11,12 +11,16 @@ from alignloop.data.records import Completion
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer as a record, as the tokens that were drawn, and its log-probability."""
+    """One answer and its log-probability."""
 
     completion: Completion
-    tokens: list[int]
     log_prob: float
     """Of all tokens together under the model that drew them, at the temperature of the draw."""
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens as they were drawn."""
+        return list(self.completion.token_ids)
 
 
 @dataclass(slots=True)

@@ -10,9 +10,9 @@ from transformers import PreTrainedModel
 
 from alignloop.data.batches import Ragged, micro_batches
 from alignloop.data.formatter import Formatter, encode_plain
-from alignloop.data.records import Completion, Prompt
+from alignloop.data.records import Prompt
 from alignloop.evaluation.outcome import Answer
-from alignloop.generation.engine import SamplingConfig
+from alignloop.generation.engine import SamplingConfig, completion_of
 from alignloop.generation.native import NativeEngine
 from alignloop.models.loading import context_length
 from alignloop.models.policy import response_log_probs
@@ -59,14 +59,8 @@ def answer(
             [encoded[i] for i in rows], seeds, sampling, bar.update
         )
     answers = [
-        Answer(
-            Completion(
-                text=formatter.text(r.tokens), model=name, finished=r.finished, tokens=len(r.tokens)
-            ),
-            r.tokens,
-            math.fsum(r.log_probs),
-        )
-        for r in drawn
+        Answer(completion_of(response, formatter, name), math.fsum(response.log_probs))
+        for response in drawn
     ]
     return [answers[at : at + copies] for at in range(0, len(rows), copies)]
 

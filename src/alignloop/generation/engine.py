@@ -9,6 +9,8 @@ from typing import Protocol
 from pydantic import Field
 
 from alignloop.config import Config
+from alignloop.data.formatter import Formatter
+from alignloop.data.records import Completion
 
 
 class SamplingConfig(Config):
@@ -30,6 +32,21 @@ class Response:
     """Log-probability of each token as it was drawn (temperature applied)."""
     finished: bool
     """Whether the last token is EOS."""
+
+
+def completion_of(response: Response, formatter: Formatter, model: str) -> Completion:
+    """The record of a drawn response.
+
+    Args:
+        model: name of the model that drew it.
+    """
+    return Completion(
+        text=formatter.text(response.tokens),
+        model=model,
+        finished=response.finished,
+        tokens=len(response.tokens),
+        token_ids=tuple(response.tokens),
+    )
 
 
 class Engine(Protocol):

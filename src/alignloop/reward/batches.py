@@ -77,7 +77,7 @@ def encode_rankings(
 ) -> list[RankedPrompt]:
     """Tokens of every ranking that orders at least one pair.
 
-    A completion that ended by itself gets its end token; a truncated one does not, exactly as the policy left it.
+    Completions are read as they were drawn where their tokens are known, truncated ones without an end.
 
     Raises:
         DataError: a completion is empty or does not fit the context; or no ranking has a pair that is not a tie.
@@ -91,10 +91,9 @@ def encode_rankings(
         completions: list[list[int]] = []
         for completion in ranking.completions:
             try:
-                tokens = formatter.response(completion.text)
+                completions.append(formatter.completion(completion))
             except DataError as error:
                 raise DataError(f"ranking of prompt '{ranking.prompt.id}': {error}") from None
-            completions.append(tokens if completion.finished else tokens[:-1])
         row = RankedPrompt(prompt, completions, pairs)
         if row.width > context:
             raise DataError(

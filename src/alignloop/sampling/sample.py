@@ -12,7 +12,7 @@ from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records, write_records
 from alignloop.data.records import Completion, Completions, Prompt
 from alignloop.errors import DataError
-from alignloop.generation.engine import Engine
+from alignloop.generation.engine import Engine, completion_of
 from alignloop.generation.native import NativeEngine
 from alignloop.models.loading import context_length, load_causal_lm, load_tokenizer
 from alignloop.progress import progress
@@ -104,17 +104,9 @@ def distinct_completions(
                 [encoded[i] for i in rows], seeds, config.sampling, bar.update
             )
             for i, response in zip(rows, responses, strict=True):
-                text = formatter.text(response.tokens)
-                if text:
-                    found[i].setdefault(
-                        text,
-                        Completion(
-                            text=text,
-                            model=name,
-                            finished=response.finished,
-                            tokens=len(response.tokens),
-                        ),
-                    )
+                completion = completion_of(response, formatter, name)
+                if completion.text:
+                    found[i].setdefault(completion.text, completion)
     return [
         Completions(prompt=prompt, completions=tuple(texts.values()))
         for prompt, texts, k in zip(prompts, found, wanted, strict=True)
