@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator
@@ -82,7 +83,15 @@ def write_objects(path: Path, objects: Iterable[dict[str, Any]]) -> None:
     """Write plain objects as JSON Lines, whole or not at all."""
     text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in objects)
     content = text.encode("utf-8")
-    write_bytes(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    write_bytes(
+        path, gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
+    )
+
+
+def content_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, unpacked where it is gzipped: how well gzip packs depends on the machine."""
+    content = path.read_bytes()
+    return hashlib.sha256(gzip.decompress(content) if path.suffix == ".gz" else content).hexdigest()
 
 
 def _open(path: Path) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 WIDTH = 60
 """Window length in folded characters: so long that a match is a copy, short enough to catch a sentence."""
 
+_TO_SPACE = bytes(
+    code if chr(code) in "abcdefghijklmnopqrstuvwxyz0123456789" else 0x20 for code in range(256)
+)
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 def fold(text: str) -> str:
     """Lower case, letters and digits only, single spaces: what two copies of a text share."""
-    return re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
+    letters = text.lower().encode("ascii", "replace").translate(_TO_SPACE)
+    return b" ".join(letters.split()).decode("ascii")
 
 
 def shingles(text: str, width: int = WIDTH) -> NDArray[np.uint64]:
@@ -41,7 +45,12 @@ def sample(windows: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _powers(base: np.uint64, count: int) -> NDArray[np.uint64]:
-    factors = np.full(count, base, dtype=np.uint64)
+    return _table_of_powers(base, (count - 1).bit_length())[:count]
+
+
+@lru_cache(maxsize=64)
+def _table_of_powers(base: np.uint64, bits: int) -> NDArray[np.uint64]:
+    factors = np.full(1 << bits, base, dtype=np.uint64)
     factors[0] = 1
     return np.cumprod(factors, dtype=np.uint64)
 

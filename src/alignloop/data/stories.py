@@ -6,7 +6,6 @@ names, or that share a passage, form a group, and a group lies on one side of th
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ def title_of(story: Story) -> str:
 
 def tidy(paragraph: str) -> str:
     """Plain quotes and dashes, no underscores for emphasis, single spaces."""
-    return re.sub(r"\s+", " ", paragraph.translate(_QUOTES).replace("_", "")).strip()
+    return " ".join(paragraph.translate(_QUOTES).replace("_", "").split())
 
 
 def read_library(folder: Path, *, apart_from: Path | None = None) -> Library:

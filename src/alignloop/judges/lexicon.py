@@ -141,7 +141,9 @@ class Lexicon:
             "model": base64.b64encode(self.word_order.model.to_bytes()).decode("ascii"),
             "human_fluency": self.human_fluency,
         }
-        write_bytes(path, gzip.compress(json.dumps(value).encode("ascii"), mtime=0))
+        write_bytes(
+            path, gzip.compress(json.dumps(value).encode("ascii"), compresslevel=6, mtime=0)
+        )
 
     @classmethod
     def load(cls, path: Path) -> Lexicon:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from alignloop.config import load_config
+from alignloop.data.jsonl import content_sha256
 from alignloop.errors import ArtifactError, Interrupted
-from alignloop.files import sha256_of, write_json
+from alignloop.files import write_json
 from alignloop.resources import asset, recipe
 from alignloop.runs.artifact import Artifact, open_artifact
 from alignloop.workflow.results import collect_results
@@ -200,7 +201,9 @@ def _check_base(base: Path, text: Path) -> None:
     if not (base / "artifact.json").is_file():
         raise ArtifactError(f"{base}: the package came without its base model; install it again")
     learned_from = open_artifact(base, "policy").facts.get("train_text_sha256")
-    if learned_from != sha256_of(open_artifact(text, "pretraining-text").file("train.jsonl.gz")):
+    if learned_from != content_sha256(
+        open_artifact(text, "pretraining-text").file("train.jsonl.gz")
+    ):
         raise ArtifactError(
             f"{base} was trained on another split of the stories than {text}; "
             "train it again: alignloop pretrain --config recipes/base/base.toml"
