@@ -11,13 +11,16 @@ import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from alignloop.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
+
+Precision = Literal["float32", "bfloat16"]
+"""Arithmetic of matrix products; weights, sums and the softmax are float32 either way."""
 
 
 class Config(BaseModel):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from alignloop.cli.options import PATH
+
+if TYPE_CHECKING:
+    from alignloop.config import Precision
 
 
 @click.command("demo")
@@ -25,7 +29,14 @@ from alignloop.cli.options import PATH
     is_flag=True,
     help="Every stage with tiny counts: shows that it runs, not that it works.",
 )
-def command(out: Path, seed: int, smoke: bool) -> None:
+@click.option(
+    "--precision",
+    type=click.Choice(["bfloat16", "float32"]),
+    default="bfloat16",
+    show_default=True,
+    help="Arithmetic of the matrix products in training; float32 suits a CPU without bfloat16 instructions.",
+)
+def command(out: Path, seed: int, smoke: bool, precision: Precision) -> None:
     """Run the whole loop on the bundled children's stories: about 18 minutes on two cores.
 
     SFT, K completions per prompt, rankings by simulated labelers, reward model, PPO and PPO-ptx,
@@ -36,6 +47,13 @@ def command(out: Path, seed: int, smoke: bool) -> None:
     # The entry script of a checkout says by what name it was called.
     program = os.environ.get("ALIGNLOOP_PROGRAM", "alignloop")
     chat_command = f"{program} chat {out / 'ppo_ptx'}"
-    report = run_demo(out, seed=seed, smoke=smoke, say=click.echo, chat_command=chat_command)
+    report = run_demo(
+        out,
+        seed=seed,
+        smoke=smoke,
+        precision=precision,
+        say=click.echo,
+        chat_command=chat_command,
+    )
     click.echo(f"\nreport: {report}")
     click.echo(f"chat:   {chat_command}")

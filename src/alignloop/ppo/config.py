@@ -6,10 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from alignloop.config import Config
+from alignloop.config import Config, Precision
 from alignloop.generation.engine import SamplingConfig
 from alignloop.training.optimizer import OptimizerConfig
-from alignloop.training.step import Precision
 
 
 class AdaptiveKLConfig(Config):

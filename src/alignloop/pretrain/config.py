@@ -6,10 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from alignloop.config import Config
+from alignloop.config import Config, Precision
 from alignloop.models.loading import LlamaShape
 from alignloop.training.optimizer import OptimizerConfig
-from alignloop.training.step import Precision
 
 
 class PretrainConfig(Config):

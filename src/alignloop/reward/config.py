@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from alignloop.config import Config
+from alignloop.config import Config, Precision
 from alignloop.training.optimizer import OptimizerConfig
-from alignloop.training.step import Precision
 
 
 class RewardConfig(Config):

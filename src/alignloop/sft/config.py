@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from alignloop.config import Config
+from alignloop.config import Config, Precision
 from alignloop.training.optimizer import OptimizerConfig
-from alignloop.training.step import Precision
 
 
 class SFTConfig(Config):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from alignloop.config import Precision
 from alignloop.distributed import World
 from alignloop.errors import NumericsError
 from alignloop.training.optimizer import OptimizerConfig, learning_rate_at
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def autocast(precision: Precision) -> contextlib.AbstractContextManager[object]:

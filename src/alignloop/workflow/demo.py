@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignloop.config import load_config
+from alignloop.config import Precision, load_config
 from alignloop.data.jsonl import content_sha256
 from alignloop.errors import ArtifactError, Interrupted
 from alignloop.files import write_json
@@ -31,13 +31,16 @@ class Demo:
     folder: Path
     seed: int
     smoke: bool
+    precision: Precision
     say: Callable[[str], None]
     budget: Mapping[str, float]
     """Stage -> seconds it may take on two cores."""
 
     def stage(self, name: str, stage: str, recipe_name: str | None, /, **inputs: Any) -> Artifact:
         """Run one stage in `folder/name`, or pass over it where it is finished; says what came of it in one line."""
-        overrides = [f"seed={self.seed}"] if "seed" in config_class(stage).model_fields else []
+        fields = config_class(stage).model_fields
+        asked = {"seed": self.seed, "precision": self.precision}
+        overrides = [f"{key}={json.dumps(value)}" for key, value in asked.items() if key in fields]
         overrides += inputs.pop("overrides", [])
         if self.smoke:
             overrides += _smoke_overrides(name if recipe_name is None else recipe_name)
@@ -66,20 +69,29 @@ class Demo:
 
 
 def run_demo(
-    folder: Path, *, seed: int, smoke: bool, say: Callable[[str], None], chat_command: str
+    folder: Path,
+    *,
+    seed: int,
+    smoke: bool,
+    precision: Precision,
+    say: Callable[[str], None],
+    chat_command: str,
 ) -> Path:
     """Run the loop in `folder`; returns the report's path.
 
     Args:
+        precision: of every stage that trains.
         say: gets a line after each stage.
         chat_command: what the report tells its reader to type next.
 
     Raises:
         AlignloopError: whatever a stage refuses; an interruption says that the same command goes on.
     """
-    demo = Demo(folder, seed, smoke, say, {} if smoke else stage_budget())
+    demo = Demo(folder, seed, smoke, precision, say, {} if smoke else stage_budget())
     base, judge = asset("base"), asset("outside_judge")
-    _check_seed(folder, seed, smoke)
+    _check_flags(folder, {"seed": seed, "smoke": smoke, "precision": precision})
+    if precision == "bfloat16" and _lacks_bfloat16():
+        say("this CPU has no bfloat16 instructions: --precision float32 will be quicker here")
 
     text = demo.stage("stories", "stories", None).path
     _check_base(base, text)
@@ -180,17 +192,27 @@ def stage_budget() -> dict[str, float]:
     return tomllib.loads(recipe("demo", "budget.toml").read_text(encoding="utf-8"))
 
 
-def _check_seed(folder: Path, seed: int, smoke: bool) -> None:
-    """One folder holds one demo: of one seed, smoke or whole."""
+def _lacks_bfloat16() -> bool:
+    """Whether torch knows this CPU and sees no bfloat16 instructions; it is said, and nothing follows from it."""
+    import torch
+
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities) and not any(
+        there for name, there in capabilities.items() if "bf16" in name
+    )
+
+
+def _check_flags(folder: Path, asked: dict[str, Any]) -> None:
+    """One folder holds one demo: of one seed and precision, smoke or whole."""
     path = folder / "demo.json"
-    asked = {"seed": seed, "smoke": smoke}
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, asked)
         return
     before = json.loads(path.read_text())
     if before != asked:
-        flags = f"--seed {before['seed']}" + (" --smoke" if before["smoke"] else "")
+        flags = f"--seed {before['seed']} --precision {before['precision']}"
+        flags += " --smoke" if before["smoke"] else ""
         raise ArtifactError(
             f"{folder} holds a demo made with {flags}; go on with those flags, or choose another folder with --out"
         )
