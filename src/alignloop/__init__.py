@@ -1,4 +1,4 @@
-"""alignloop: a pretrained language model and people's judgments go in, an assistant that people prefer comes out."""
+"""alignloop: a pretrained language model and people's judgments go in, an assistant comes out, with the evidence."""
 
 __version__ = "0.1.0"
 

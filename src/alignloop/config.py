@@ -32,14 +32,19 @@ class Config(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _keep_defaults_of_tables(cls, values: Any) -> Any:
-        """A table that sets some keys keeps this config's defaults for the rest, not those of the table's class."""
+    def _fill(cls, values: Any) -> Any:
+        """A table that sets some keys keeps this config's defaults for the rest, not those of the table's class.
+
+        TOML has no null: "none" stands for it where a field may be absent.
+        """
         if not isinstance(values, dict):
             return values
         filled = dict(cast(dict[str, Any], values))
         for name, field in cls.model_fields.items():
             if isinstance(field.default, Config) and isinstance(filled.get(name), dict):
                 filled[name] = field.default.model_dump() | filled[name]
+            elif filled.get(name) == "none" and type(None) in get_args(field.annotation):
+                filled[name] = None
         return filled
 
     def as_json(self) -> str:

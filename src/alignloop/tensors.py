@@ -93,7 +93,8 @@ def token_log_probs(
 
 
 def _chunk_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    logits = F.linear(hidden, weight).float()
+    with torch.autocast(hidden.device.type, enabled=False):  # rounded logits would move the ratio
+        logits = F.linear(hidden.float(), weight.float())
     if temperature != 1.0:
         logits = logits / temperature
     return -F.cross_entropy(logits, targets, reduction="none")

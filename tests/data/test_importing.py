@@ -20,7 +20,7 @@ def imported(tmp_path: Path, kind: str, rows: list[dict[str, Any]]) -> Artifact:
     source = tmp_path / "mine.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = ImportConfig.model_validate({"kind": kind, "valid": 0.2, "test": 0.2})
-    with Run.open(tmp_path / "run", "import", config, resume=False) as run:
+    with Run.open(tmp_path / f"run-{kind}", "import", config, resume=False) as run:
         return import_records(config, run, source=source)
 
 
@@ -53,7 +53,7 @@ def test_prompts_are_shared_out_between_rankings_and_rl(tmp_path: Path) -> None:
     assert sum(map(len, files.values())) == 200
 
 
-def test_rankings_have_no_test_side(tmp_path: Path) -> None:
+def test_rankings_of_held_out_groups_are_left_out_and_counted(tmp_path: Path) -> None:
     completion = {"model": "m", "finished": True, "tokens": 2}
     rows = [
         {
@@ -70,7 +70,11 @@ def test_rankings_have_no_test_side(tmp_path: Path) -> None:
         for side in ("train", "valid")
         for r in read_records(artifact.file(f"{side}.jsonl.gz"), Ranking)
     ]
-    assert len(kept) == 60
+    prompts = imported(tmp_path, "prompts", [{"text": f"Question {i}"} for i in range(60)])
+    held_out = {p.text for p in read_records(prompts.file("test.jsonl.gz"), Prompt)}
+    assert held_out
+    assert not held_out & {r.prompt.text for r in kept}
+    assert artifact.facts["left_out_of_held_out_groups"] == 60 - len(kept) == len(held_out)
 
 
 def test_too_few_groups_are_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -204,6 +204,21 @@ def test_a_prompt_serves_one_purpose_and_has_an_id_of_its_own(
         assert asked == set(named[side])
 
 
+def test_a_title_is_begun_where_it_begins_and_nowhere_else(texts: dict[str, list[Text]]) -> None:
+    """Later stretches of a book, and stretches whose opening was cut, have no beginning to write."""
+    later = {text.id for side in texts.values() for text in side if not text.starts}
+    begun = {
+        task.prompt.id.rsplit(":", 1)[0]
+        for side in texts.values()
+        for task in story_tasks(side, seed=1)
+        if task.prompt.use_case == "begin"
+    }
+
+    assert any("#" in key and not key.split("#")[1].startswith("0000") for key in later)
+    assert begun
+    assert not begun & later
+
+
 def test_tasks_depend_on_their_own_text_and_the_seed_alone(texts: dict[str, list[Text]]) -> None:
     some = texts["valid"][:12]
 

@@ -73,7 +73,7 @@ def render(name: str) -> str:
         case "options":
             return _options(commands()[tuple(words)])
         case "bits":
-            return _bits_per_byte(json.loads(asset("base", "bits_per_byte.json").read_text()))
+            return _bits_per_byte(json.loads(asset("bits_per_byte.json").read_text()))
         case "metrics":
             return _table(("metric", "meaning"), [(_code(n), m) for n, m in METRICS.items()])
         case "record":
@@ -120,7 +120,19 @@ def _fields(
             yield from _fields(type(default), f"{key}.", default)
             continue
         shown = "required" if values is None and field.is_required() else _default(default)
+        if table := optional_table(field):
+            yield _code(key), shown, "a table or absent", meaning
+            yield from _fields(table, f"{key}.")
+            continue
         yield _code(key), shown, _type(field), meaning
+
+
+def optional_table(field: FieldInfo) -> type[Config] | None:
+    """The config class of a table that may be left out."""
+    for part in get_args(field.annotation):
+        if isinstance(part, type) and issubclass(part, Config):
+            return part
+    return None
 
 
 def _record_fields(record: type[Config]) -> Iterator[tuple[str, str, str, str]]:

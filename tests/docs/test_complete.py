@@ -91,6 +91,9 @@ def fields_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, obj
                 for inner, value in default.model_dump(mode="json").items()
                 if not isinstance(value, str | bool | dict | list)
             )
+        elif table := tables.optional_table(field):
+            yield prefix + name, ...
+            yield from fields_of(table, f"{prefix}{name}.")
         else:
             is_plain = not field.is_required() and isinstance(default, int | float | None)
             is_plain = is_plain and not isinstance(default, bool)

@@ -365,8 +365,9 @@ def test_returns_use_advantages_before_whitening(
     _, plain, _ = ppo_train._advantages(made, config(whiten_advantages="none"), config().kl_coef, 0)
     counts = made.is_response
     torch.testing.assert_close(returns[counts], (plain + made.values)[counts])
-    whitened = whiten(plain, counts)
-    torch.testing.assert_close(advantages, whitened if over == "batch" else plain)
+    torch.testing.assert_close(advantages, plain)
+    wanted = ppo_train._whitened_over_batch(advantages, made, config(whiten_advantages=over))
+    torch.testing.assert_close(wanted, whiten(plain, counts) if over == "batch" else plain)
 
 
 # --- the loop ---

@@ -192,6 +192,9 @@ def test_an_input_is_recorded_once_and_must_not_change(tmp_path: Path) -> None:
 
     prompts("two")
     again = opened(tmp_path / "run", resume=True)
+    again.input("prompts", tmp_path / "prompts", "prompts")  # nothing was made of the first one
+    save(again, 1)
+    prompts("three")
     with pytest.raises(ArtifactError, match=r"changed since .* was begun with it as 'prompts'"):
         again.input("prompts", tmp_path / "prompts", "prompts")
 
@@ -339,17 +342,27 @@ def test_a_full_disk_does_not_hide_what_went_wrong(tmp_path: Path) -> None:
 def test_a_signal_is_a_request_that_the_loop_sees(tmp_path: Path, number: int, code: int) -> None:
     before = signal.getsignal(number)
 
-    with opened(tmp_path) as run:
+    with pytest.raises(Interrupted) as stopped, opened(tmp_path) as run:
         assert not run.stop_requested()
         os.kill(os.getpid(), number)
         assert run.stop_requested()
-        stopped = run.interrupt()
+        raise run.interrupt()
 
-    assert stopped.exit_code == code
-    assert "--resume goes on" in str(stopped)
-    assert "\n" not in str(stopped)
+    assert stopped.value.exit_code == code
+    assert "--resume goes on" in str(stopped.value)
+    assert "\n" not in str(stopped.value)
     assert manifest(tmp_path)["status"] == "interrupted"
     assert signal.getsignal(number) is before, "and the signals are given back"
+
+
+def test_a_signal_after_the_last_step_leaves_a_finished_run_and_stops_all_the_same(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(Interrupted), opened(tmp_path) as run:
+        os.kill(os.getpid(), signal.SIGINT)
+        run.finish("prompts", lambda folder: write_bytes(folder / "x", b"x"), {})
+
+    assert manifest(tmp_path)["status"] == "finished"
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:

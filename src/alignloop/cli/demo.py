@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     help="Arithmetic of the matrix products in training; float32 suits a CPU without bfloat16 instructions.",
 )
 def command(out: Path, seed: int, smoke: bool, precision: Precision) -> None:
-    """Run the whole loop on the bundled children's stories: about 18 minutes on two cores.
+    """Run the whole loop on the bundled children's stories; the target is under 18 minutes on two cores.
 
     SFT, K completions per prompt, rankings by simulated labelers, reward model, PPO and PPO-ptx,
     blind evaluation, and a report. Stop it at any time: the same command goes on.

@@ -31,7 +31,7 @@ def command(
 ) -> None:
     """Check your own models before a long RL run; exit code 1 where a check fails.
 
-    Example: alignloop doctor --policy runs/rl-init --reward-model runs/rm --prompts runs/prompts
+    Example: alignloop doctor --policy runs/rl_init --reward-model runs/reward --prompts runs/prompts
     """
     from alignloop.generation.engine import SamplingConfig
     from alignloop.workflow.doctor import examine

@@ -22,11 +22,15 @@ def command() -> None:
     multiple=True,
     required=True,
     metavar="NAME=PATH",
-    help="A policy to compare; may be repeated. `sft` is the baseline, `rl_init` the reference, `base` has no prompts.",
+    help="A policy to compare; may be repeated. `sft` (the baseline) and `rl_init` (the reference) "
+    "are needed; `base` is asked by templates.",
 )
 @path_option("--reward-model", "A `reward-model` artefact.")
 @path_option("--prompts", "A `prompts` artefact; its `test` file is opened.")
-@path_option("--rankings", "The `rankings` that the reward model learned from.")
+@path_option(
+    "--rankings",
+    "The `rankings` that the reward model learned from, by `alignloop label simulate`.",
+)
 @path_option("--lexicon", "A `lexicon` artefact.")
 @path_option("--text", "A `pretraining-text` artefact, for the loss on held-out titles.")
 @path_option("--outside-judge", "A language model on other titles, which no labeler uses.")

@@ -17,7 +17,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     ),
     "data": (
         "alignloop.cli.data",
-        "Collect and split: the bundled stories, prompts, demonstrations.",
+        "The bundled stories or your own records: split, made into demonstrations and prompts.",
     ),
     "pretrain": ("alignloop.cli.pretrain", "Train a small language model from nothing."),
     "sft": (
@@ -62,7 +62,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="alignloop")
 def app() -> None:
-    """From a pretrained language model and people's judgments to an assistant that people prefer."""
+    """From a pretrained language model and people's judgments to an assistant, in InstructGPT's three steps."""
 
 
 def main() -> None:
@@ -77,6 +77,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
+    except OSError as error:  # a folder that cannot be written, a full disk: the user's to mend
+        click.echo(f"alignloop: {error}", err=True)
+        sys.exit(2)
     except AlignloopError as error:
         click.echo(f"alignloop: {error}", err=True)
         sys.exit(error.exit_code)

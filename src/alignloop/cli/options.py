@@ -26,7 +26,8 @@ def run_options(function: F) -> F:
             "--config",
             "config_path",
             type=PATH,
-            help="TOML recipe, or a run's config.json to repeat that run. Without it: the paper's values.",
+            help="TOML recipe, or a run's config.json to repeat that run. "
+            "Without it: the defaults, the paper's where it has them.",
         ),
         click.option(
             "--set",

@@ -21,7 +21,7 @@ from alignloop.cli.options import call_stage, path_option, run_options
 def command(**arguments: Any) -> None:
     """Improve the policy against the reward model (step 3): PPO with ptx_coef = 0, else PPO-ptx.
 
-    Example: alignloop ppo --policy runs/rl-init --reward-model runs/rm --prompts runs/prompts
-    --text runs/stories --run runs/ppo-ptx
+    Example: alignloop ppo --policy runs/rl_init --reward-model runs/reward --prompts runs/prompts
+    --text runs/stories --run runs/ppo_ptx
     """
     call_stage("ppo", **arguments)

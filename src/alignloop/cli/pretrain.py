@@ -10,7 +10,10 @@ from alignloop.cli.options import call_stage, path_option, run_options
 
 
 @click.command("pretrain")
-@path_option("--text", "A `pretraining-text` artefact, from `alignloop data stories`.")
+@path_option(
+    "--text",
+    "A `pretraining-text` artefact, from `alignloop data stories`, or your own from `data import`.",
+)
 @run_options
 def command(**arguments: Any) -> None:
     """Train a tokenizer and a Llama-type model from nothing; leaves a `policy` artefact.

@@ -21,6 +21,6 @@ def command(**arguments: Any) -> None:
     """Train the reward model on rankings (step 2): Eq. 1 over all pairs of each prompt.
 
     Example: alignloop reward --model runs/sft --rankings runs/rankings
-    --demonstrations runs/demonstrations --run runs/rm
+    --demonstrations runs/demonstrations --run runs/reward
     """
     call_stage("reward", **arguments)

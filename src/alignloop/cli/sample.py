@@ -18,7 +18,7 @@ from alignloop.cli.options import call_stage, path_option, run_options
     multiple=True,
     default=("rankings", "valid"),
     show_default=True,
-    help="Which of its files, without suffix.",
+    help="Which of its files, without suffix; may be repeated.",
 )
 @click.option(
     "--name", default="policy", show_default=True, help="What the completions call the model."

@@ -29,7 +29,7 @@ class ImportConfig(Config):
     """Share of the groups for validation."""
     test: float = Field(default=0.1, gt=0, lt=1)
     """Share of the groups for the test side."""
-    rankings: float = Field(default=0.4, ge=0, le=1)
+    rankings: float = Field(default=0.4, gt=0, lt=1)
     """For prompts: share of the training groups whose prompts get completions to rank; the rest are RL prompts."""
 
     @model_validator(mode="after")
@@ -50,11 +50,15 @@ def import_records(config: ImportConfig, run: Run, *, source: Path) -> Artifact:
     """
     sides: dict[str, list[Record]] = {name: [] for name in _files(config.kind)}
     records = _read(config.kind, run.input_file("source", source))
+    left_out = 0
     for record in records:
         side = _side(_group(record), config)
-        if side == "test" and config.kind == "rankings":
-            side = "train"  # rankings have no test side: held-out prompts are ranked at evaluation
-        sides[side].append(record)
+        if side in sides:
+            sides[side].append(record)
+        else:
+            left_out += (
+                1  # rankings have no test side, and held-out groups may not train a reward model
+            )
     for side, chosen in sides.items():
         if not chosen:
             raise DataError(
@@ -66,7 +70,10 @@ def import_records(config: ImportConfig, run: Run, *, source: Path) -> Artifact:
         for side, chosen in sides.items():
             write_records(folder / f"{side}.jsonl.gz", chosen)
 
-    return run.finish(config.kind, write, {"rows": {side: len(r) for side, r in sides.items()}})
+    facts: dict[str, object] = {"rows": {side: len(r) for side, r in sides.items()}}
+    if left_out:
+        facts["left_out_of_held_out_groups"] = left_out
+    return run.finish(config.kind, write, facts)
 
 
 def _files(kind: ImportKind) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator
@@ -86,12 +85,6 @@ def write_objects(path: Path, objects: Iterable[dict[str, Any]]) -> None:
     write_bytes(
         path, gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content
     )
-
-
-def content_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, unpacked where it is gzipped: how well gzip packs depends on the machine."""
-    content = path.read_bytes()
-    return hashlib.sha256(gzip.decompress(content) if path.suffix == ".gz" else content).hexdigest()
 
 
 def _open(path: Path) -> Any:

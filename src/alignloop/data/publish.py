@@ -108,8 +108,8 @@ def publish_prompts(config: TasksConfig, run: Run, *, text: Path) -> Artifact:
 
 
 def _purpose(prompt: Prompt, config: TasksConfig) -> str:
-    """What a train prompt is for, by a hash of its id: no prompt serves two stages."""
-    digest = hashlib.sha256(f"purpose/{prompt.id}".encode()).digest()
+    """What a train prompt is for, by a hash of its text: no prompt serves two stages."""
+    digest = hashlib.sha256(f"purpose/{prompt.text}".encode()).digest()
     draw = int.from_bytes(digest[:8], "big") / 2**64
     if draw < config.demonstrations:
         return "demonstrations"

@@ -7,6 +7,7 @@ side of the split; a completion names the model that wrote it; a ranking names w
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any, Self, cast
 
 from pydantic import model_validator
@@ -32,6 +33,17 @@ class Text(Record):
     """Where the text comes from, for reports per source."""
     title: str = ""
     """Name of the work."""
+    starts: bool = True
+    """Whether it starts where its work starts: a later stretch, or one whose opening was cut, does not."""
+
+
+def texts_sha256(texts: Iterable[Text]) -> str:
+    """SHA-256 over the documents' text alone: the same however they are packed, and whatever is noted beside them."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.text.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 class Prompt(Record):

@@ -40,6 +40,8 @@ class Story:
     title: str
     source: str
     paragraphs: tuple[str, ...]
+    starts: bool = True
+    """Whether it starts where its title starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Library:
                 group=self.groups[title_of(story)],
                 source=story.source,
                 title=story.title,
+                starts=story.starts,
             )
             for story in self.stories[side]
         ]
@@ -168,7 +171,8 @@ def _cut(stories: list[Story], keep: Callable[[Story], list[bool]]) -> tuple[lis
     dropped = 0
     for story in stories:
         pieces: list[list[str]] = [[]]
-        for paragraph, is_kept in zip(story.paragraphs, keep(story), strict=True):
+        is_kept_at = keep(story)
+        for paragraph, is_kept in zip(story.paragraphs, is_kept_at, strict=True):
             if is_kept:
                 pieces[-1].append(paragraph)
             else:
@@ -177,7 +181,8 @@ def _cut(stories: list[Story], keep: Callable[[Story], list[bool]]) -> tuple[lis
         pieces = [piece for piece in pieces if piece]
         for number, piece in enumerate(pieces):
             suffix = f"/{number}" if len(pieces) > 1 else ""
-            kept.append(Story(story.id + suffix, story.title, story.source, tuple(piece)))
+            starts = story.starts and number == 0 and is_kept_at[0]
+            kept.append(Story(story.id + suffix, story.title, story.source, tuple(piece), starts))
     return kept, dropped
 
 
@@ -209,13 +214,15 @@ def _books(path: Path) -> Iterator[Story]:
         start, run = 0, list[str]()
         for number in sorted(numbered):
             if run and number - 1 not in numbered:
-                yield _story(f"book/{shelf}/{title}#{start:04d}", title, f"book/{shelf}", run)
+                yield _story(
+                    f"book/{shelf}/{title}#{start:04d}", title, f"book/{shelf}", run, start
+                )
                 run = []
             start = start if run else number
             run += numbered[number].split("\n\n")
-        yield _story(f"book/{shelf}/{title}#{start:04d}", title, f"book/{shelf}", run)
+        yield _story(f"book/{shelf}/{title}#{start:04d}", title, f"book/{shelf}", run, start)
 
 
-def _story(key: str, title: str, source: str, paragraphs: list[str]) -> Story:
+def _story(key: str, title: str, source: str, paragraphs: list[str], chunk: int = 0) -> Story:
     tidied = tuple(text for text in map(tidy, paragraphs) if text)
-    return Story(key, tidy(title.replace("_", " ")), source, tidied)
+    return Story(key, tidy(title.replace("_", " ")), source, tidied, starts=chunk == 0)

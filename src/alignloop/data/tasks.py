@@ -46,15 +46,11 @@ _CHARACTERS_PER_TASK = 900
 def story_tasks(texts: Iterable[Text], seed: int) -> list[Demonstration]:
     """Continue-the-story and write-from-title tasks over the given texts; the same seed gives the same tasks."""
     tasks: list[Demonstration] = []
-    named: dict[str, int] = {}
     for text in texts:
-        # Two fables may have one title, and so one id: a prompt's id must be its own.
-        named[text.id] = named.get(text.id, 0) + 1
-        if named[text.id] > 1:
-            text = text.model_copy(update={"id": f"{text.id}~{named[text.id]}"})
         random = np.random.default_rng(derive_seed(seed, "tasks", text.id))
         paragraphs = text.text.split("\n\n")
-        if task := _begin(text, paragraphs[0], random):
+        task = _begin(text, paragraphs[0], random)
+        if task and text.starts:
             tasks.append(task)
         passages = [
             sentences for sentences in map(prose.sentences, paragraphs) if len(sentences) >= 3

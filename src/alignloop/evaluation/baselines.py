@@ -81,8 +81,10 @@ def _logistic(rows: np.ndarray, pairs: np.ndarray, strength: float) -> np.ndarra
     return weights
 
 
-def accuracy(score: Scorer, rankings: Sequence[Ranking], *, length_matched: bool = False) -> float:
-    """Share of pairs whose preferred completion scores higher; equal scores count one half.
+def accuracy(
+    score: Scorer, rankings: Sequence[Ranking], *, length_matched: bool = False
+) -> float | None:
+    """Share of pairs whose preferred completion scores higher, equal scores one half; None where there are no pairs.
 
     Args:
         length_matched: keep pairs whose lengths in tokens differ by at most a tenth of the longer one.
@@ -98,4 +100,4 @@ def accuracy(score: Scorer, rankings: Sequence[Ranking], *, length_matched: bool
                 1.0 if scores[better] > scores[worse] else 0.5 * (scores[better] == scores[worse])
             )
             total += 1
-    return right / total if total else float("nan")
+    return right / total if total else None

@@ -31,7 +31,7 @@ class EvaluationConfig(Config):
     prefix_prompts: int = Field(default=64, gt=0)
     """Validation prompts for that choice."""
     title_characters: int = Field(default=1500, gt=0)
-    """How much of each held-out title the pretraining loss is measured on."""
+    """How much of each held-out text the pretraining loss is measured on; a title may have several texts."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples for every interval."""
 

@@ -33,7 +33,7 @@ from alignloop.judges.gold import Gold
 from alignloop.judges.intervals import paired_bootstrap
 from alignloop.judges.labelers import heldout_labelers, training_labelers
 from alignloop.judges.lexicon import Lexicon
-from alignloop.models.loading import load_causal_lm, load_tokenizer
+from alignloop.models.loading import check_same_tokens, load_causal_lm, load_tokenizer
 from alignloop.models.reward_model import ScalarModel
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
@@ -65,13 +65,21 @@ def evaluate(
         if name not in policies:
             raise ArtifactError(f"an evaluation needs a policy called '{name}'")
     opened = {name: run.input(name, path, "policy").path for name, path in policies.items()}
-    scorer = ScalarModel.load(run.input("reward_model", reward_model, "reward-model").path).eval()
+    scorer_path = run.input("reward_model", reward_model, "reward-model").path
+    scorer = ScalarModel.load(scorer_path).eval()
     asked = run.input("prompts", prompts, "prompts")
     ranked = run.input("rankings", rankings, "rankings")
+    if not ranked.facts.get("simulated"):
+        raise ArtifactError(
+            f"{rankings} are not by simulated labelers, whose noise the judges take; "
+            "give rankings made by 'alignloop label simulate'"
+        )
     words = Lexicon.load(run.input("lexicon", lexicon, "lexicon").file("lexicon.json.gz"))
     titles = run.input("text", text, "pretraining-text")
     judge_path = run.input("outside_judge", outside_judge, "policy").path
 
+    for path in (*opened.values(), scorer_path):
+        check_same_tokens(opened[BASELINE], path)
     formatter = Formatter.of(load_tokenizer(opened[BASELINE]))
     test = read_records(asked.file("test.jsonl.gz"), Prompt)
     if config.prompts is not None:

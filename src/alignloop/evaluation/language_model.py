@@ -42,7 +42,11 @@ def bits_per_byte(
     documents = encode_texts(tokenizer, [text.text for text in held_out])
     with progress(sum(map(len, documents)) // 128, "held-out titles", "window") as bar:
         nats = document_nll(model, documents, start=start, advance=bar.update)
-    grams = ngram.train(encode_texts(tokenizer, [text.text for text in train]), order=5)
+    grams = ngram.train(
+        encode_texts(tokenizer, [text.text for text in train]),
+        order=5,
+        vocabulary=range(len(tokenizer)),
+    )
     sources: dict[str, list[int]] = defaultdict(list)
     for number, text in enumerate(held_out):
         sources[text.source].append(number)
@@ -52,7 +56,7 @@ def bits_per_byte(
         joined = "\n\n".join(held_out[i].text for i in chosen).encode()
         return {
             "model": math.fsum(nats[i] for i in chosen) / math.log(2) / size,
-            "five_gram": math.fsum(grams.bits(documents[i]) for i in chosen) / size,
+            "five_gram": math.fsum(grams.bits(documents[i], ends=False) for i in chosen) / size,
             "gzip": 8 * len(gzip.compress(joined, compresslevel=9, mtime=0)) / size,
             "bytes": size,
         }

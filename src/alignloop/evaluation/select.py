@@ -11,7 +11,7 @@ from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt
 from alignloop.evaluation.config import SelectionConfig
 from alignloop.evaluation.respond import answer, reward_scores
-from alignloop.models.loading import load_causal_lm, load_tokenizer
+from alignloop.models.loading import check_same_tokens, load_causal_lm, load_tokenizer
 from alignloop.models.reward_model import ScalarModel
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
@@ -31,10 +31,12 @@ def select(
     scorer = ScalarModel.load(judge.path).eval()
     valid = read_records(asked.file("valid.jsonl.gz"), Prompt)
     opened = [
-        run.input(f"candidate-{number}", path, "policy")
+        run.input(f"candidates-{number}", path, "policy")
         for number, path in enumerate(candidates, start=1)
     ]
     means: list[float] = []
+    for artifact in opened:
+        check_same_tokens(artifact.path, judge.path)
     for number, artifact in enumerate(opened, start=1):
         formatter = Formatter.of(load_tokenizer(artifact.path))
         answers = answer(
@@ -54,9 +56,8 @@ def select(
     chosen = max(range(len(means)), key=lambda i: means[i])
 
     def write(folder: Path) -> None:
-        for path in sorted(opened[chosen].path.iterdir()):
-            if path.name != "artifact.json":
-                shutil.copyfile(path, folder / path.name)
+        ignore = shutil.ignore_patterns("artifact.json")
+        shutil.copytree(opened[chosen].path, folder, ignore=ignore, dirs_exist_ok=True)
 
     return run.finish(
         "policy", write, {"stage": "select", "mean_scores": means, "chosen": chosen + 1}

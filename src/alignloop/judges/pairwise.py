@@ -43,8 +43,8 @@ class ScoreJudge:
         Raises:
             DataError: a text has no score.
         """
-        margin = self._score(prompt, a) - self._score(prompt, b)
-        return 0.5 if margin == 0 else float(margin > 0)
+        ours, theirs = self._score(prompt, a), self._score(prompt, b)
+        return 0.5 if ours == theirs else float(ours > theirs)  # compared, as both may be -infinity
 
     def _score(self, prompt: Prompt, text: str) -> float:
         try:

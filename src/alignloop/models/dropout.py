@@ -26,17 +26,18 @@ def residual_dropout(model: PreTrainedModel, rate: float) -> Iterator[None]:
     """
     # Dropout that the architecture brings along is set as well: what acts is what the config says.
     own = [(module, module.p) for module in model.modules() if isinstance(module, nn.Dropout)]
-    # Llama and its kin keep the dropout of attention weights as a number on the attention module.
+    # Others are numbers on a module, used by its forward: `attention_dropout` in Llama, `dropout` in OPT.
     modules: list[Any] = list(model.modules())
     numbers = [
-        (module, module.attention_dropout)
+        (module, name, value)
         for module in modules
-        if isinstance(getattr(module, "attention_dropout", None), float)
+        for name, value in vars(module).items()
+        if "drop" in name and isinstance(value, float)
     ]
     for module, _ in own:
         module.p = 0.0
-    for module, _ in numbers:
-        module.attention_dropout = 0.0
+    for module, name, _ in numbers:
+        setattr(module, name, 0.0)
     if rate == 0.0:
         handles = []
     else:
@@ -48,8 +49,8 @@ def residual_dropout(model: PreTrainedModel, rate: float) -> Iterator[None]:
             handle.remove()
         for module, p in own:
             module.p = p
-        for module, p in numbers:
-            module.attention_dropout = p
+        for module, name, value in numbers:
+            setattr(module, name, value)
 
 
 def _branches(model: PreTrainedModel) -> list[nn.Module]:

@@ -102,6 +102,17 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def _with_report(loader: Any, folder: Path, **arguments: Any) -> tuple[PreTrainedModel, Any]:
+    """The model, and what transformers has to say of the weights that it found."""
+    return loader.from_pretrained(
+        str(folder),
+        local_files_only=folder.exists(),
+        attn_implementation="sdpa",
+        output_loading_info=True,
+        **arguments,
+    )
+
+
 def load_causal_lm(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Read a causal language model for training or sampling, dropout off.
 
@@ -109,12 +120,63 @@ def load_causal_lm(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrain
         ModelError: the folder holds no causal language model.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype, local_files_only=folder.exists(), attn_implementation="sdpa"
+        model, found = _with_report(
+            AutoModelForCausalLM,
+            folder,
+            dtype=dtype,
         )
     except _UNREADABLE as error:
         raise ModelError(f"{folder}: not a causal language model ({_first_line(error)})") from None
-    return model.eval()
+    if missing := sorted(found["missing_keys"]):
+        raise ModelError(f"{folder}: weights are missing: {', '.join(missing[:3])}")
+    _check_head(folder, model.eval())
+    return model
+
+
+@torch.no_grad()
+def _check_head(folder: Path, model: PreTrainedModel) -> None:
+    """Log-probabilities are read as hidden states times the unembedding; some families scale or cap what comes out."""
+    tokens = torch.arange(4)[None] % _embedding_rows(model)
+    hidden = backbone_of(model)(input_ids=tokens, use_cache=False).last_hidden_state
+    ours = torch.nn.functional.linear(hidden, output_weight(model))
+    theirs = model(input_ids=tokens, use_cache=False).logits
+    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
+        raise ModelError(
+            f"{folder}: {type(model).__name__} scales or caps its logits, which is not supported"
+        )
+
+
+def check_tokenizer(folder: Path, model: PreTrainedModel, tokenizer: Any) -> None:
+    """The model must have a row for every token of the tokenizer.
+
+    Raises:
+        ModelError: it has fewer: tokens were added to the tokenizer, and the model was not resized.
+    """
+    rows = _embedding_rows(model)
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model {rows} embeddings; "
+            "resize the model (resize_token_embeddings) and save it again"
+        )
+
+
+def _embedding_rows(model: PreTrainedModel) -> int:
+    embeddings: Any = model.get_input_embeddings()
+    return int(embeddings.weight.shape[0])
+
+
+def check_same_tokens(folder: Path, other: Path) -> None:
+    """Two models that pass token ids to one another must mean the same by them.
+
+    Raises:
+        ModelError: their vocabularies or end tokens differ.
+    """
+    mine, theirs = load_tokenizer(folder), load_tokenizer(other)
+    same_end = mine.eos_token_id == theirs.eos_token_id
+    if not same_end or mine.get_vocab() != theirs.get_vocab():
+        raise ModelError(
+            f"{other} has another tokenizer than {folder}; token ids would mean different things"
+        )
 
 
 def load_scalar_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
@@ -124,15 +186,14 @@ def load_scalar_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTr
         ModelError: the architecture has no sequence-classification form.
     """
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            str(folder),
-            num_labels=1,
-            dtype=dtype,
-            local_files_only=folder.exists(),
-            attn_implementation="sdpa",
+        model, found = _with_report(
+            AutoModelForSequenceClassification, folder, num_labels=1, dtype=dtype
         )
     except _UNREADABLE as error:
         raise ModelError(f"{folder}: cannot become a reward model ({_first_line(error)})") from None
+    heads = ("score.", "classifier.")
+    if missing := sorted(key for key in found["missing_keys"] if not key.startswith(heads)):
+        raise ModelError(f"{folder}: weights are missing: {', '.join(missing[:3])}")
     return model.eval()
 
 

@@ -64,4 +64,5 @@ class ScalarModel(nn.Module):
         return backbone_of(self.model)(input_ids=batch.tokens, use_cache=False).last_hidden_state
 
     def _scalar(self, hidden: Tensor) -> Tensor:
-        return scalar_head(self.model)(hidden)[..., 0].float() + self.bias
+        with torch.autocast(hidden.device.type, enabled=False):
+            return scalar_head(self.model)(hidden.float())[..., 0] + self.bias

@@ -52,7 +52,7 @@ class PPOConfig(Config):
     clip_range: float = Field(default=0.2, gt=0)
     """How far the probability ratio counts."""
     value_clip_range: float | None = Field(default=0.2, gt=0)
-    """How far a new value may move from the old one and still count; off where absent [PPO-03]."""
+    """How far a new value may move from the old one and still count; `"none"` turns it off [PPO-03]."""
     whiten_advantages: Literal["minibatch", "batch", "none"] = "minibatch"
     """Over what advantages are whitened, with masks [PPO-05]."""
     whiten_rewards: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from alignloop.data.batches import PackedText, micro_batches
+from alignloop.errors import NumericsError
 from alignloop.models.policy import block_log_probs, response_log_probs
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import objective
@@ -79,6 +81,11 @@ def accumulate_ptx(
     both = [p.grad for p in actor.parameters() if p.grad is not None]
     dot = sum(float((g * (b - g)).sum()) for g, b in zip(ppo, both, strict=True))
     norm = sum(float(((b - g) ** 2).sum()) for g, b in zip(ppo, both, strict=True)) ** 0.5
+    if not math.isfinite(norm):
+        raise NumericsError(
+            f"step {step + 1}: the gradient of the pretraining loss is {norm}; the last checkpoint is good: "
+            "lower ptx_coef or the learning rate"
+        )
     ppo_norm = sum(float((g**2).sum()) for g in ppo) ** 0.5
     tally.add(ptx_gradient_norm=norm, gradient_cosine=dot / max(norm * ppo_norm, 1e-30))
 

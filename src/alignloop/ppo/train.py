@@ -19,6 +19,8 @@ from alignloop.errors import ConfigError, DataError, NumericsError
 from alignloop.generation.native import NativeEngine
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
+    check_same_tokens,
+    check_tokenizer,
     context_length,
     load_causal_lm,
     load_tokenizer,
@@ -68,9 +70,11 @@ def train(
     judge = run.input("reward_model", reward_model, "reward-model")
     asked = run.input("prompts", prompts, "prompts")
     tokenizer = load_tokenizer(start.path)
+    check_same_tokens(start.path, judge.path)
     formatter = Formatter.of(tokenizer)
     actor, reference = load_causal_lm(start.path), load_causal_lm(start.path)
     scorer, critic = ScalarModel.load(judge.path), ScalarModel.load(judge.path)
+    check_tokenizer(start.path, actor, tokenizer)
     for frozen in (reference, scorer):
         frozen.requires_grad_(False)
     records = read_records(asked.file("rl.jsonl.gz"), Prompt)
@@ -121,13 +125,14 @@ def train(
                 _refuse_rewarding_no_end(episodes, config)
             rewards, advantages, returns = _advantages(episodes, config, kl_coef, iteration)
             old = log_probs_as_trained(actor, episodes, config)
+            wanted_of_all = _whitened_over_batch(advantages, episodes, config)
             # 3. Policy and value function are improved, minibatch by minibatch.
             tally = Tally()
             for number, rows in enumerate(_minibatches(iteration, config)):
                 step = iteration * config.updates_per_iteration + number
                 part = old.rows(rows)
                 width = part.batch.tokens.shape[1]
-                wanted, due = advantages[rows, :width], returns[rows, :width]
+                wanted, due = wanted_of_all[rows, :width], returns[rows, :width]
                 if config.whiten_advantages == "minibatch":
                     wanted = whiten(wanted, part.is_response)
                 accumulate_policy(actor, part, wanted, config, step, tally)
@@ -200,15 +205,20 @@ def train(
 def _advantages(
     episodes: Episodes, config: PPOConfig, kl_coef: float, iteration: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(rewards, advantages, returns) of one iteration; advantages are whitened here only if over the whole batch."""
+    """(rewards, advantages, returns) of one iteration, rewards and advantages as they are before any whitening."""
     scores = objective.penalised_scores(
         episodes.scores, episodes.finished, config.missing_eos_penalty, config.missing_eos_score
     )
-    if not bool(torch.isfinite(scores).all()):
-        raise NumericsError(
-            f"iteration {iteration + 1}: the reward model gave a score that is not finite; "
-            "the last checkpoint is good: look at the reward model"
-        )
+    for term, found in (
+        ("score of the reward model", scores),
+        ("value of the value function", episodes.values),
+        ("log-probability of the policy", episodes.log_probs),
+        ("log-probability of the reference", episodes.reference_log_probs),
+    ):
+        if not bool(torch.isfinite(found).all()):
+            raise NumericsError(
+                f"iteration {iteration + 1}: a {term} is not finite; the last checkpoint is good"
+            )
     rewards = objective.kl_rewards(
         scores,
         episodes.log_probs,
@@ -216,14 +226,20 @@ def _advantages(
         episodes.is_response,
         kl_coef,
     )
+    learned = rewards
     if config.whiten_rewards:
-        rewards = whiten(rewards, episodes.is_response, shift_mean=False)
+        learned = whiten(rewards, episodes.is_response, shift_mean=False)
     advantages, returns = objective.advantages_and_returns(
-        rewards, episodes.values, episodes.is_response, config.discount, config.gae_lambda
+        learned, episodes.values, episodes.is_response, config.discount, config.gae_lambda
     )
-    if config.whiten_advantages == "batch":
-        advantages = whiten(advantages, episodes.is_response)
     return rewards, advantages, returns
+
+
+def _whitened_over_batch(advantages: Tensor, episodes: Episodes, config: PPOConfig) -> Tensor:
+    """The advantages, whitened over the whole iteration where the config says so [PPO-05]."""
+    if config.whiten_advantages != "batch":
+        return advantages
+    return whiten(advantages, episodes.is_response)
 
 
 def _next_kl_coef(kl_coef: float, episodes: Episodes, config: PPOConfig) -> float:

@@ -10,8 +10,8 @@ import torch
 
 from alignloop.data.batches import PackedText
 from alignloop.data.formatter import encode_texts
-from alignloop.data.jsonl import content_sha256, read_records
-from alignloop.data.records import Text
+from alignloop.data.jsonl import read_records
+from alignloop.data.records import Text, texts_sha256
 from alignloop.data.tokenizer import train_tokenizer
 from alignloop.distributed import World
 from alignloop.files import sync_folder
@@ -125,6 +125,6 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
         {
             "stage": "pretrain",
             "tokens": config.updates * config.batch_size * config.model.context,
-            "train_text_sha256": content_sha256(source.file("train.jsonl.gz")),
+            "train_text_sha256": texts_sha256(train_texts),
         },
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from alignloop.data.records import Demonstration, Ranking
 from alignloop.distributed import World
 from alignloop.errors import DataError
 from alignloop.models.dropout import residual_dropout
-from alignloop.models.loading import context_length, load_tokenizer, save_model
+from alignloop.models.loading import check_tokenizer, context_length, load_tokenizer, save_model
 from alignloop.models.reward_model import ScalarModel
 from alignloop.progress import progress
 from alignloop.reward.batches import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
@@ -47,11 +47,11 @@ def train(
     formatter = Formatter.of(tokenizer)
     set_chat_template(tokenizer)
     scorer = ScalarModel.load(start.path)
+    check_tokenizer(start.path, scorer.model, tokenizer)
     scorer.model.config.pad_token_id = tokenizer.pad_token_id
     context = context_length(scorer.model)
-    prompts = encode_rankings(
-        read_records(ranked.file("train.jsonl.gz"), Ranking), formatter, context
-    )
+    rankings_read = read_records(ranked.file("train.jsonl.gz"), Ranking)
+    prompts = encode_rankings(rankings_read, formatter, context)
     valid = encode_rankings(
         read_records(ranked.file("valid.jsonl.gz"), Ranking), formatter, context
     )
@@ -119,10 +119,13 @@ def train(
                 raise run.interrupt()
 
     scorer.eval()
-    human = read_records(written.file("train.jsonl.gz"), Demonstration)
-    chosen = [
-        human[i] for i in epoch_order(len(human), config.seed, 0)[: config.bias_demonstrations]
-    ]
+    chosen = _bias_demonstrations(
+        read_records(written.file("train.jsonl.gz"), Demonstration),
+        {ranking.prompt.use_case for ranking in rankings_read},
+        formatter,
+        context,
+        config,
+    )
     mean = zero_mean_on(scorer, chosen, formatter, config.micro_batch_tokens)
     scorer.save_bias()
     last = run.metrics.read()[-1]  # of the last update, which always validates
@@ -140,6 +143,30 @@ def train(
     )
 
 
+def _bias_demonstrations(
+    demonstrations: Sequence[Demonstration],
+    ranked: Set[str],
+    formatter: Formatter,
+    context: int,
+    config: RewardConfig,
+) -> list[Demonstration]:
+    """Those that the bias is set on [RM-02]: of the use cases that were ranked, and no longer than the context."""
+    alike = [d for d in demonstrations if d.prompt.use_case in ranked] or list(demonstrations)
+    order = [alike[i] for i in epoch_order(len(alike), config.seed, 0)]
+    chosen: list[Demonstration] = []
+    for one in order:
+        if len(chosen) == config.bias_demonstrations:
+            break
+        tokens = len(formatter.prompt(one.prompt.text)) + len(formatter.response(one.response))
+        if tokens <= context:
+            chosen.append(one)
+    if not chosen:
+        raise DataError(
+            f"no demonstration fits the reward model's context of {context}; its bias cannot be set"
+        )
+    return chosen
+
+
 @torch.no_grad()
 def zero_mean_on(
     scorer: ScalarModel, demonstrations: Sequence[Demonstration], formatter: Formatter, budget: int
@@ -148,12 +175,6 @@ def zero_mean_on(
     rows = [
         (formatter.prompt(d.prompt.text), formatter.response(d.response)) for d in demonstrations
     ]
-    width = context_length(scorer.model)
-    rows = [row for row in rows if len(row[0]) + len(row[1]) <= width]
-    if not rows:
-        raise DataError(
-            f"no demonstration fits the reward model's context of {width}; its bias cannot be set"
-        )
     total = 0.0
     for group in micro_batches([len(p) + len(r) for p, r in rows], budget):
         batch = Ragged.of([rows[i][0] for i in group], [rows[i][1] for i in group], formatter.pad)

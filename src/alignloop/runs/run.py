@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
@@ -91,13 +91,7 @@ class Run:
                 f"{folder} was begun with another config ({changed}); "
                 f"go on with --config {folder}/config.json, or start in another folder"
             )
-        run = cls(folder, stage, config, manifest)
-        if run.is_finished:
-            run._drop_checkpoints()  # a kill may have come between the last two things that `finish` does
-        else:
-            manifest["status"] = "running"
-            run._save_manifest()
-        return run
+        return cls(folder, stage, config, manifest)
 
     @property
     def is_finished(self) -> bool:
@@ -130,6 +124,9 @@ class Run:
         return path
 
     def _record(self, role: str, path: Path, kind: str, sha256: str) -> None:
+        if not self._has_begun():
+            # Nothing was made of an earlier input: a start that was refused does not bind the next one.
+            self._manifest["inputs"] = [i for i in self._manifest["inputs"] if i["role"] != role]
         for known in self._manifest["inputs"]:
             if known["role"] != role:
                 continue
@@ -141,6 +138,24 @@ class Run:
         entry = {"role": role, "path": str(path), "kind": kind, "sha256": sha256}
         self._manifest["inputs"].append(entry)
         self._save_manifest()
+
+    def _has_begun(self) -> bool:
+        """Whether anything but the manifest and the config stands in the folder."""
+        made = ("checkpoints", "metrics.jsonl", "tokenizer", "artifact")
+        return any((self.folder / name).exists() for name in made)
+
+    def check_inputs(self, given: Mapping[str, Path]) -> None:
+        """Compare the inputs that a finished run is given again with those that it was made from.
+
+        Raises:
+            ArtifactError: one of them is another one.
+        """
+        for known in self._manifest["inputs"]:
+            path = given.get(known["role"])
+            if path is not None and known["kind"] == "file":
+                self.input_file(known["role"], path)
+            elif path is not None:
+                self.input(known["role"], path, known["kind"])
 
     def parents(self) -> list[dict[str, str]]:
         """The inputs, as an artefact records them (paths differ between machines and are left out)."""
@@ -209,8 +224,9 @@ class Run:
         return self._signal.received is not None
 
     def interrupt(self) -> Interrupted:
-        """Mark the run interrupted; the caller raises what this returns."""
-        self._manifest["status"] = "interrupted"
+        """Mark the run interrupted, if it is not finished; the caller raises what this returns."""
+        if not self.is_finished:
+            self._manifest["status"] = "interrupted"
         with contextlib.suppress(RunError):
             self._save_manifest()
         number = self._signal.received or 2
@@ -225,19 +241,27 @@ class Run:
             raise RunError(
                 f"{self.folder} is in use by another process; wait for it, or choose another folder"
             ) from None
+        self._manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+        if self.is_finished:
+            self._drop_checkpoints()  # a kill may have come between the last two things that `finish` does
+        else:
+            self._manifest["status"] = "running"
+            self._save_manifest()
         self._signal.install()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._signal.restore()
-        self._lock.release()
-        if kind is not None and self._manifest["status"] == "running":
-            self._manifest["status"] = "interrupted" if kind is KeyboardInterrupt else "failed"
-            # On a full disk the run's own error is the one to tell of.
-            with contextlib.suppress(RunError):
-                self._save_manifest()
-        if kind is KeyboardInterrupt:
-            raise self.interrupt() from None
+        try:
+            if kind is not None and self._manifest["status"] == "running":
+                self._manifest["status"] = "interrupted" if kind is KeyboardInterrupt else "failed"
+                # On a full disk the run's own error is the one to tell of.
+                with contextlib.suppress(RunError):
+                    self._save_manifest()
+            if kind is KeyboardInterrupt or (kind is None and self.stop_requested()):
+                raise self.interrupt() from None  # also where the signal came after the last step
+        finally:
+            self._lock.release()
 
     def finish(self, kind: Kind, write: Callable[[Path], None], facts: dict[str, Any]) -> Artifact:
         """Write the artefact and mark the run finished; its checkpoints are no longer needed and go."""

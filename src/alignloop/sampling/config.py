@@ -22,7 +22,7 @@ class SampleConfig(Config):
     draws: int = Field(default=4, gt=0)
     """Rounds of drawing until K completions differ; a prompt that has fewer then is dropped and counted."""
     limit: int | None = Field(default=None, gt=0)
-    """Use that many prompts, drawn at random; all of them without it."""
+    """Use that many prompts of each file, drawn at random; all of them without it."""
     sampling: SamplingConfig = SamplingConfig()
     """How completions are drawn."""
 

@@ -17,6 +17,7 @@ from alignloop.distributed import World
 from alignloop.errors import ConfigError
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
+    check_tokenizer,
     context_length,
     load_causal_lm,
     load_tokenizer,
@@ -52,6 +53,7 @@ def train(
     formatter = Formatter.of(tokenizer)
     set_chat_template(tokenizer)
     policy = load_causal_lm(start.path)
+    check_tokenizer(start.path, policy, tokenizer)
     context = context_length(policy)
     examples, dropped = encode_demonstrations(
         read_records(source.file("train.jsonl.gz"), Demonstration),

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from alignloop.config import Precision, load_config
-from alignloop.data.jsonl import content_sha256
+from alignloop.data.jsonl import read_records
+from alignloop.data.records import Text, texts_sha256
 from alignloop.errors import ArtifactError, Interrupted
 from alignloop.files import write_json
 from alignloop.resources import asset, recipe
@@ -46,6 +47,7 @@ class Demo:
             overrides += _smoke_overrides(name if recipe_name is None else recipe_name)
         path = None if recipe_name is None else recipe("demo", f"{recipe_name}.toml")
         config = load_config(config_class(stage), path, overrides)
+        is_new = not (self.folder / name / "artifact").exists()
         began = time.perf_counter()
         try:
             artifact = run_stage(stage, self.folder / name, config, resume=True, **inputs)
@@ -53,16 +55,18 @@ class Demo:
             raise Interrupted(
                 "the demo was interrupted; the same command goes on", stop.exit_code - 128
             ) from None
-        seconds = self.note_time(name, time.perf_counter() - began)
+        finally:
+            # A stage that was finished before costs a look at its files, which is not what its time means.
+            seconds = self.note_time(name, time.perf_counter() - began if is_new else 0.0)
         allowed = f" of {self.budget[name]:.0f}" if name in self.budget else ""
         self.say(f"{name:<15} {f'{seconds:.0f}{allowed} s':>12}   {_line(artifact)}")
         return artifact
 
     def note_time(self, name: str, seconds: float) -> float:
-        """Add to the stage's time in timings.json: a run that was interrupted counts all its sittings."""
+        """Add to the stage's time in timings.json: all sittings of an interrupted stage, but for killed ones."""
         path = self.folder / "timings.json"
         timings: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
-        if seconds > 0.5 or name not in timings:
+        if seconds > 0 or name not in timings:
             timings[name] = round(timings.get(name, 0.0) + seconds, 2)
             write_json(path, timings)
         return timings[name]
@@ -171,6 +175,7 @@ def _write_report(demo: Demo, evaluation: Artifact, chat_command: str) -> Path:
     """report.json, and report.html for people."""
     from alignloop.workflow.report.page import write_report
 
+    is_new = not (demo.folder / "report.html").exists()
     began = time.perf_counter()
     data = collect_results(
         demo.folder,
@@ -183,7 +188,7 @@ def _write_report(demo: Demo, evaluation: Artifact, chat_command: str) -> Path:
     write_json(demo.folder / "report.json", data.results)
     path = demo.folder / "report.html"
     write_report(path, data)
-    demo.note_time("report", time.perf_counter() - began)
+    demo.note_time("report", time.perf_counter() - began if is_new else 0.0)
     return path
 
 
@@ -223,12 +228,11 @@ def _check_base(base: Path, text: Path) -> None:
     if not (base / "artifact.json").is_file():
         raise ArtifactError(f"{base}: the package came without its base model; install it again")
     learned_from = open_artifact(base, "policy").facts.get("train_text_sha256")
-    if learned_from != content_sha256(
-        open_artifact(text, "pretraining-text").file("train.jsonl.gz")
-    ):
+    train = open_artifact(text, "pretraining-text").file("train.jsonl.gz")
+    if learned_from != texts_sha256(read_records(train, Text)):
         raise ArtifactError(
             f"{base} was trained on another split of the stories than {text}; "
-            "train it again: alignloop pretrain --config recipes/base/base.toml"
+            "docs/pretrain.md says how to train it again"
         )
 
 

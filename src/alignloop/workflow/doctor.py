@@ -16,7 +16,13 @@ from alignloop.data.records import Prompt
 from alignloop.errors import AlignloopError
 from alignloop.generation.engine import Response, SamplingConfig
 from alignloop.generation.native import NativeEngine
-from alignloop.models.loading import context_length, load_causal_lm, load_tokenizer
+from alignloop.models.loading import (
+    check_same_tokens,
+    check_tokenizer,
+    context_length,
+    load_causal_lm,
+    load_tokenizer,
+)
 from alignloop.models.policy import response_log_probs
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo.checks import rewards_never_stopping
@@ -73,6 +79,7 @@ def examine(
     opened = open_artifact(policy, "policy")
     formatter = Formatter.of(load_tokenizer(opened.path))
     model = load_causal_lm(opened.path)
+    check_tokenizer(opened.path, model, formatter.tokenizer)
     room = context_length(model) - sampling.max_new_tokens
     source = open_artifact(prompts, "prompts")
     records = read_records(source.file("rl.jsonl.gz"), Prompt)
@@ -92,7 +99,9 @@ def examine(
     responses = NativeEngine(model, formatter.end).generate(fitting, seeds, sampling)
     scorer = None
     if reward_model is not None:
-        scorer = ScalarModel.load(open_artifact(reward_model, "reward-model").path).eval()
+        judge = open_artifact(reward_model, "reward-model").path
+        check_same_tokens(opened.path, judge)
+        scorer = ScalarModel.load(judge).eval()
     patient = Patient(model, formatter, fitting, responses, sampling, scorer, missing_eos_score)
     return findings + [_guarded(check, patient) for check in CHECKS]
 

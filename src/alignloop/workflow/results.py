@@ -78,7 +78,7 @@ def collect_results(
             for name in ("ppo", "ppo_ptx")
         },
     }
-    bits = asset("base") / "bits_per_byte.json"
+    bits = asset("bits_per_byte.json")
     if bits.is_file():
         results["bits_per_byte"] = json.loads(bits.read_text())
     results["targets"] = judge_targets(results)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alignloop.config import Config
 from alignloop.errors import ConfigError
@@ -57,6 +57,7 @@ def run_stage(stage: str, folder: Path, config: Config, *, resume: bool, **input
     function: Callable[..., Artifact] = _load(described.function)
     with Run.open(folder, stage, config, resume=resume) as run:
         if run.is_finished:
+            run.check_inputs(_by_role(inputs))
             return open_artifact(folder, run.finished_kind())
         if described.trains:
             from alignloop.distributed import World
@@ -68,6 +69,21 @@ def run_stage(stage: str, folder: Path, config: Config, *, resume: bool, **input
             return function(config, run, World.from_env(), **inputs)
         run.stop_at_once()
         return function(config, run, **inputs)
+
+
+def _by_role(inputs: Mapping[str, Any]) -> dict[str, Path]:
+    """Every input path by the role that its stage records it under."""
+    found: dict[str, Path] = {}
+    for name, value in inputs.items():
+        if isinstance(value, Path):
+            found[name] = value
+        elif isinstance(value, Mapping):
+            found |= cast(Mapping[str, Path], value)
+        elif isinstance(value, list | tuple):
+            several = cast(Sequence[Any], value)
+            numbered = {f"{name}-{number}": path for number, path in enumerate(several, start=1)}
+            found |= {role: path for role, path in numbered.items() if isinstance(path, Path)}
+    return found
 
 
 def _load(place: str) -> Any:

@@ -13,8 +13,6 @@ def judge_targets(results: dict[str, Any]) -> list[dict[str, Any]]:
     accuracy = results["rm"]["pair_accuracy"]
     even = results["rm"]["pair_accuracy_length_matched"]
     loss = results["pretrain_loss"]
-    best_rival = max(accuracy["longer_wins"], accuracy["bag_of_words"])
-    best_even = max(even["longer_wins"], even["bag_of_words"])
     rows: list[tuple[str, str, str, bool]] = [
         (
             "PPO-ptx against SFT, gold",
@@ -52,18 +50,8 @@ def judge_targets(results: dict[str, Any]) -> list[dict[str, Any]]:
             f"{100 * accuracy['train_labelers']:.1f} %",
             accuracy["train_labelers"] >= 0.68,
         ),
-        (
-            "The same, above the better of two simple rivals",
-            "at least 5 points",
-            f"{100 * (accuracy['train_labelers'] - best_rival):+.1f} points",
-            accuracy["train_labelers"] >= best_rival + 0.05,
-        ),
-        (
-            "The same, on pairs of equal length",
-            "at least 5 points",
-            f"{100 * (even['train_labelers'] - best_even):+.1f} points",
-            even["train_labelers"] >= best_even + 0.05,
-        ),
+        _above_rivals("The same, above the better of two simple rivals", accuracy),
+        _above_rivals("The same, on pairs of equal length", even),
     ]
     return [
         {"name": name, "wanted": wanted, "measured": measured, "met": bool(met)}
@@ -78,6 +66,15 @@ def _above_half(name: str, estimate: dict[str, float] | None) -> tuple[str, str,
         _interval(estimate),
         estimate is not None and estimate["low"] > 0.5,
     )
+
+
+def _above_rivals(name: str, accuracy: dict[str, float | None]) -> tuple[str, str, str, bool]:
+    wanted = "at least 5 points"
+    own, longer, bag = (accuracy[key] for key in ("train_labelers", "longer_wins", "bag_of_words"))
+    if own is None or longer is None or bag is None:
+        return name, wanted, "no pairs", False
+    above = own - max(longer, bag)
+    return name, wanted, f"{100 * above:+.1f} points", above >= 0.05
 
 
 def _interval(estimate: dict[str, float] | None) -> str:
