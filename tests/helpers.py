@@ -114,7 +114,7 @@ def tiny_model(
         torch.manual_seed(seed)
         match architecture:
             case "llama":
-                model = LlamaForCausalLM(LlamaConfig(**llama_like, **common))
+                model = LlamaForCausalLM(LlamaConfig(**{**llama_like, **common}))
             case "qwen3":
                 model = Qwen3ForCausalLM(Qwen3Config(**llama_like, head_dim=16, **common))
             case "gpt2":

@@ -159,7 +159,7 @@ def test_log_probs_in_chunks_equal_a_float64_log_softmax(
         torch.testing.assert_close(ours.grad.double(), theirs.grad, atol=1e-4, rtol=0)
 
 
-def test_log_probs_of_bfloat16_logits_are_taken_in_float32() -> None:
+def test_log_probs_of_bfloat16_weights_are_taken_in_float32() -> None:
     hidden = torch.randn(5, 8, generator=generator(1), dtype=torch.bfloat16)
     weight = torch.randn(300, 8, generator=generator(2), dtype=torch.bfloat16)
     targets = torch.arange(5)
@@ -167,7 +167,7 @@ def test_log_probs_of_bfloat16_logits_are_taken_in_float32() -> None:
     log_probs = token_log_probs(hidden, weight, targets)
 
     assert log_probs.dtype == torch.float32
-    exact = torch.log_softmax((hidden @ weight.T).double(), dim=-1)[range(5), targets]
+    exact = torch.log_softmax(hidden.double() @ weight.double().T, dim=-1)[range(5), targets]
     torch.testing.assert_close(log_probs.double(), exact, atol=1e-5, rtol=0)
 
 
@@ -195,3 +195,15 @@ def test_log_probs_do_not_depend_on_how_positions_are_grouped(sizes: list[int]) 
 def test_a_wrong_shape_is_refused_in_tests() -> None:
     with pytest.raises(TypeCheckError, match="weight"):
         token_log_probs(torch.zeros(3, 4), torch.zeros(9, 5), torch.zeros(3, dtype=torch.long))
+
+
+def test_logits_are_float32_in_bfloat16_runs_too() -> None:
+    """Logits of ten and more, rounded to bfloat16, would be off by hundredths: a ratio that is not 1."""
+    hidden, weight = torch.randn(20, 32), torch.randn(64, 32) * 2
+    targets = torch.arange(20)
+    exact = token_log_probs(hidden, weight, targets)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = token_log_probs(hidden, weight, targets)
+
+    assert torch.equal(found, exact)
