@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from alignloop.data.batches import Ragged
+from alignloop.data.batches import Forest, Ragged
 from alignloop.data.formatter import Formatter
 from alignloop.errors import ModelError
 from alignloop.models.loading import backbone_of, save_model, scalar_head
@@ -47,6 +48,30 @@ def test_the_score_is_read_at_the_last_real_token(scorer: ScalarModel) -> None:
     for row, (prompt, response) in enumerate(zip(PROMPTS, RESPONSES, strict=True)):
         assert float(scores[row]) == pytest.approx(by_hand(scorer, [*prompt, *response]), abs=1e-5)
     assert len(set(scores.tolist())) == 3
+
+
+def test_responses_side_by_side_score_and_learn_as_in_rows_of_their_own(
+    scorer: ScalarModel,
+) -> None:
+    """One row per prompt against one row per response: the same scores, and the same gradients."""
+    groups = [[[70, 71, 1], [72, 73, 74, 75, 76], [1]], [[80]], [[90, 91], [92, 1]]]
+    forest = Forest.of(PROMPTS, groups, pad=0)
+    prompts = [p for p, group in zip(PROMPTS, groups, strict=True) for _ in group]
+    rows = Ragged.of(prompts, [response for group in groups for response in group], pad=0)
+    weights = torch.arange(1.0, 7.0)
+
+    found: list[tuple[Tensor, list[Tensor]]] = []
+    for scores in (scorer.scores_of_all(forest), scorer.scores(rows)):
+        scorer.zero_grad()
+        (weights * scores).sum().backward()
+        gradients = [p.grad.clone() for p in scorer.model.parameters() if p.grad is not None]
+        found.append((scores.detach(), gradients))
+    scorer.zero_grad()
+
+    (side_by_side, ours), (apart, theirs) = found
+    torch.testing.assert_close(side_by_side, apart, atol=1e-5, rtol=0)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -190,17 +190,19 @@ def prompts() -> list[RankedPrompt]:
 def test_each_completion_is_forwarded_once(
     scorer: ScalarModel, prompts: list[RankedPrompt]
 ) -> None:
-    """4 + 3 + 5 rows for 6 + 2 + 9 pairs."""
-    rows: list[int] = []
+    """4 + 3 + 5 completions for 6 + 2 + 9 pairs; and each prompt once."""
+    read: list[int] = []
     hook = backbone_of(scorer.model).register_forward_pre_hook(
-        lambda _module, _args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+        lambda _module, _args, kwargs: read.append(int((kwargs["input_ids"] != 0).sum())),
+        with_kwargs=True,
     )
 
     batch = RankedBatch.of(prompts, pad=0)
-    scores = scorer.scores(batch.rows)
+    scores = scorer.scores_of_all(batch.completions)
     hook.remove()
 
-    assert (rows, len(scores), len(batch.preferred)) == ([12], 12, 17)
+    tokens = sum(len(p.prompt) + sum(map(len, p.completions)) for p in prompts)
+    assert (read, len(scores), len(batch.preferred)) == ([tokens], 12, 17)
     assert batch.kept_pairs.tolist() == [6, 2, 9]
     assert batch.all_pairs.tolist() == [6, 3, 10]
 
@@ -233,7 +235,7 @@ def test_micro_batches_by_prompt_give_the_gradient_of_the_full_batch(
         groups = prompt_groups(prompts, budget)
         for group in groups:
             batch = RankedBatch.of([prompts[i] for i in group], pad=0)
-            scores = scorer.scores(batch.rows)
+            scores = scorer.scores_of_all(batch.completions)
             summed = ranking_loss(
                 scores, batch.preferred, batch.other, batch.prompt_of_pair, batch.kept_pairs
             )
@@ -257,8 +259,7 @@ def test_prompt_groups_are_a_partition_within_the_budget(shapes: list[tuple[int,
 
     assert sorted(i for group in groups for i in group) == list(range(len(prompts)))
     for group in groups:
-        rows = sum(len(prompts[i].completions) for i in group)
-        assert len(group) == 1 or rows * max(prompts[i].width for i in group) <= budget
+        assert len(group) == 1 or len(group) * max(prompts[i].size for i in group) <= budget
 
 
 def test_training_widens_the_gap_between_preferred_and_other(
@@ -271,14 +272,14 @@ def test_training_widens_the_gap_between_preferred_and_other(
 
     @torch.no_grad()
     def gap() -> float:
-        scores = scorer.scores(batch.rows)
+        scores = scorer.scores_of_all(batch.completions)
         return float((scores[batch.preferred] - scores[batch.other]).mean())
 
     before = gap()
     for _ in range(5):
         optimizer.zero_grad()
         summed = ranking_loss(
-            scorer.scores(batch.rows),
+            scorer.scores_of_all(batch.completions),
             batch.preferred,
             batch.other,
             batch.prompt_of_pair,

@@ -101,6 +101,60 @@ class Ragged:
         return (positions >= 1) & (positions < self.lengths[:, None])
 
 
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Several responses to each prompt in one row: the prompt once, then its responses side by side.
+
+    Each response sees the prompt and itself, at the positions that it would have in a row of its own. So the prompt is
+    read once for all of them.
+
+    tokens, positions: [B, T]; sees: [B, 1, T, T] bool, True where the query (third axis) sees the key; last_row,
+    last_position: [C] where each response's last token stands, in the order of the responses.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    sees: Tensor
+    last_row: Tensor
+    last_position: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        prompts: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[Sequence[int]]],
+        pad: int,
+    ) -> Forest:
+        """Lay out each prompt with its responses, padded on the right."""
+        width = max(
+            len(prompt) + sum(map(len, group))
+            for prompt, group in zip(prompts, responses, strict=True)
+        )
+        tokens = torch.full((len(prompts), width), pad, dtype=torch.long)
+        positions = torch.zeros_like(tokens)
+        sees = torch.zeros(len(prompts), 1, width, width, dtype=torch.bool)
+        # Padding sees itself: a query that sees nothing would be NaN, and NaN spreads through masked keys.
+        sees[:, 0].diagonal(dim1=1, dim2=2).fill_(True)
+        last: list[tuple[int, int]] = []
+        causal = torch.ones(width, width, dtype=torch.bool).tril()
+        for row, (prompt, group) in enumerate(zip(prompts, responses, strict=True)):
+            start = len(prompt)
+            tokens[row, :start] = torch.tensor(prompt)
+            positions[row, :start] = torch.arange(start)
+            sees[row, 0, :start, :start] = causal[:start, :start]
+            at = start
+            for response in group:
+                end = at + len(response)
+                tokens[row, at:end] = torch.tensor(response)
+                positions[row, at:end] = torch.arange(start, start + len(response))
+                sees[row, 0, at:end, :start] = True
+                sees[row, 0, at:end, at:end] = causal[: end - at, : end - at]
+                last.append((row, end - 1))
+                at = end
+        rows, ends = zip(*last, strict=True)
+        return cls(tokens, positions, sees, torch.tensor(rows), torch.tensor(ends))
+
+
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Split row indices into groups of similar length whose padded size stays within `budget` tokens.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import Ragged
+from alignloop.data.batches import Forest, Ragged
 from alignloop.models.loading import backbone_of, load_scalar_model, scalar_head
 from alignloop.tensors import generator
 
@@ -49,6 +49,16 @@ class ScalarModel(nn.Module):
         last = batch.lengths - 1
         rows = torch.arange(len(last))
         return self._scalar(self._hidden(batch)[rows, last])
+
+    def scores_of_all(self, forest: Forest) -> Tensor:
+        """[C]: `scores` of every response of a forest; as for a row of its own, but for rounding."""
+        hidden = backbone_of(self.model)(
+            input_ids=forest.tokens,
+            position_ids=forest.positions,
+            attention_mask=forest.sees,
+            use_cache=False,
+        ).last_hidden_state
+        return self._scalar(hidden[forest.last_row, forest.last_position])
 
     def values(self, batch: Ragged) -> Tensor:
         """[B, T]: at response token t the value of the state before it, read one token earlier; zeros elsewhere."""

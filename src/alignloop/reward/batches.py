@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from alignloop.data.batches import Ragged
+from alignloop.data.batches import Forest, micro_batches
 from alignloop.data.formatter import Formatter
 from alignloop.data.records import Ranking
 from alignloop.errors import DataError
@@ -30,15 +30,20 @@ class RankedPrompt:
 
     @property
     def width(self) -> int:
-        """Tokens of the longest row."""
+        """Tokens of the prompt with its longest completion: what must fit the context."""
         return len(self.prompt) + max(map(len, self.completions))
+
+    @property
+    def size(self) -> int:
+        """Tokens of the prompt and all its completions."""
+        return len(self.prompt) + sum(map(len, self.completions))
 
 
 @dataclass(frozen=True, slots=True)
 class RankedBatch:
-    """Some prompts' completions, each once, and their pairs as indices into the rows."""
+    """Some prompts' completions, each once, and their pairs as indices into all completions."""
 
-    rows: Ragged
+    completions: Forest
     preferred: Tensor
     other: Tensor
     prompt_of_pair: Tensor
@@ -47,7 +52,7 @@ class RankedBatch:
 
     @classmethod
     def of(cls, prompts: Sequence[RankedPrompt], pad: int) -> RankedBatch:
-        """Lay the completions of all prompts out as rows."""
+        """Lay the prompts out as rows, each with its completions."""
         preferred: list[int] = []
         other: list[int] = []
         owner: list[int] = []
@@ -59,11 +64,7 @@ class RankedBatch:
                 owner.append(number)
             offset += len(prompt.completions)
         return cls(
-            Ragged.of(
-                [p.prompt for p in prompts for _ in p.completions],
-                [completion for p in prompts for completion in p.completions],
-                pad,
-            ),
+            Forest.of([p.prompt for p in prompts], [p.completions for p in prompts], pad),
             torch.tensor(preferred, dtype=torch.long),
             torch.tensor(other, dtype=torch.long),
             torch.tensor(owner, dtype=torch.long),
@@ -106,16 +107,5 @@ def encode_rankings(
 
 
 def prompt_groups(prompts: Sequence[RankedPrompt], budget: int) -> list[list[int]]:
-    """Indices in groups whose padded rows stay within `budget` tokens; prompts of similar width together."""
-    order = sorted(range(len(prompts)), key=lambda i: (prompts[i].width, i))
-    groups: list[list[int]] = []
-    rows = 0
-    for i in order:
-        mine = len(prompts[i].completions)
-        if groups and (rows + mine) * prompts[i].width <= budget:
-            groups[-1].append(i)
-            rows += mine
-        else:
-            groups.append([i])
-            rows = mine
-    return groups
+    """Indices in groups whose padded rows stay within `budget` tokens; prompts of similar size together."""
+    return micro_batches([prompt.size for prompt in prompts], budget)

@@ -86,7 +86,7 @@ def train(
             for group in prompt_groups(chosen, config.micro_batch_tokens):
                 batch = RankedBatch.of([chosen[i] for i in group], formatter.pad)
                 with autocast(config.precision):
-                    scores = scorer.scores(batch.rows)
+                    scores = scorer.scores_of_all(batch.completions)
                 summed = _loss(scores, batch, config)
                 logged["loss"] += backward(summed.total / len(chosen), "ranking", step)
                 right = pair_accuracy(scores.detach(), batch.preferred, batch.other)
@@ -197,7 +197,7 @@ def _validate(
     loss, count, right, pairs = 0.0, 0, 0.0, 0
     for group in prompt_groups(prompts, config.micro_batch_tokens * 2):
         batch = RankedBatch.of([prompts[i] for i in group], formatter.pad)
-        scores = scorer.scores(batch.rows)
+        scores = scorer.scores_of_all(batch.completions)
         summed = _loss(scores, batch, config)
         accuracy = pair_accuracy(scores, batch.preferred, batch.other)
         loss, count = loss + float(summed.total), count + summed.count
