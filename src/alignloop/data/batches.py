@@ -19,6 +19,7 @@ from alignloop.data.jsonl import read_records
 from alignloop.data.records import Text
 from alignloop.errors import DataError
 from alignloop.seeds import derive_seed
+from alignloop.tensors import counts_up_to
 
 
 class PackedText:
@@ -92,13 +93,14 @@ class Ragged:
 
     def is_response(self) -> Tensor:
         """[B, T]: True at the response's own tokens, EOS included."""
-        positions = torch.arange(self.tokens.shape[1])[None, :]
-        return (positions >= self.prompt_lengths[:, None]) & (positions < self.lengths[:, None])
+        width = self.tokens.shape[1]
+        return counts_up_to(self.lengths, width) & ~counts_up_to(self.prompt_lengths, width)
 
     def is_predicted(self) -> Tensor:
         """[B, T]: True at every real token but the first, prompt included."""
-        positions = torch.arange(self.tokens.shape[1])[None, :]
-        return (positions >= 1) & (positions < self.lengths[:, None])
+        is_real = counts_up_to(self.lengths, self.tokens.shape[1])
+        is_real[:, 0] = False
+        return is_real
 
 
 @dataclass(frozen=True, slots=True)

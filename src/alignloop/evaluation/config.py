@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from alignloop.config import Config
 from alignloop.generation.engine import SamplingConfig
@@ -34,6 +34,18 @@ class EvaluationConfig(Config):
     """How much of each held-out text the pretraining loss is measured on; a title may have several texts."""
     resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples for every interval."""
+
+    @field_validator("base_templates")
+    @classmethod
+    def _check_templates(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        for template in templates:
+            try:
+                template.format(prompt="", context="")
+            except (KeyError, IndexError, ValueError):
+                raise ValueError(
+                    f"{template!r}: a template may name {{prompt}} and {{context}}, and nothing else"
+                ) from None
+        return templates
 
 
 class SelectionConfig(Config):

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from alignloop.errors import DataError
+from alignloop.errors import DataError, NumericsError
 from alignloop.files import write_bytes
 from alignloop.runs.events import EventLog
 
@@ -68,9 +68,16 @@ class MetricsLog:
                 write_bytes(path, "".join(line + "\n" for line in kept).encode())
 
     def log(self, step: int, values: dict[str, float], timings: dict[str, float]) -> None:
-        """Write one step. Unknown names are a bug of ours; non-finite values were refused before."""
+        """Write one step. Unknown names are a bug of ours.
+
+        Raises:
+            NumericsError: a value is not finite (a validation loss, say; what is trained on was refused before).
+        """
         unknown = values.keys() - METRICS.keys()
         assert not unknown, f"metrics without a glossary entry: {sorted(unknown)}"
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise NumericsError(f"step {step}: {name} is {value}; the last checkpoint is good")
         _append(self.metrics_path, {"step": step, **{k: _plain(v) for k, v in values.items()}})
         if self._events is not None:
             self._events.write(step, values)
@@ -95,7 +102,6 @@ def _plain(value: float) -> float | int:
     """Ten significant digits: stable, readable, more than float32 holds."""
     if isinstance(value, int):
         return value
-    assert math.isfinite(value), "a non-finite metric must be caught where it arises"
     return float(f"{value:.10g}")
 
 

@@ -199,7 +199,8 @@ class Run:
         return (step, found[-1]) if found else None
 
     def _checkpoints(self) -> list[Path]:
-        return sorted(path.parent for path in (self.folder / "checkpoints").glob("step_*/done"))
+        found = [path.parent for path in (self.folder / "checkpoints").glob("step_*/done")]
+        return sorted(found, key=lambda path: int(path.name.removeprefix("step_")))
 
     # Logging and stopping ---------------------------------------------------------------------------------------
 
