@@ -91,6 +91,12 @@ class Ragged:
             torch.tensor([len(prompt) for prompt in prompts]),
         )
 
+    def rows(self, indices: Sequence[int]) -> Ragged:
+        """Some of the rows, cut to the longest among them."""
+        at = torch.tensor(list(indices))
+        width = int(self.lengths[at].max())
+        return Ragged(self.tokens[at, :width], self.lengths[at], self.prompt_lengths[at])
+
     def is_response(self) -> Tensor:
         """[B, T]: True at the response's own tokens, EOS included."""
         width = self.tokens.shape[1]

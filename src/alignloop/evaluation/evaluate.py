@@ -78,8 +78,8 @@ def evaluate(
     titles = run.input("text", text, "pretraining-text")
     judge_path = run.input("outside_judge", outside_judge, "policy").path
 
-    for path in (*opened.values(), scorer_path):
-        check_same_tokens(opened[BASELINE], path)
+    rest = [path for name, path in opened.items() if name != BASELINE]
+    check_same_tokens(opened[BASELINE], *rest, scorer_path)
     formatter = Formatter.of(load_tokenizer(opened[BASELINE]))
     test = read_records(asked.file("test.jsonl.gz"), Prompt)
     if config.prompts is not None:

@@ -35,8 +35,7 @@ def select(
         for number, path in enumerate(candidates, start=1)
     ]
     means: list[float] = []
-    for artifact in opened:
-        check_same_tokens(artifact.path, judge.path)
+    check_same_tokens(judge.path, *(artifact.path for artifact in opened))
     for number, artifact in enumerate(opened, start=1):
         formatter = Formatter.of(load_tokenizer(artifact.path))
         answers = answer(

@@ -102,15 +102,28 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _with_report(loader: Any, folder: Path, **arguments: Any) -> tuple[PreTrainedModel, Any]:
-    """The model, and what transformers has to say of the weights that it found."""
-    return loader.from_pretrained(
-        str(folder),
-        local_files_only=folder.exists(),
-        attn_implementation="sdpa",
-        output_loading_info=True,
-        **arguments,
-    )
+def _read_model(
+    loader: Any, folder: Path, refusal: str, new: tuple[str, ...] = (), **arguments: Any
+) -> PreTrainedModel:
+    """A model with all its weights, dropout off.
+
+    Args:
+        refusal: what to say of a folder that cannot be read.
+        new: how the names begin of weights that may be missing, and are drawn then.
+    """
+    try:
+        model, found = loader.from_pretrained(
+            str(folder),
+            local_files_only=folder.exists(),
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            **arguments,
+        )
+    except _UNREADABLE as error:
+        raise ModelError(f"{folder}: {refusal} ({_first_line(error)})") from None
+    if missing := sorted(key for key in found["missing_keys"] if not key.startswith(new)):
+        raise ModelError(f"{folder}: weights are missing: {', '.join(missing[:3])}")
+    return model.eval()
 
 
 def load_causal_lm(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
@@ -119,17 +132,8 @@ def load_causal_lm(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrain
     Raises:
         ModelError: the folder holds no causal language model.
     """
-    try:
-        model, found = _with_report(
-            AutoModelForCausalLM,
-            folder,
-            dtype=dtype,
-        )
-    except _UNREADABLE as error:
-        raise ModelError(f"{folder}: not a causal language model ({_first_line(error)})") from None
-    if missing := sorted(found["missing_keys"]):
-        raise ModelError(f"{folder}: weights are missing: {', '.join(missing[:3])}")
-    _check_head(folder, model.eval())
+    model = _read_model(AutoModelForCausalLM, folder, "not a causal language model", dtype=dtype)
+    _check_head(folder, model)
     return model
 
 
@@ -165,18 +169,21 @@ def _embedding_rows(model: PreTrainedModel) -> int:
     return int(embeddings.weight.shape[0])
 
 
-def check_same_tokens(folder: Path, other: Path) -> None:
-    """Two models that pass token ids to one another must mean the same by them.
+def check_same_tokens(folder: Path, *others: Path) -> None:
+    """Models that pass token ids to one another must mean the same by them.
 
     Raises:
-        ModelError: their vocabularies or end tokens differ.
+        ModelError: vocabularies or end tokens differ.
     """
-    mine, theirs = load_tokenizer(folder), load_tokenizer(other)
-    same_end = mine.eos_token_id == theirs.eos_token_id
-    if not same_end or mine.get_vocab() != theirs.get_vocab():
-        raise ModelError(
-            f"{other} has another tokenizer than {folder}; token ids would mean different things"
-        )
+    mine = load_tokenizer(folder)
+    vocabulary = mine.get_vocab()
+    for other in others:
+        theirs = load_tokenizer(other)
+        same_end = mine.eos_token_id == theirs.eos_token_id
+        if not same_end or vocabulary != theirs.get_vocab():
+            raise ModelError(
+                f"{other} has another tokenizer than {folder}; token ids would mean different things"
+            )
 
 
 def load_scalar_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
@@ -185,16 +192,14 @@ def load_scalar_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTr
     Raises:
         ModelError: the architecture has no sequence-classification form.
     """
-    try:
-        model, found = _with_report(
-            AutoModelForSequenceClassification, folder, num_labels=1, dtype=dtype
-        )
-    except _UNREADABLE as error:
-        raise ModelError(f"{folder}: cannot become a reward model ({_first_line(error)})") from None
-    heads = ("score.", "classifier.")
-    if missing := sorted(key for key in found["missing_keys"] if not key.startswith(heads)):
-        raise ModelError(f"{folder}: weights are missing: {', '.join(missing[:3])}")
-    return model.eval()
+    return _read_model(
+        AutoModelForSequenceClassification,
+        folder,
+        "cannot become a reward model",
+        new=("score.", "classifier."),
+        num_labels=1,
+        dtype=dtype,
+    )
 
 
 def save_model(

@@ -79,8 +79,9 @@ def accumulate_ptx(
             backward(config.ptx_coef * loss, "pretraining", step) / config.ptx_coef,
         )
     both = [p.grad for p in actor.parameters() if p.grad is not None]
-    dot = sum(float((g * (b - g)).sum()) for g, b in zip(ppo, both, strict=True))
-    norm = sum(float(((b - g) ** 2).sum()) for g, b in zip(ppo, both, strict=True)) ** 0.5
+    ptx = [b - g for g, b in zip(ppo, both, strict=True)]
+    dot = sum(float((g * p).sum()) for g, p in zip(ppo, ptx, strict=True))
+    norm = sum(float((p**2).sum()) for p in ptx) ** 0.5
     if not math.isfinite(norm):
         raise NumericsError(
             f"step {step + 1}: the gradient of the pretraining loss is {norm}; the last checkpoint is good: "

@@ -37,14 +37,12 @@ class Episodes:
     def rows(self, indices: Sequence[int]) -> Episodes:
         """Some of the episodes, cut to the longest among them."""
         at = torch.tensor(list(indices))
-        width = int(self.batch.lengths[at].max())
+        batch = self.batch.rows(indices)
+        width = batch.tokens.shape[1]
 
         def take(tensor: Tensor) -> Tensor:
             return tensor[at, :width] if tensor.ndim == 2 else tensor[at]
 
-        batch = Ragged(
-            take(self.batch.tokens), take(self.batch.lengths), take(self.batch.prompt_lengths)
-        )
         rest = {f.name: take(getattr(self, f.name)) for f in fields(self) if f.name != "batch"}
         return Episodes(batch=batch, **rest)
 
@@ -77,9 +75,8 @@ def make_episodes(
     reference_log_probs, values = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
     scores = torch.zeros(len(responses))
     for group in micro_batches(batch.lengths.tolist(), budget):
-        at = torch.tensor(group)
-        width = int(batch.lengths[at].max())
-        part = Ragged(batch.tokens[at, :width], batch.lengths[at], batch.prompt_lengths[at])
+        at, part = torch.tensor(group), batch.rows(group)
+        width = part.tokens.shape[1]
         reference_log_probs[at, :width] = response_log_probs(reference, part, temperature)
         values[at, :width] = value_function.values(part)
         scores[at] = reward_model.scores(part)
