@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignloop.data.records import Completion, Prompt, Ranking
-from alignloop.judges.agreement import Agreement, agreement_of, cohen_kappa, compare_ranks
+from alignloop.judges.agreement import Agreement, agreement_of, compare_ranks
 
 ranks = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=7)
 
@@ -34,7 +34,6 @@ def test_pairs_are_counted_by_hand() -> None:
     assert found.pairs == 6
     assert found.ordered_share == pytest.approx(2 / 5)
     assert found.three_way_share == pytest.approx(2 / 6)
-    assert found.half_tie_share == pytest.approx(2.5 / 6)
 
 
 def test_a_tie_agrees_with_a_tie() -> None:
@@ -43,7 +42,6 @@ def test_a_tie_agrees_with_a_tie() -> None:
     assert found == Agreement(ordered=0, same_order=0, one_tie=2, both_ties=1)
     assert math.isnan(found.ordered_share)
     assert found.three_way_share == pytest.approx(1 / 3)
-    assert found.half_tie_share == pytest.approx(2 / 3)
 
 
 def test_counts_add_up() -> None:
@@ -84,27 +82,3 @@ def test_labelers_are_compared_where_they_ranked_the_same_prompt() -> None:
         ("bob", "cyd"): Agreement(1, 0, 0, 0),
     }
     assert sum(found.values(), Agreement()).ordered_share == pytest.approx(1 / 3)
-
-
-def test_kappa_is_agreement_beyond_chance() -> None:
-    # 2 x 2 table 20, 5, 10, 15: observed 0.7; chance 0.5 * 0.6 + 0.5 * 0.4 = 0.5; kappa 0.4.
-    a = ["yes"] * 25 + ["no"] * 25
-    b = ["yes"] * 20 + ["no"] * 5 + ["yes"] * 10 + ["no"] * 15
-
-    assert cohen_kappa(a, b) == pytest.approx(0.4)
-    assert cohen_kappa(b, a) == pytest.approx(0.4)
-
-
-def test_kappa_of_three_answers() -> None:
-    # 1 = first, 2 = second, 0 = tie; observed 7/8; chance (3*2 + 3*4 + 2*2) / 64 = 22/64.
-    a = [1, 1, 1, 2, 2, 2, 0, 0]
-    b = [1, 1, 2, 2, 2, 2, 0, 0]
-
-    assert cohen_kappa(a, b) == pytest.approx((7 / 8 - 22 / 64) / (1 - 22 / 64))
-
-
-def test_kappa_is_undefined_without_variance_and_refuses_nothing() -> None:
-    assert math.isnan(cohen_kappa([1, 1], [1, 1]))
-    assert cohen_kappa([1, 2], [1, 2]) == 1
-    with pytest.raises(ValueError, match="at least one"):
-        cohen_kappa([], [])

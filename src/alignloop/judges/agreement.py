@@ -1,4 +1,4 @@
-"""How far two labelers agree: over the pairs that both ordered, with ties, and beyond chance."""
+"""How far two labelers agree: over the pairs that both ordered, and with ties."""
 
 from __future__ import annotations
 
@@ -47,15 +47,6 @@ class Agreement:
         """Tie-aware agreement: a tie is a third answer, and agrees with a tie alone. NaN without pairs."""
         return (self.same_order + self.both_ties) / self.pairs if self.pairs else math.nan
 
-    @property
-    def half_tie_share(self) -> float:
-        """Tie-aware agreement in which a tie against an order counts one half. NaN without pairs."""
-        return (
-            (self.same_order + self.both_ties + 0.5 * self.one_tie) / self.pairs
-            if self.pairs
-            else math.nan
-        )
-
 
 def compare_ranks(a: Sequence[int], b: Sequence[int]) -> Agreement:
     """Compare two rankings of the same texts.
@@ -91,26 +82,6 @@ def agreement_of(rankings: Iterable[Ranking]) -> dict[tuple[str, str], Agreement
         for a, b in itertools.combinations(sorted(by_labeler), 2):
             found[a, b] += compare_ranks(by_labeler[a], by_labeler[b])
     return dict(sorted(found.items()))
-
-
-def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
-    """Cohen's kappa of two labelers' answers to the same questions: agreement beyond chance, 1 at most.
-
-    NaN where both always give one and the same answer, since chance alone then explains all
-    agreement.
-
-    Raises:
-        ValueError: there are no answers, or not equally many.
-    """
-    if not a or len(a) != len(b):
-        raise ValueError(
-            f"{len(a)} and {len(b)} answers; as many from each are needed, and at least one"
-        )
-    count = len(a)
-    observed = sum(x == y for x, y in zip(a, b, strict=True)) / count
-    of_a, of_b = Counter(a), Counter(b)
-    by_chance = sum(of_a[answer] * of_b[answer] for answer in of_a) / count**2
-    return (observed - by_chance) / (1.0 - by_chance) if by_chance < 1.0 else math.nan
 
 
 def _sign(value: int) -> int:
