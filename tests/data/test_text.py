@@ -121,6 +121,10 @@ def test_names(text: str, names: list[str]) -> None:
         ("speech", "", "She said yes.", False),
         ("no_speech", "", "She said yes.", True),
         ("no_speech", "", "“Yes,” she said.", False),
+        ("no_speech", "", "'Yes,' she said.", False),
+        ("no_speech", "", "She said, ‘yes, and go.’", False),
+        ("no_speech", "", "He would go on and on,' she thought.", False),
+        ("no_speech", "", "'Twas the king's son, and 'tis the dogs' bone.", True),
     ],
 )
 def test_constraints(kind: str, value: str, text: str, holds: bool) -> None:
@@ -141,6 +145,21 @@ def test_constraints(kind: str, value: str, text: str, holds: bool) -> None:
 )
 def test_constraints_in_words(kind: str, value: str, words: str) -> None:
     assert describe(Constraint.model_validate({"kind": kind, "value": value})) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("'Yes,' she said. 'It isn't his.'", True),
+        ('"Yes," she said.', True),
+        ("'Twas the dogs' bone, and nobody's.", True),
+        ("I am a poor girl, accustomed to make hay and spin.'", False),
+        ("'But everything's curious today.", False),
+        ('"Yes, she said.', False),
+    ],
+)
+def test_speech_that_opens_closes(text: str, whole: bool) -> None:
+    assert prose.speech_is_whole(text) is whole
 
 
 # --- the tokenizer ---

@@ -56,12 +56,11 @@ def test_gold_prefers_the_better_text_whichever_comes_first(gold: Gold, prompt: 
     assert gold.prefer(prompt, good, good) == 0.5
 
 
-def test_gold_explains_itself(gold: Gold, prompt: Prompt) -> None:
+def test_gold_is_the_product_of_what_the_criteria_leave(gold: Gold, prompt: Prompt) -> None:
     text = "The wolf growled, but the dog wagged his tail and offered him a bone."
 
-    values = gold.explain(prompt, text)
-
-    assert list(values) == list(CRITERIA)
+    values = {name: criterion(prompt, text, gold.lexicon) for name, criterion in CRITERIA.items()}
+    assert set(POPULATION_STAKES) == set(values)
     expected = math.prod(
         1 - stake * (1 - values[name]) for name, stake in POPULATION_STAKES.items()
     )
@@ -242,7 +241,7 @@ def test_gold_is_what_its_version_says(gold: Gold, prompt: Prompt) -> None:
         "Slowly, a bone old the miller dog gave quietly wolf barking.",
     )
 
-    assert GOLD_VERSION == "gold-1"
+    assert GOLD_VERSION == "gold-2"
     found = [gold.utility(prompt, text) for text in texts]
     assert found == pytest.approx([0.5153597222222223, 0.0192075, 0.009790625], rel=1e-9)
 

@@ -39,7 +39,7 @@ _CHARACTER_NOUNS = frozenset(
     "shepherd grandmother grandfather granny uncle aunt husband wife son daughter child "
     "children servant merchant robber".split()
 )
-_CHARACTERS_PER_TASK = 900
+_CHARACTERS_PER_TASK = 600
 """A title gives one task for about so much text."""
 
 
@@ -184,7 +184,7 @@ def _is_clean(passage: str) -> bool:
     return (
         bool(re.match(r"[\"']?[A-Z]", passage))
         and prose.ends_properly(passage)
-        and passage.count('"') % 2 == 0
+        and prose.speech_is_whole(passage)
         and sum(c.isupper() for c in letters) < 0.15 * len(letters)
         and not re.search(r"[\[\]{}|*=<>]|\d{3}|https?:", passage)
         and all(len(sentence) > 4 for sentence in prose.sentences(passage))

@@ -13,6 +13,12 @@ _SENTENCE_END = re.compile(r"""([.!?]+["'”’)\]]*)(\s+)(?=["'“‘(\[]*[A-Z0
 _WORD = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*")
 _CLOSERS = "\"'”’)] "
 _QUOTES = '"“”'
+# Single quotation marks: before a word that is no clipped one ('tis), and after a mark that ends or parts speech.
+_OPENS = re.compile(
+    r"""(?:^|[\s(\["“—-])['‘](?!(?:t(?:is|was|were|will|would)|em|cause|bout|round|neath|d)\b)(?=[A-Za-z])""",
+    re.IGNORECASE,
+)
+_CLOSES = re.compile(r"""[,.!?;:-]['’](?=[\s")\]”—-]|$)""")
 
 
 def normalize(text: str) -> str:
@@ -54,8 +60,17 @@ def ends_properly(text: str) -> bool:
 
 
 def has_speech(text: str) -> bool:
-    """Whether somebody speaks: any double quotation mark."""
-    return any(mark in text for mark in _QUOTES)
+    """Whether somebody speaks: any double quotation mark, or a single one that opens or closes and is no apostrophe."""
+    return any(mark in text for mark in _QUOTES) or bool(
+        _OPENS.search(text) or _CLOSES.search(text)
+    )
+
+
+def speech_is_whole(text: str) -> bool:
+    """Whether every quotation that opens in the text closes in it, as far as the marks tell."""
+    return sum(text.count(mark) for mark in _QUOTES) % 2 == 0 and len(_OPENS.findall(text)) == len(
+        _CLOSES.findall(text)
+    )
 
 
 def names(text: str) -> list[str]:

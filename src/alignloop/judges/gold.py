@@ -16,7 +16,7 @@ from alignloop.judges.criteria import CRITERIA
 from alignloop.judges.lexicon import Lexicon
 from alignloop.judges.taste import Taste
 
-GOLD_VERSION = "gold-1"
+GOLD_VERSION = "gold-2"
 
 POPULATION_STAKES: Mapping[str, float] = MappingProxyType(
     {
@@ -53,10 +53,6 @@ class Gold:
         """1 where `a` is better, 0 where `b` is, 1/2 where they are equal."""
         margin = self.utility(prompt, a) - self.utility(prompt, b)
         return 0.5 if abs(margin) <= SAME else float(margin > 0)
-
-    def explain(self, prompt: Prompt, text: str) -> dict[str, float]:
-        """Each criterion's value, to read beside the text."""
-        return {name: criterion(prompt, text, self.lexicon) for name, criterion in CRITERIA.items()}
 
 
 _TASTE = Taste(CRITERIA, POPULATION_STAKES)
