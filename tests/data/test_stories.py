@@ -15,8 +15,10 @@ import pytest
 from alignloop.data import split
 from alignloop.data.constraints import describe
 from alignloop.data.jsonl import read_records
-from alignloop.data.records import Demonstration, Prompt, Text
+from alignloop.data.records import Demonstration, Prompt, Text, texts_sha256
 from alignloop.data.tasks import story_tasks
+from alignloop.resources import asset
+from alignloop.runs.artifact import open_artifact
 from tests.helpers import run
 
 WIDTH = 60
@@ -59,6 +61,19 @@ def folded(text: str) -> str:
 def windows(text: str) -> Iterator[str]:
     flat = folded(text)
     return (flat[at : at + WIDTH] for at in range(len(flat) - WIDTH + 1))
+
+
+def test_the_shipped_models_learned_from_the_train_side_of_their_collection(
+    texts: dict[str, list[Text]], tmp_path: Path
+) -> None:
+    """So today's held-out titles were held out from the base model, and the outside judge knows none of the stories."""
+    run("stories", tmp_path / "others", {"collection": "other_stories"})
+    others = read_records(tmp_path / "others" / "artifact" / "train.jsonl.gz", Text)
+
+    for name, learned_from in {"base": texts["train"], "outside_judge": others}.items():
+        facts = open_artifact(asset(name), "policy").facts
+        assert facts["train_text_sha256"] == texts_sha256(learned_from), name
+    assert not {text.group for text in others} & {t.group for side in texts.values() for t in side}
 
 
 @pytest.fixture(scope="module")
