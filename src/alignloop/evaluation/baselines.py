@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from alignloop.data import text as prose
 from alignloop.data.records import Completion, Prompt, Ranking
@@ -63,22 +65,25 @@ def bag_of_words(train: Sequence[Ranking], valid: Sequence[Ranking]) -> Scorer:
 
 
 def _logistic(rows: np.ndarray, pairs: np.ndarray, strength: float) -> np.ndarray:
-    """Minimise mean -log sigmoid(margin) + strength * |w|^2 by accelerated gradient descent."""
-    weights = np.zeros(rows.shape[1])
-    momentum = np.zeros_like(weights)
-    step = 1.0 / (
-        0.25 * np.mean(np.sum((rows[pairs[:, 0]] - rows[pairs[:, 1]]) ** 2, axis=1)) + strength
+    """Minimise mean -log sigmoid(margin) + strength * |w|^2: convex, and brought to its minimum by L-BFGS."""
+    matrix = torch.from_numpy(rows)
+    preferred, other = torch.from_numpy(pairs).T
+    weights = torch.zeros(rows.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weights], max_iter=200, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
     )
-    for _ in range(300):
-        scores = rows @ (weights + 0.9 * momentum)
-        slope = -1.0 / (1.0 + np.exp(scores[pairs[:, 0]] - scores[pairs[:, 1]]))
-        per_row = np.zeros(len(rows))
-        np.add.at(per_row, pairs[:, 0], slope)
-        np.add.at(per_row, pairs[:, 1], -slope)
-        gradient = rows.T @ per_row / len(pairs) + 2 * strength * weights
-        momentum = 0.9 * momentum - step * gradient
-        weights = weights + momentum
-    return weights
+
+    def objective() -> torch.Tensor:
+        optimizer.zero_grad()
+        scores = matrix @ weights
+        loss = (
+            F.softplus(scores[other] - scores[preferred]).mean() + strength * weights.square().sum()
+        )
+        loss.backward()
+        return loss
+
+    optimizer.step(objective)
+    return weights.detach().numpy()
 
 
 def accuracy(
