@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ class Panel:
     gold: Gold
     judges: dict[str, tuple[Judge, ...]]
     """Name in the report -> the judges whose verdicts are averaged under it."""
+    given: dict[tuple[str, str, str, int], NDArray[np.float64]] = field(default_factory=dict)
+    """The verdicts so far, by judge, the two models and the seed: every question is put once."""
 
     @classmethod
     def of(
@@ -48,10 +50,13 @@ class Panel:
         self, name: str, test: Sequence[Prompt], a: Answers, b: Answers, seed: int
     ) -> NDArray[np.float64]:
         """One number per prompt: the share of these judges who prefer `a`, ties one half."""
-        return np.mean(
-            [compare(judge, test, a.texts, b.texts, seed=seed) for judge in self.judges[name]],
-            axis=0,
-        )
+        key = (name, a.name, b.name, seed)
+        if key not in self.given:
+            self.given[key] = np.mean(
+                [compare(judge, test, a.texts, b.texts, seed=seed) for judge in self.judges[name]],
+                axis=0,
+            )
+        return self.given[key]
 
 
 def against(

@@ -108,7 +108,7 @@ def reads_fluently(_prompt: Prompt, text: str, lexicon: Lexicon) -> float:
     words (names are not) take off in proportion: all of it where one word in six is made up.
     """
     low, middle = lexicon.human_fluency
-    fluency = lexicon.word_order.fluency(reading.sentences(text))
+    fluency = reading.fluency(text, lexicon)
     missing = 1.0 - _between(fluency, middle - 2.0 * (middle - low), middle)
     invented = reading.made_up(text, lexicon) / max(len(reading.words(text)), 1)
     return (1.0 - missing**2) * max(0.0, 1.0 - 6.0 * invented) * evidence(text)

@@ -112,6 +112,12 @@ def made_up(text: str, lexicon: Lexicon) -> int:
 
 
 @lru_cache(maxsize=_KEPT)
+def fluency(text: str, lexicon: Lexicon) -> float:
+    """`WordOrder.fluency` of its sentences."""
+    return lexicon.word_order.fluency(sentences(text))
+
+
+@lru_cache(maxsize=_KEPT)
 def pronouns(text: str) -> frozenset[str]:
     """Which of he, she, they and I (with we) the text uses, in any form."""
     return frozenset(_PRONOUNS[word] for word in words(text) if word in _PRONOUNS)

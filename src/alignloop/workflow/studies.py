@@ -12,6 +12,7 @@ from alignloop.config import load_config
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt, Text
+from alignloop.evaluation.config import EvaluationConfig
 from alignloop.evaluation.language_model import loss_by_title
 from alignloop.evaluation.respond import answer, reward_scores
 from alignloop.files import write_json
@@ -43,6 +44,7 @@ def ptx_sweep(
         to `demo/studies/ptx.json`.
     """
     config = load_config(PPOConfig, recipe("demo", "ppo_ptx.toml"), overrides)
+    characters = load_config(EvaluationConfig, recipe("demo", "evaluate.toml")).title_characters
     folder = demo / "studies" / "ptx"
     formatter = Formatter.of(load_tokenizer(demo / "rl_init" / "artifact"))
     texts = read_records(demo / "stories" / "artifact" / "valid.jsonl.gz", Text)
@@ -52,7 +54,7 @@ def ptx_sweep(
 
     def examine(name: str, path: Path) -> dict[str, Any]:
         model = load_causal_lm(path)
-        losses = loss_by_title(model, formatter.tokenizer, texts, 1500).values()
+        losses = loss_by_title(model, formatter.tokenizer, texts, characters).values()
         answers = [
             group[0]
             for group in answer(model, formatter, prompts, config.sampling, config.seed, name)
