@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
-from alignloop.data.records import Completions, Demonstration
+from alignloop.data.records import Completions, Demonstration, Text
 from alignloop.errors import Interrupted, NumericsError
 from alignloop.generation.engine import Response
 from alignloop.generation.native import NativeEngine
@@ -419,3 +419,15 @@ def test_the_papers_values_are_the_defaults() -> None:
         0,
     )
     assert paper.optimizer.schedule == "cosine"
+
+
+def test_the_lexicon_counts_the_train_side_or_a_spread_of_it(folder: Path, tmp_path: Path) -> None:
+    def passages(name: str, **config: int) -> int:
+        artifact = run("lexicon", tmp_path / name, config, text=folder / "text")
+        return artifact.facts["passages"]
+
+    texts = len(read_records(folder / "text" / "train.jsonl.gz", Text))
+    each = passages("all") / texts
+
+    assert passages("some", max_texts=3) == each * len(range(0, texts, -(-texts // 3)))
+    assert passages("more", max_texts=10 * texts) == each * texts

@@ -11,8 +11,8 @@ from alignloop.judges.labelers import TIE_MARGIN
 class LexiconConfig(Config):
     """Word statistics that judges read with."""
 
-    side: str = Field(default="train", pattern="^train$")
-    """Whose texts are counted: the train titles', and no others."""
+    max_texts: int | None = Field(default=None, gt=0)
+    """Count no more than about so many of the train side's texts, spread over all of them; all where absent."""
 
 
 class SimulationConfig(Config):

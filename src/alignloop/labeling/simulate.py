@@ -21,7 +21,9 @@ LEXICON_FILE = "lexicon.json.gz"
 def make_lexicon(config: LexiconConfig, run: Run, *, text: Path) -> Artifact:
     """Count the words of the train titles; leaves a `lexicon` artefact."""
     source = run.input("text", text, "pretraining-text")
-    texts = read_records(source.file(f"{config.side}.jsonl.gz"), Text)
+    texts = read_records(source.file("train.jsonl.gz"), Text)
+    if config.max_texts is not None:
+        texts = texts[:: max(-(-len(texts) // config.max_texts), 1)]
     lexicon = Lexicon.from_texts(text.text for text in texts)
     return run.finish(
         "lexicon",

@@ -237,8 +237,18 @@ def _check_base(base: Path, text: Path) -> None:
 
 
 def _smoke_overrides(name: str) -> list[str]:
-    table = tomllib.loads(recipe("demo", "smoke.toml").read_text(encoding="utf-8")).get(name, {})
-    return [f"{key}={json.dumps(value)}" for key, value in table.items()]
+    return _overrides(tomllib.loads(recipe("demo", "smoke.toml").read_text("utf-8")).get(name, {}))
+
+
+def _overrides(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """A table as `a.b=value` lines."""
+    lines: list[str] = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines += _overrides(value, f"{prefix}{key}.")
+        else:
+            lines.append(f"{prefix}{key}={json.dumps(value)}")
+    return lines
 
 
 def _line(artifact: Artifact) -> str:
