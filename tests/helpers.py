@@ -235,6 +235,7 @@ SFT = {
     "micro_batch_tokens": 128,
     "residual_dropout": 0.2,
     "pretraining_mix": 0.2,
+    "pretraining_tokens": 95,
     "checkpoint_every": 2,
     "optimizer": {"learning_rate": 1e-3},
 }

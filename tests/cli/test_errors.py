@@ -433,6 +433,19 @@ def test_pretraining_sequences_longer_than_the_context_in_rl(
     assert "96" in said
 
 
+def test_pretraining_sequences_longer_than_the_context_in_sft(
+    given: Path, tmp_path: Path, refused: Refused
+) -> None:
+    said = refused(
+        *("sft", "--model", given / "model", "--demonstrations", given / "demos"),
+        *("--text", given / "text", "--run", tmp_path / "sft"),
+        *("--set", "pretraining_mix=0.1", "--set", "pretraining_tokens=200"),
+    )
+
+    assert "pretraining_tokens 200" in said
+    assert "96" in said
+
+
 @pytest.mark.parametrize("stage", ["sft", "reward"])
 def test_a_response_without_tokens(
     given: Path, tmp_path: Path, refused: Refused, stage: str

@@ -31,6 +31,8 @@ class SFTConfig(Config):
     """Learn the prompt's tokens as well [SFT-01]."""
     pretraining_mix: float = Field(default=0.0, ge=0, lt=1)
     """Share of the loss, and of the sequences of each batch, that is pretraining text [SFT-03]; needs `--text`."""
+    pretraining_tokens: int = Field(default=255, gt=0)
+    """Predicted tokens per sequence of pretraining text."""
     max_prompt_tokens: int | None = Field(default=None, gt=0)
     """Leave out (and count) demonstrations with a longer prompt; without it a prompt beyond the context is an error."""
     precision: Precision = "float32"

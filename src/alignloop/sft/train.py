@@ -186,8 +186,11 @@ def _pretraining_text(
         )
     source = run.input("text", text, "pretraining-text").file("train.jsonl.gz")
     share = config.pretraining_mix / (1 - config.pretraining_mix)
-    width = min(context - 1, 1024)
-    packed = PackedText.read(source, tokenizer, width, config.seed)
+    if config.pretraining_tokens > context:
+        raise ConfigError(
+            f"pretraining_tokens {config.pretraining_tokens} is beyond the model's context of {context}"
+        )
+    packed = PackedText.read(source, tokenizer, config.pretraining_tokens, config.seed)
     return packed, max(round(config.batch_size * share), 1)
 
 
