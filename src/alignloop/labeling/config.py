@@ -20,7 +20,7 @@ class SimulationConfig(Config):
 
     seed: int = 1
     """Assigns prompts to labelers."""
-    noise: float = Field(default=0.62, ge=0)
+    noise: float = Field(default=0.66, ge=0)
     """Standard deviation of a labeler's noise per text, in nats of worth; set so that two agree on about 73 %."""
     tie_margin: float = Field(default=TIE_MARGIN, ge=0)
     """Largest difference of opinion, in nats of worth, that is still a tie."""
