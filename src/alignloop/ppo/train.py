@@ -45,6 +45,7 @@ from alignloop.seeds import derive_seed
 from alignloop.tensors import row_sums, whiten
 from alignloop.training.ema import EMA
 from alignloop.training.optimizer import OptimizerConfig, make_optimizer
+from alignloop.training.pretraining_text import read_pretraining_text
 from alignloop.training.state import load_state, save_state
 from alignloop.training.step import update
 
@@ -284,14 +285,16 @@ def _pretraining_text(
 ) -> PackedText | None:
     if config.ptx_coef == 0:
         return None
-    if text is None:
-        raise ConfigError("ptx_coef > 0 needs a 'pretraining-text' artefact: give it with --text")
-    if config.ptx_tokens > context:
-        raise ConfigError(
-            f"ptx_tokens {config.ptx_tokens} is beyond the model's context of {context}"
-        )
-    source = run.input("text", text, "pretraining-text").file("train.jsonl.gz")
-    return PackedText.read(source, tokenizer, config.ptx_tokens, derive_seed(config.seed, "ptx"))
+    return read_pretraining_text(
+        run,
+        text,
+        tokenizer,
+        needed_by="ptx_coef",
+        width_field="ptx_tokens",
+        width=config.ptx_tokens,
+        context=context,
+        seed=derive_seed(config.seed, "ptx"),
+    )
 
 
 def _with_warmup(optimizer: OptimizerConfig, config: PPOConfig) -> OptimizerConfig:

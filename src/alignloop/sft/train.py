@@ -14,7 +14,6 @@ from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration
 from alignloop.distributed import World
-from alignloop.errors import ConfigError
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     check_tokenizer,
@@ -33,6 +32,7 @@ from alignloop.sft.config import SFTConfig
 from alignloop.sft.objective import response_loss
 from alignloop.tensors import Summed
 from alignloop.training.optimizer import make_optimizer
+from alignloop.training.pretraining_text import read_pretraining_text
 from alignloop.training.state import load_state, save_state
 from alignloop.training.step import autocast, backward, update
 
@@ -180,17 +180,17 @@ def _pretraining_text(
     """The packed text of the pretraining mix, and how many blocks of it go with each batch."""
     if config.pretraining_mix == 0.0:
         return None, 0
-    if text is None:
-        raise ConfigError(
-            "pretraining_mix > 0 needs a 'pretraining-text' artefact: give it with --text"
-        )
-    source = run.input("text", text, "pretraining-text").file("train.jsonl.gz")
+    packed = read_pretraining_text(
+        run,
+        text,
+        tokenizer,
+        needed_by="pretraining_mix",
+        width_field="pretraining_tokens",
+        width=config.pretraining_tokens,
+        context=context,
+        seed=config.seed,
+    )
     share = config.pretraining_mix / (1 - config.pretraining_mix)
-    if config.pretraining_tokens > context:
-        raise ConfigError(
-            f"pretraining_tokens {config.pretraining_tokens} is beyond the model's context of {context}"
-        )
-    packed = PackedText.read(source, tokenizer, config.pretraining_tokens, config.seed)
     return packed, max(round(config.batch_size * share), 1)
 
 
