@@ -17,7 +17,7 @@ from alignloop.data.jsonl import read_records, write_objects
 from alignloop.data.records import Completions, Prompt, Ranking, Text
 from alignloop.errors import ArtifactError
 from alignloop.evaluation.config import EvaluationConfig
-from alignloop.evaluation.judging import Panel, against, criteria_rates
+from alignloop.evaluation.judging import Panel, criteria_rates, win_rates, win_rates_at_like_length
 from alignloop.evaluation.language_model import loss_by_title
 from alignloop.evaluation.outcome import Answers
 from alignloop.evaluation.respond import (
@@ -253,14 +253,17 @@ def _comparisons(
     others = [name for name in answers if name != BASELINE]
     trained = [name for name in ("ppo", "ppo_ptx") if name in answers]
     baseline = answers[BASELINE]
+    verdicts = {n: panel.verdicts(test, answers[n], baseline, config.seed) for n in others}
     return {
-        "win_rate": {n: against(panel, test, answers[n], baseline, config) for n in others},
+        "win_rate": {n: win_rates(verdicts[n], config) for n in others},
         "win_rate_length_matched": {
-            n: against(panel, test, answers[n], baseline, config, length_matched=True)
-            for n in others
+            n: win_rates_at_like_length(verdicts[n], answers[n], baseline, config) for n in others
         },
         "win_rate_against": {
-            rival: {n: against(panel, test, answers[n], answers[rival], config) for n in trained}
+            rival: {
+                n: win_rates(panel.verdicts(test, answers[n], answers[rival], config.seed), config)
+                for n in trained
+            }
             for rival in (REFERENCE, "sft_more")
             if rival in answers
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,6 @@ class Panel:
     gold: Gold
     judges: dict[str, tuple[Judge, ...]]
     """Name in the report -> the judges whose verdicts are averaged under it."""
-    given: dict[tuple[str, str, str, int], NDArray[np.float64]] = field(default_factory=dict)
-    """The verdicts so far, by judge, the two models and the seed: every question is put once."""
 
     @classmethod
     def of(
@@ -47,35 +45,32 @@ class Panel:
         )
 
     def verdicts(
-        self, name: str, test: Sequence[Prompt], a: Answers, b: Answers, seed: int
-    ) -> NDArray[np.float64]:
-        """One number per prompt: the share of these judges who prefer `a`, ties one half."""
-        key = (name, a.name, b.name, seed)
-        if key not in self.given:
-            self.given[key] = np.mean(
-                [compare(judge, test, a.texts, b.texts, seed=seed) for judge in self.judges[name]],
-                axis=0,
+        self, test: Sequence[Prompt], a: Answers, b: Answers, seed: int
+    ) -> dict[str, NDArray[np.float64]]:
+        """By name, one number per prompt: the share of these judges who prefer `a`, ties one half."""
+        return {
+            name: np.mean(
+                [compare(judge, test, a.texts, b.texts, seed=seed) for judge in judges], axis=0
             )
-        return self.given[key]
+            for name, judges in self.judges.items()
+        }
 
 
-def against(
-    panel: Panel,
-    test: Sequence[Prompt],
-    a: Answers,
-    b: Answers,
-    config: EvaluationConfig,
-    *,
-    length_matched: bool = False,
+def win_rates(
+    verdicts: Mapping[str, NDArray[np.float64]], config: EvaluationConfig
 ) -> dict[str, Any]:
-    """Win rate of `a` over `b` by every judge; on prompts whose two answers are about equally long, if asked."""
-    found: dict[str, Any] = {}
-    for name in panel.judges:
-        verdicts = panel.verdicts(name, test, a, b, config.seed)
-        found[name] = (
-            _matched(verdicts, a, b, config) if length_matched else _estimate(verdicts, config)
-        )
-    return found
+    """Win rate by every judge, with its interval."""
+    return {
+        name: asdict(win_rate(one, seed=config.seed, resamples=config.resamples))
+        for name, one in verdicts.items()
+    }
+
+
+def win_rates_at_like_length(
+    verdicts: Mapping[str, NDArray[np.float64]], a: Answers, b: Answers, config: EvaluationConfig
+) -> dict[str, Any]:
+    """The same among answers of about equal length, with the band of lengths; None where there are none."""
+    return {name: _matched(one, a, b, config) for name, one in verdicts.items()}
 
 
 def criteria_rates(
@@ -86,10 +81,6 @@ def criteria_rates(
         panel.gold.lexicon, test, a.texts, b.texts, seed=config.seed, resamples=config.resamples
     )
     return {name: asdict(estimate) for name, estimate in rates.items()}
-
-
-def _estimate(verdicts: NDArray[np.float64], config: EvaluationConfig) -> dict[str, float]:
-    return asdict(win_rate(verdicts, seed=config.seed, resamples=config.resamples))
 
 
 def _matched(
