@@ -186,12 +186,6 @@ def test_a_difference_counts_each_title_once() -> None:
     assert (found.low, found.high) == (1.0, 3.0)
 
 
-def test_a_difference_may_weight_texts_by_their_tokens() -> None:
-    found = paired_bootstrap([1, 3], [0, 0], ["A", "A"], weights=[3, 1])
-
-    assert found.mean == 1.5
-
-
 def test_pairing_removes_what_titles_have_in_common() -> None:
     generator = np.random.default_rng(1)
     title = np.repeat(generator.normal(0, 10, size=60), 4)
@@ -208,5 +202,5 @@ def test_pairing_removes_what_titles_have_in_common() -> None:
 def test_a_difference_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to average"):
         paired_bootstrap([], [], [])
-    with pytest.raises(ValueError, match="weight above 0"):
-        paired_bootstrap([1], [1], ["A"], weights=[0])
+    with pytest.raises(ValueError, match="one group per item"):
+        paired_bootstrap([1, 2], [1, 2], ["A"])

@@ -94,7 +94,6 @@ def paired_bootstrap(
     b: Sequence[float] | Floats,
     groups: Sequence[Hashable],
     *,
-    weights: Sequence[float] | Floats | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Estimate:
@@ -104,25 +103,19 @@ def paired_bootstrap(
         a, b: a number for the same items under two models (the loss of each held-out text, in nats
             per token).
         groups: the unit that each item belongs to (its title); items of a title are not
-            independent, titles are.
-        weights: of the items within their group (their tokens), equal if absent; each group counts
-            once.
+            independent, titles are, and each counts once.
         seed: of the resampling.
         resamples: how many.
 
     Raises:
-        ValueError: there are no items, the sequences differ in length, or a group has no weight.
+        ValueError: there are no items, or the sequences differ in length.
     """
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    share = np.ones_like(first) if weights is None else np.asarray(weights, dtype=np.float64)
-    if not len(first) == len(second) == len(groups) == len(share):
-        raise ValueError("one number of each side, one group and one weight per item are needed")
+    if not len(first) == len(second) == len(groups):
+        raise ValueError("one number of each side and one group per item are needed")
     numbers: dict[Hashable, int] = {}
     index = np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
-    totals = np.bincount(index, weights=share)
-    if not (totals > 0).all():
-        raise ValueError("every group needs an item with a weight above 0")
-    differences = np.bincount(index, weights=share * (first - second)) / totals
+    differences = np.bincount(index, weights=first - second) / np.bincount(index)
     return _bootstrap(differences, seed, resamples)
 
 
