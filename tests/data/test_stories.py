@@ -63,19 +63,6 @@ def windows(text: str) -> Iterator[str]:
     return (flat[at : at + WIDTH] for at in range(len(flat) - WIDTH + 1))
 
 
-def test_the_shipped_models_learned_from_the_train_side_of_their_collection(
-    texts: dict[str, list[Text]], tmp_path: Path
-) -> None:
-    """So today's held-out titles were held out from the base model, and the outside judge knows none of the stories."""
-    run("stories", tmp_path / "others", {"collection": "other_stories"})
-    others = read_records(tmp_path / "others" / "artifact" / "train.jsonl.gz", Text)
-
-    for name, learned_from in {"base": texts["train"], "outside_judge": others}.items():
-        facts = open_artifact(asset(name), "policy").facts
-        assert facts["train_text_sha256"] == texts_sha256(learned_from), name
-    assert not {text.group for text in others} & {t.group for side in texts.values() for t in side}
-
-
 @pytest.fixture(scope="module")
 def held_out(
     texts: dict[str, list[Text]], demonstrations: dict[str, list[Demonstration]]
@@ -104,6 +91,19 @@ def test_every_title_lies_on_one_side(texts: dict[str, list[Text]]) -> None:
         assert not names[one] & names[other]
     assert all(len(groups[side]) > 50 for side in groups), "held-out text has many titles"
     assert all(text.text.strip() and text.title for rows in texts.values() for text in rows)
+
+
+def test_the_shipped_models_learned_from_the_train_side_of_their_collection(
+    texts: dict[str, list[Text]], tmp_path: Path
+) -> None:
+    """So today's held-out titles were held out from the base model, and the outside judge knows none of the stories."""
+    run("stories", tmp_path / "others", {"collection": "other_stories"})
+    others = read_records(tmp_path / "others" / "artifact" / "train.jsonl.gz", Text)
+
+    for name, learned_from in {"base": texts["train"], "outside_judge": others}.items():
+        facts = open_artifact(asset(name), "policy").facts
+        assert facts["train_text_sha256"] == texts_sha256(learned_from), name
+    assert not {text.group for text in others} & {t.group for side in texts.values() for t in side}
 
 
 def test_no_held_out_text_stands_in_what_is_trained_on(
