@@ -17,6 +17,7 @@ THIRD_PARTY = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
 BUNDLED = sorted(
     path for folder in ("stories", "other_stories") for path in asset(folder).iterdir()
 )
+RANKINGS = ROOT / "tests" / "assets" / "story_rankings.jsonl.gz"
 BOOK = re.compile(
     r"^\| `(?P<file>[^`]+)` \| (?:\[(?P<linked>.*)\]\(<[^>]+>\)|(?P<bare>.*?)) \| (?P<author>.*?) \| "
     r"(?P<illustrator>.*?) \| .*? \| (?P<licence>CC BY.*?) \|$",
@@ -84,6 +85,18 @@ def test_every_storybook_is_under_cc_by() -> None:
     licences = {row["license"] for row in rows_of(asset("stories", "storybooks_ccby.jsonl.gz"))}
 
     assert licences == {"CC-BY"}
+
+
+def test_the_rankings_of_the_tests_quote_what_is_bundled_and_listed() -> None:
+    rows = rows_of(RANKINGS)
+    books = {row["id"] for row in rows_of(asset("stories", "storybooks_ccby.jsonl.gz"))}
+
+    assert f"| `tests/assets/{RANKINGS.name}` | {len(rows)} |" in THIRD_PARTY
+    for row in rows:
+        if row["source"] == "storybooks":
+            assert row["id"].removeprefix("rk-").partition("#")[0] in books
+        elif row["source"] != "fairytaleqa":
+            assert row["source"] in THIRD_PARTY
 
 
 def test_every_package_that_is_installed_has_its_licence() -> None:
