@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -289,6 +290,11 @@ def results(run_folder: Path) -> dict[str, bytes]:
     """What a repeat must reproduce byte for byte: all of a run but what a clock or a machine decides."""
     by_clock = {"manifest.json", "timings.jsonl", "tensorboard"}
     return contents(run_folder, lambda path: path.relative_to(run_folder).parts[0] not in by_clock)
+
+
+def metrics(run_folder: Path) -> list[dict[str, float]]:
+    """The rows that a run logged."""
+    return [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
 
 
 # --- interruptions ---

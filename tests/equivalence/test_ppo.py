@@ -29,6 +29,7 @@ from tests.helpers import (
     PPO,
     REWARD,
     demonstration,
+    metrics,
     prompt,
     run,
     tiny_model,
@@ -65,10 +66,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "prompts": write_prompts(folder / "prompts"),
         "text": write_text(folder / "text"),
     }
-
-
-def metrics(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def weights(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -33,6 +33,7 @@ from tests.helpers import (
     SFT,
     demonstration,
     foreign_tokenizer,
+    metrics,
     prompt,
     results,
     run,
@@ -57,10 +58,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_prompts(folder / "prompts")
     write_rankings(folder / "rankings")
     return folder
-
-
-def metrics(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def sft(folder: Path, out: Path, **changes: object) -> list[dict[str, float]]:

@@ -15,6 +15,7 @@ from alignloop.data.records import Text, texts_sha256
 from alignloop.data.tokenizer import train_tokenizer
 from alignloop.distributed import World
 from alignloop.files import sync_folder
+from alignloop.models.compilation import compile_trunk, eagerly
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     backbone_of,
@@ -63,6 +64,8 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
     valid_bytes = sum(len(t.text.encode()) for t in valid_texts)
 
     model = new_llama(config.model, tokenizer, derive_seed(config.seed, "weights"))
+    if config.compile:
+        compile_trunk(model)
     optimizer = make_optimizer(model, config.optimizer)
     step = 0
     if found := run.latest_checkpoint():
@@ -105,7 +108,8 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
             }
             if step % config.valid_every == 0 or step == config.updates:
                 model.eval()
-                nats = math.fsum(document_nll(model, valid_tokens, start=end))
+                with eagerly(config.compile):
+                    nats = math.fsum(document_nll(model, valid_tokens, start=end))
                 values["valid_bits_per_byte"] = nats / math.log(2) / valid_bytes
             run.log(step, values)
             bar.set_postfix_str(f"loss {loss:.3f}")

@@ -1,0 +1,140 @@
+"""Compiled trunks: the same numbers but for rounding, dropout that acts, and a refusal without a compiler."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from alignloop.errors import Interrupted
+from alignloop.models.compilation import compile_trunk
+from alignloop.models.dropout import residual_dropout
+from alignloop.models.policy import block_log_probs
+from alignloop.runs.run import Run
+from tests.helpers import metrics, results, run, signal_at, tiny_model, write_text
+
+HEADER = Path(sysconfig.get_path("include"), "Python.h")
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None or not HEADER.exists(),
+    reason="torch compiles with g++ and Python's headers, which are not installed",
+)
+# What torch itself does while it compiles is its own affair.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PRETRAIN = {
+    "seed": 3,
+    "model": {
+        "hidden_size": 32,
+        "layers": 2,
+        "heads": 2,
+        "intermediate_size": 48,
+        "context": 32,
+    },
+    "vocab_size": 330,
+    "tokens": 32 * 5 * 6,
+    "batch_size": 5,
+    "micro_batch_size": 2,  # 2, 2 and 1: two shapes
+    "residual_dropout": 0.1,
+    "valid_every": 3,
+    "checkpoint_every": 2,
+    "compile": True,
+}
+
+
+def learned(model: PreTrainedModel, blocks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Log-probabilities, and the gradient of their sum by weight."""
+    model.zero_grad()
+    log_probs = block_log_probs(model, blocks)
+    log_probs.sum().backward()
+    return log_probs.detach(), {
+        name: weight.grad.clone()
+        for name, weight in model.named_parameters()
+        if weight.grad is not None
+    }
+
+
+@needs_compiler
+def test_a_compiled_trunk_is_the_same_but_for_rounding_and_drops_what_it_should() -> None:
+    """The trunk without hooks comes first: its code must not serve the run whose dropout acts by hooks."""
+    blocks = torch.arange(2, 62).view(3, 20)
+    expected, slopes = learned(tiny_model(), blocks)
+
+    plain = tiny_model()
+    names = plain.state_dict().keys()
+    compile_trunk(plain)
+    found, gradients = learned(plain.train(), blocks)
+    assert plain.state_dict().keys() == names
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert gradients.keys() == slopes.keys()
+    assert all(torch.allclose(gradients[n], slopes[n], rtol=1e-3, atol=1e-3) for n in slopes)
+
+    dropping = tiny_model()
+    compile_trunk(dropping)
+    with residual_dropout(dropping, 0.5):
+        drawn = []
+        for seed in (1, 2, 1):
+            torch.manual_seed(seed)
+            drawn.append(learned(dropping.train(), blocks)[0])
+    assert not torch.allclose(drawn[0], expected, atol=1e-2)
+    assert not torch.allclose(drawn[0], drawn[1], atol=1e-2)
+    assert torch.equal(drawn[0], drawn[2]), "the seed decides"
+
+
+@needs_compiler
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+def test_compiled_pretraining_learns_the_same_repeats_and_resumes_to_the_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with a cache of its own, so that nothing compiled before decides anything."""
+    text = write_text(tmp_path / "text")
+
+    def pretrain(name: str, cache: str, values: dict[str, object], *, resume: bool = False) -> None:
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / cache))
+        run("pretrain", tmp_path / name, values, resume=resume, text=text)
+
+    pretrain("compiled", "cache-1", PRETRAIN)
+    pretrain("again", "cache-2", PRETRAIN)
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(Run, "log", signal_at(3))
+        pretrain("stopped", "cache-3", PRETRAIN)
+    pretrain("stopped", "cache-4", PRETRAIN, resume=True)
+    # Compiled dropout draws other numbers than eager dropout.
+    undropped = PRETRAIN | {"residual_dropout": 0.0}
+    pretrain("compiled-undropped", "cache-1", undropped)
+    pretrain("eager-undropped", "cache-1", undropped | {"compile": False})
+
+    compiled = results(tmp_path / "compiled")
+    assert results(tmp_path / "again") == compiled
+    assert results(tmp_path / "stopped") == compiled
+    assert json.loads(compiled["config.json"])["compile"] is True
+    eager, same = (metrics(tmp_path / f"{name}-undropped") for name in ("eager", "compiled"))
+    for expected, found in zip(eager, same, strict=True):
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_without_a_compiler_it_is_refused(
+    tmp_path: Path,
+    run_cli: Callable[..., subprocess.CompletedProcess[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "no-such-compiler"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "pretrain.json").write_text(json.dumps(PRETRAIN))
+
+    done = run_cli(
+        *("pretrain", "--text", write_text(tmp_path / "text"), "--run", tmp_path / "run"),
+        *("--config", tmp_path / "pretrain.json"),
+    )
+
+    assert done.returncode == 2
+    assert "compile = true needs a C++ compiler" in done.stderr
+    assert "Traceback" not in done.stderr
