@@ -11,13 +11,13 @@ import pytest
 from alignloop.data import text as prose
 from alignloop.data.constraints import Constraint, is_satisfied
 from alignloop.data.records import Demonstration, Prompt
-from alignloop.judges.accuracy import KindRanking, ranking_accuracy
 from alignloop.judges.adversarial import TRICKS, earns_its_name
 from alignloop.judges.criteria import CRITERIA
 from alignloop.judges.gold import GOLD_VERSION, POPULATION_STAKES, Gold
 from alignloop.judges.labelers import HELD_OUT_TASTES, TRAINING_TASTES
 from alignloop.judges.lexicon import Lexicon
 from alignloop.judges.taste import Taste
+from tests.judges.known_kinds import KindRanking, ranking_accuracy
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ from alignloop.judges.labelers import (
     heldout_labelers,
     ranks_of,
     training_labelers,
-    with_noise,
 )
 from alignloop.judges.lexicon import Lexicon
 
@@ -96,7 +95,7 @@ def test_noise_is_standard_normal(lexicon: Lexicon, prompt: Prompt) -> None:
 def test_opinion_is_the_logarithm_of_worth_plus_scaled_noise(
     lexicon: Lexicon, prompt: Prompt
 ) -> None:
-    (labeler,) = with_noise(training_labelers(lexicon, 0.0)[:1], 0.7)
+    labeler = training_labelers(lexicon, 0.7)[0]
     text = "The dog ran along the river until he came to a bridge."
 
     worth = labeler.taste.utility(prompt, text, lexicon)
@@ -205,7 +204,7 @@ def test_calibrated_labelers_agree_as_often_as_wanted_on_prompts_not_used(
 
     noise = calibrate_noise(labelers, groups[::2])
 
-    found = agreement_of_all(with_noise(labelers, noise), groups[1::2])
+    found = agreement_of_all(training_labelers(lexicon, noise), groups[1::2])
     assert 0.71 <= found.ordered_share <= 0.75
     assert 0.05 <= 1 - found.ordered / found.pairs <= 0.3
     assert noise == calibrate_noise(labelers, groups[::2])

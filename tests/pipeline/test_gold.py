@@ -11,10 +11,10 @@ from alignloop.data import split
 from alignloop.data.jsonl import read_objects
 from alignloop.data.shingles import shingles
 from alignloop.data.stories import Library, read_library
-from alignloop.judges.accuracy import KindRanking, ranking_accuracy
 from alignloop.judges.gold import Gold
 from alignloop.judges.lexicon import Lexicon
 from alignloop.resources import asset
+from tests.judges.known_kinds import KindRanking, ranking_accuracy
 
 RANKINGS = Path(__file__).parents[1] / "assets" / "story_rankings.jsonl.gz"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 from types import MappingProxyType
 from typing import Literal
@@ -271,8 +271,3 @@ def calibrate_noise(
         middle = (low + high) / 2.0
         low, high = (middle, high) if agreement(middle) > target else (low, middle)
     return round((low + high) / 2.0, 4)
-
-
-def with_noise(labelers: Iterable[SimulatedLabeler], noise: float) -> tuple[SimulatedLabeler, ...]:
-    """The same labelers with another noise."""
-    return tuple(replace(labeler, noise=noise) for labeler in labelers)
