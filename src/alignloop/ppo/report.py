@@ -50,6 +50,7 @@ class Tally:
 
 def iteration_metrics(
     episodes: Episodes,
+    old: Episodes,
     rewards: Tensor,
     advantages: Tensor,
     returns: Tensor,
@@ -57,7 +58,11 @@ def iteration_metrics(
     config: PPOConfig,
     kl_coef: float,
 ) -> dict[str, float]:
-    """All metrics of one iteration, named as in the glossary."""
+    """All metrics of one iteration, named as in the glossary.
+
+    Args:
+        old: the episodes with the log-probabilities that the ratios were taken to.
+    """
     kl = row_sums(episodes.log_probs - episodes.reference_log_probs, episodes.is_response)
     means = tally.means(config.updates_per_iteration)
     score, kl_mean = float(episodes.scores.mean()), float(kl.mean())
@@ -77,6 +82,7 @@ def iteration_metrics(
         "eos_rate": float(episodes.finished.float().mean()),
         "response_tokens": float(counts.sum()) / len(episodes.scores),
         "advantage_std": float(masked_mean(centred**2, counts).sqrt()),
+        "sampler_gap": float(masked_mean((old.log_probs - episodes.log_probs).abs(), counts)),
         "value_explained": float(1 - missed / spread.clamp(min=1e-8)),
         **means,
     }

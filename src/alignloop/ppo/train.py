@@ -79,7 +79,8 @@ def train(
     for frozen in (reference, scorer):
         frozen.requires_grad_(False)
     records = read_records(asked.file("rl.jsonl.gz"), Prompt)
-    encoded = _encode(records, formatter, config, context_length(actor))
+    room = min(context_length(actor), context_length(scorer.model))
+    encoded = _encode(records, formatter, config, room)
     packed = _pretraining_text(config, run, text, tokenizer, context_length(actor))
 
     policy_config = _with_warmup(config.policy_optimizer, config)
@@ -164,7 +165,9 @@ def train(
 
             run.log(
                 iteration,
-                iteration_metrics(episodes, rewards, advantages, returns, tally, config, kl_coef),
+                iteration_metrics(
+                    episodes, old, rewards, advantages, returns, tally, config, kl_coef
+                ),
             )
             kl_coef = _next_kl_coef(kl_coef, episodes, config)
             if iteration % config.samples_every == 0 or iteration == config.iterations:

@@ -39,3 +39,9 @@ class EventLog:
             )
         )
         self._writer.flush()
+
+    def close(self) -> None:
+        """End the writer's thread."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alignloop.errors import DataError, NumericsError
-from alignloop.files import write_bytes
+from alignloop.files import sync, write_bytes
 from alignloop.runs.events import EventLog
 
 METRICS: dict[str, str] = {
@@ -40,6 +40,7 @@ METRICS: dict[str, str] = {
     "ratio_max": "largest probability ratio, new over old policy",
     "clip_fraction": "share of response tokens whose ratio lay outside the clip range",
     "approx_kl": "half the mean squared log-ratio between new and old policy",
+    "sampler_gap": "mean distance between a drawn token's log-probability in the sampler and as the updates compute it",
     "entropy": "mean negative log-probability of the sampled tokens, in nats",
     "advantage_std": "standard deviation of the advantages before whitening",
     "ppo_gradient_norm": "L2 norm of the PPO term's gradient",
@@ -82,6 +83,16 @@ class MetricsLog:
         if self._events is not None:
             self._events.write(step, values)
         _append(self.timings_path, {"step": step, **{k: _plain(v) for k, v in timings.items()}})
+
+    def sync(self) -> None:
+        """Flush what was logged to disk: a checkpoint that outlives a power cut needs the rows before it."""
+        if self.metrics_path.exists():
+            sync(self.metrics_path)
+
+    def close(self) -> None:
+        """Let go of the TensorBoard file."""
+        if self._events is not None:
+            self._events.close()
 
     def read(self) -> list[dict[str, Any]]:
         """All logged steps."""

@@ -89,7 +89,7 @@ class Run:
         if before != config.as_json():
             raise RunError(
                 f"{folder} was begun with another config ({changed}); "
-                f"go on with --config {folder}/config.json, or start in another folder"
+                f"go on with its settings (--config {folder}/config.json), or start in another folder"
             )
         return cls(folder, stage, config, manifest)
 
@@ -176,6 +176,7 @@ class Run:
         aside = checkpoints / f".step_{step:06d}.tmp"
         shutil.rmtree(aside, ignore_errors=True)
         try:
+            self.metrics.sync()
             aside.mkdir(parents=True)
             write(aside)
             (aside / "done").touch()
@@ -253,6 +254,7 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._signal.restore()
+        self.metrics.close()
         try:
             if kind is not None and self._manifest["status"] == "running":
                 self._manifest["status"] = "interrupted" if kind is KeyboardInterrupt else "failed"
