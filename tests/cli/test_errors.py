@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,10 +15,14 @@ from typing import Any
 import pytest
 
 from alignloop.cli.main import main
+from alignloop.config import load_config
+from alignloop.data.constraints import Constraint
 from alignloop.data.jsonl import write_records
 from alignloop.data.records import Demonstration
+from alignloop.errors import ArtifactError, ConfigError
 from alignloop.models.loading import save_model
 from alignloop.runs.artifact import write_artifact
+from alignloop.workflow.stages import config_class
 from tests.helpers import (
     PPO,
     SFT,
@@ -25,6 +32,7 @@ from tests.helpers import (
     full_disk,
     prompt,
     ranking,
+    run,
     tiny_model,
     write_demonstrations,
     write_model,
@@ -232,6 +240,22 @@ def test_a_setting_that_cannot_be(
 
 
 @pytest.mark.parametrize(
+    ("stage", "settings", "complaint"),
+    [
+        ("pretrain", ["model.hidden_size=256"], "'model': hidden_size 256 is not a multiple"),
+        ("pretrain", ["model.heads=0"], "'model.heads': Input should be greater than 0"),
+        ("sample", ["k_min=1"], "'k_min': Input should be greater than or equal to 2"),
+        ("sample", ["k_min=9", "k_max=4"], "k_min 9 is above k_max 4"),
+        ("demonstrations", ["demonstrations=0.8", "rankings=0.3"], "leave no RL prompts"),
+        ("ppo", ["adaptive_kl.horizon=102"], "horizon 102 counts episodes"),
+    ],
+)
+def test_settings_that_cannot_go_together(stage: str, settings: list[str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
+        load_config(config_class(stage), None, settings)
+
+
+@pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
         ("none.toml", None, "no such config file"),
@@ -289,7 +313,7 @@ def test_resuming_with_another_config(given: Path, tmp_path: Path, refused: Refu
     said = refused(*sft(given, tmp_path / "run", "--resume", "--set", "epochs=9"))
 
     assert "begun with another config (epochs: 2 then, 9 now)" in said
-    assert "go on with --config" in said
+    assert "go on with its settings (--config" in said
 
 
 def test_a_run_folder_that_is_a_file(given: Path, tmp_path: Path, refused: Refused) -> None:
@@ -418,6 +442,27 @@ def test_a_prompt_longer_than_the_context_in_ranking_and_in_rl(
     assert "does not fit the context of 96" in said
 
 
+def test_a_reward_model_with_a_shorter_context_than_the_policy(
+    given: Path, tmp_path: Path, refused: Refused
+) -> None:
+    judge = write_model(tmp_path / "judge", context=24)
+    write_artifact(
+        tmp_path / "reward",
+        "reward-model",
+        lambda aside: shutil.copytree(judge, aside, dirs_exist_ok=True),
+        parents=[],
+        facts={},
+    )
+
+    said = refused(
+        *("ppo", "--policy", given / "model", "--reward-model", tmp_path / "reward"),
+        *("--prompts", given / "prompts", "--text", given / "text", "--run", tmp_path / "ppo"),
+        *("--config", given / "ppo.json"),
+    )
+
+    assert "does not fit the context of 24" in said
+
+
 def test_pretraining_sequences_longer_than_the_context_in_rl(
     given: Path, tmp_path: Path, refused: Refused
 ) -> None:
@@ -523,3 +568,94 @@ def test_a_wrong_option_shows_how_it_is_used(
 
     assert stopped.value.code == 2
     assert "--modle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("chat", "somewhere", "--temperature", "0"),
+        ("chat", "somewhere", "--max-new-tokens", "0"),
+        ("doctor", "--policy", "a", "--prompts", "b", "--max-new-tokens", "0"),
+        ("evaluate", "policies", "--policy", "sft=a", "--policy", "sft=b"),
+    ],
+)
+def test_an_option_that_cannot_be(
+    arguments: Sequence[str], run_cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = run_cli(*arguments)
+
+    assert done.returncode == 2
+    assert "Error: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["best_of_n", "text"])
+def test_a_policy_that_is_called_like_something_else(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=f"a policy cannot be called '{name}'"):
+        run(
+            "evaluate",
+            tmp_path / "evaluation",
+            {},
+            policies={"sft": tmp_path, "rl_init": tmp_path, name: tmp_path},
+            **dict.fromkeys(
+                ("reward_model", "prompts", "rankings", "lexicon", "text", "outside_judge"),
+                tmp_path,
+            ),
+        )
+
+
+@pytest.mark.parametrize("value", ["two", "0", "-1", ""])
+def test_a_constraint_that_no_program_can_check(value: str) -> None:
+    with pytest.raises(ValueError, match="'sentences' needs a number above 0"):
+        Constraint(kind="sentences", value=value)
+    with pytest.raises(ValueError, match="'mentions' needs a word"):
+        Constraint(kind="mentions", value=" ")
+
+
+# --- what is not installed ---
+
+WITHOUT = """
+import sys
+for name in ("torch", "transformers", "tokenizers", "safetensors", "jaxtyping", "matplotlib"):
+    sys.modules[name] = None
+from alignloop.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("demo", "--out", "demo"), ("chat", "model"), ("demo", "--precision", "float32")]
+)
+def test_without_torch_a_command_says_which_extra_to_install(
+    arguments: Sequence[str], tmp_path: Path
+) -> None:
+    """And before any work is done."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", WITHOUT, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'alignloop[train]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("*/stories"))
+
+
+def test_without_torch_records_are_brought_in(tmp_path: Path) -> None:
+    rows = [{"id": f"p{i}", "text": f"Tell story {i}."} for i in range(60)]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-c", WITHOUT, "data", "import", "prompts.jsonl"),
+            *("--kind", "prompts", "--run", "prompts"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "prompts" / "artifact" / "rl.jsonl.gz").exists()

@@ -51,7 +51,7 @@ each_formatter = pytest.mark.parametrize("formatter", FORMATTERS, ids=NAMES)
 
 
 class Recorder:
-    """An engine that notes what it is asked and answers with given tokens."""
+    """An engine that notes what it is asked and answers with given tokens; every further row lacks one more."""
 
     def __init__(self, response: Sequence[int]) -> None:
         self.response = list(response)
@@ -62,7 +62,9 @@ class Recorder:
     ) -> list[Response]:
         self.asked += [list(prompt) for prompt in prompts]
         zeros = [0.0] * len(self.response)
-        return [Response(list(self.response), zeros, finished=True) for _ in prompts]
+        return [
+            Response(self.response[row:], zeros[row:], finished=True) for row in range(len(prompts))
+        ]
 
 
 @each_formatter
@@ -105,9 +107,9 @@ def test_every_stage_makes_the_same_tokens_of_the_same_pair(
 
     # sampling
     engine = Recorder(tokens[1])
-    config = SampleConfig(k_min=1, k_max=1)
+    config = SampleConfig(k_min=2, k_max=2)
     [drawn] = distinct_completions(engine, formatter, [prompt], config, "m")
-    assert engine.asked == [tokens[0]]
+    assert engine.asked == [tokens[0]] * 2
     assert drawn.completions[0].text == ANSWER, "and the text comes back as it was"
 
     # RL

@@ -26,6 +26,7 @@ from tests.helpers import (
     PPO,
     REWARD,
     SFT,
+    metrics,
     results,
     run,
     signal_at,
@@ -179,6 +180,22 @@ def test_crashed_after_logging_a_step_that_was_not_saved(
     bench.run(stage, folder, resume=True)
 
     assert not differing(results(folder), bench.whole[stage])
+
+
+def test_an_adaptive_kl_coefficient_goes_on_where_it_was(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is state of the run, as weights are."""
+    adaptive = {"adaptive_kl": {"target": 0.001, "horizon": 8}}
+    bench.run("ppo", tmp_path / "whole", **adaptive)
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(Run, "log", signal_at(3))
+        bench.run("ppo", tmp_path / "run", **adaptive)
+    bench.run("ppo", tmp_path / "run", resume=True, **adaptive)
+
+    assert not differing(results(tmp_path / "run"), results(tmp_path / "whole"))
+    coefficients = [row["kl_coef"] for row in metrics(tmp_path / "whole")]
+    assert len(set(coefficients)) > 3, coefficients
 
 
 class Killed(BaseException):

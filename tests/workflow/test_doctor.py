@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from alignloop.data.jsonl import write_records
 from alignloop.generation.engine import SamplingConfig
 from alignloop.generation.native import NativeEngine
 from alignloop.ppo.checks import rewards_never_stopping
+from alignloop.runs.artifact import write_artifact
 from alignloop.workflow import doctor
-from tests.helpers import ARCHITECTURES, write_model, write_prompts
+from tests.helpers import ARCHITECTURES, prompt, write_model, write_prompts
 
 SAMPLING = SamplingConfig(max_new_tokens=24)
 
@@ -49,6 +51,19 @@ def test_a_sampler_that_forgets_the_temperature_is_found(
 def test_prompts_that_leave_no_room_are_found(tmp_path: Path) -> None:
     found = findings(tmp_path, sampling=SamplingConfig(max_new_tokens=95))
     assert not found["prompts and answers fit the context"].is_well
+
+
+def test_a_single_prompt_is_examined_as_well(tmp_path: Path) -> None:
+    prompts = write_artifact(
+        tmp_path / "one",
+        "prompts",
+        lambda folder: write_records(folder / "rl.jsonl.gz", [prompt(0)]),
+        parents=[],
+        facts={},
+    ).path
+    found = doctor.examine(write_model(tmp_path / "model"), prompts, sampling=SAMPLING)
+    assert len(found) == 6
+    assert all(finding.is_well for finding in found if finding.check != "answers can end"), found
 
 
 def test_a_fixed_score_without_a_reward_model_to_compare_it_with_is_found(tmp_path: Path) -> None:

@@ -12,9 +12,19 @@ from alignloop.cli.options import PATH
 @click.command("chat")
 @click.argument("model", type=PATH)
 @click.option(
-    "--temperature", default=0.8, show_default=True, help="Lower is safer, higher is livelier."
+    "--temperature",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.8,
+    show_default=True,
+    help="Lower is safer, higher is livelier.",
 )
-@click.option("--max-new-tokens", default=160, show_default=True, help="Longest answer.")
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    default=160,
+    show_default=True,
+    help="Longest answer.",
+)
 @click.option("--seed", type=int, help="Repeat a conversation.")
 def command(model: Path, temperature: float, max_new_tokens: int, seed: int | None) -> None:
     """Talk to MODEL: a `policy` artefact, its run folder, or any Hugging Face causal LM folder.

@@ -21,7 +21,13 @@ from alignloop.cli.options import path_option
 @click.option(
     "--missing-eos-score", type=float, help="The fixed score that the PPO config would use."
 )
-@click.option("--max-new-tokens", default=96, show_default=True, help="Longest answer.")
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    default=96,
+    show_default=True,
+    help="Longest answer.",
+)
 def command(
     policy: Path,
     prompts: Path,

@@ -42,6 +42,8 @@ def policies(policies: tuple[str, ...], **arguments: Any) -> None:
         name, separator, path = pair.partition("=")
         if not separator:
             raise click.BadParameter(f"{pair}: write it as NAME=PATH", param_hint="--policy")
+        if name in named:
+            raise click.BadParameter(f"'{name}' is given twice", param_hint="--policy")
         named[name] = Path(path)
     call_stage("evaluate", policies=named, **arguments)
 

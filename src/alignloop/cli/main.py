@@ -38,7 +38,9 @@ _EXTRAS = {
     "transformers": "train",
     "tokenizers": "train",
     "safetensors": "train",
+    "jaxtyping": "train",
     "matplotlib": "train",
+    "tensorboard": "train",
 }
 
 
@@ -68,9 +70,8 @@ def app() -> None:
 def main() -> None:
     """Run the command line; an error that a user can mend is one line and an exit code, never a traceback."""
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        if status := app(standalone_mode=False):
+            sys.exit(status)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -64,6 +64,11 @@ class PackedText:
         return stream[starts[:, None] + np.arange(self._width + 1)[None, :]]
 
 
+def block_pieces(blocks: Tensor, budget: int) -> Sequence[Tensor]:
+    """Blocks [N, width + 1] in pieces of at most `budget` predicted tokens, one block at least."""
+    return blocks.split(max(budget // (blocks.shape[1] - 1), 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Ragged:
     """Sequences of unequal length, right-padded.

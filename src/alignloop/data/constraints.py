@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from alignloop.config import Config
 from alignloop.data import text as prose
@@ -18,6 +20,14 @@ class Constraint(Config):
     `speech` and `no_speech`: with or without quotation marks."""
     value: str = ""
     """The number, word or name asked for; empty for the two speech constraints."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "sentences" and not (self.value.isdecimal() and int(self.value) > 0):
+            raise ValueError(f"'sentences' needs a number above 0, not '{self.value}'")
+        if self.kind in ("last_word", "mentions") and not self.value.strip():
+            raise ValueError(f"'{self.kind}' needs a word")
+        return self
 
 
 def describe(constraint: Constraint) -> str:

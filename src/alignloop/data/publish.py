@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alignloop.config import Config
 from alignloop.data import split
@@ -60,6 +60,14 @@ class TasksConfig(Config):
     """Share whose prompts get K completions to rank; the rest are RL prompts."""
     questions: bool = True
     """Whether FairytaleQA's questions join the demonstrations."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.demonstrations + self.rankings >= 1:
+            raise ValueError(
+                f"demonstrations {self.demonstrations} and rankings {self.rankings} leave no RL prompts"
+            )
+        return self
 
 
 def publish_demonstrations(config: TasksConfig, run: Run, *, text: Path) -> Artifact:

@@ -40,6 +40,11 @@ from alignloop.runs.run import Run
 
 BASELINE = "sft"
 REFERENCE = "rl_init"
+BEST_OF_N = "best_of_n"
+_TAKEN = frozenset(
+    ("reward_model", "prompts", "rankings", "lexicon", "text", "outside_judge", BEST_OF_N)
+)
+"""Names that an evaluation gives to other things than policies."""
 
 
 def evaluate(
@@ -64,6 +69,10 @@ def evaluate(
     for name in (BASELINE, REFERENCE):
         if name not in policies:
             raise ArtifactError(f"an evaluation needs a policy called '{name}'")
+    if taken := sorted(_TAKEN & policies.keys()):
+        raise ArtifactError(
+            f"a policy cannot be called '{taken[0]}': the report has another use for it"
+        )
     opened = {name: run.input(name, path, "policy").path for name, path in policies.items()}
     scorer_path = run.input("reward_model", reward_model, "reward-model").path
     scorer = ScalarModel.load(scorer_path).eval()
@@ -186,9 +195,7 @@ def _all_answers(
     flat = [one for group in more for one in group]
     scores = np.array(reward_scores(scorer, formatter, repeated, [one.tokens for one in flat]))
     best = scores.reshape(len(test), config.best_of).argmax(axis=1).tolist()
-    answers["best_of_n"] = Answers(
-        "best_of_n", [group[i] for group, i in zip(more, best, strict=True)]
-    )
+    answers[BEST_OF_N] = Answers(BEST_OF_N, [group[i] for group, i in zip(more, best, strict=True)])
     for name in models:
         if name != "base":  # it was asked in another way, so its prompts were others
             for other, label in ((REFERENCE, "reference"), (BASELINE, "sft")):

@@ -20,13 +20,14 @@ from alignloop.progress import progress
 def loss_by_title(
     model: PreTrainedModel, tokenizer: Any, texts: Sequence[Text], characters: int
 ) -> dict[str, tuple[float, int]]:
-    """Group of titles -> (nats, tokens) over the first `characters` of each of its texts."""
+    """Group of titles -> (nats, tokens) over the first `characters` of each text; one without a group is its own."""
     documents = encode_texts(tokenizer, [text.text[:characters] for text in texts])
     nats = document_nll(model, documents, start=int(tokenizer.eos_token_id))
     totals: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
     for text, document, loss in zip(texts, documents, nats, strict=True):
-        before = totals[text.group]
-        totals[text.group] = (before[0] + loss, before[1] + len(document))
+        group = text.group or text.id
+        before = totals[group]
+        totals[group] = (before[0] + loss, before[1] + len(document))
     return dict(totals)
 
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from alignloop.data.batches import Ragged, micro_batches
 from alignloop.data.formatter import Formatter, encode_plain
 from alignloop.data.records import Prompt
+from alignloop.errors import DataError
 from alignloop.evaluation.outcome import Answer
 from alignloop.generation.engine import SamplingConfig, completion_of
 from alignloop.generation.native import NativeEngine
@@ -72,8 +73,18 @@ def reward_scores(
     prompts: Sequence[Prompt],
     responses: Sequence[Sequence[int]],
 ) -> list[float]:
-    """Reward-model score of each (prompt, response tokens)."""
+    """Reward-model score of each (prompt, response tokens).
+
+    Raises:
+        DataError: one of them does not fit the reward model's context.
+    """
     encoded = formatter.prompts([prompt.text for prompt in prompts])
+    longest = max((len(p) + len(r) for p, r in zip(encoded, responses, strict=True)), default=0)
+    if longest > context_length(scorer.model):
+        raise DataError(
+            f"a prompt and its answer have {longest} tokens; the reward model's context is "
+            f"{context_length(scorer.model)}"
+        )
     scores = [0.0] * len(prompts)
     for group in _groups(encoded, responses):
         batch = Ragged.of([encoded[i] for i in group], [responses[i] for i in group], formatter.pad)

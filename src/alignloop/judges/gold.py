@@ -1,4 +1,4 @@
-"""Gold: one fixed utility with the population's stakes, committed before any reinforcement learning.
+"""Gold: one fixed utility with the population's stakes, which were committed before any reinforcement learning.
 
 It is what a win rate "by gold" means. No reward model sees it; the simulated labelers see the same criteria
 with stakes of their own, and noise. `docs/judges.md` tells what it measures and what it cannot see. A change

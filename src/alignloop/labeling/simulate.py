@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from alignloop.data.jsonl import read_records, write_records
@@ -79,7 +79,7 @@ def _rank_all(
     items: Sequence[Completions],
     shared_share: float,
     seed: int,
-    advance: object,
+    advance: Callable[[int], object],
 ) -> list[Ranking]:
     by_name = {labeler.name: labeler for labeler in labelers}
     chosen = assign(
@@ -88,7 +88,7 @@ def _rank_all(
     rankings: list[Ranking] = []
     for item in items:
         rankings += [by_name[name].rank(item) for name in chosen[item.prompt.id]]
-        advance(1)  # type: ignore[operator]
+        advance(1)
     return rankings
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import transformers
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -35,18 +36,27 @@ _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 class LlamaShape(Config):
     """Size of a Llama-type model."""
 
-    hidden_size: int = 320
+    hidden_size: int = Field(default=320, gt=0)
     """Width of the residual stream."""
-    layers: int = 4
+    layers: int = Field(default=4, gt=0)
     """Number of decoder layers."""
-    heads: int = 5
+    heads: int = Field(default=5, gt=0)
     """Attention heads per layer."""
-    intermediate_size: int = 768
+    intermediate_size: int = Field(default=768, gt=0)
     """Width of the gated MLP."""
-    context: int = 256
+    context: int = Field(default=256, gt=0)
     """Longest sequence in tokens."""
-    rope_theta: float = 10000.0
+    rope_theta: float = Field(default=10000.0, gt=0)
     """Base of the rotary position embedding."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of twice the {self.heads} heads: "
+                "rotary positions turn pairs of a head's dimensions"
+            )
+        return self
 
 
 def new_llama(shape: LlamaShape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
@@ -228,6 +238,12 @@ def context_length(model: PreTrainedModel) -> int:
     config = model.config.get_text_config()
     found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     return int(found) if found else 1 << 30
+
+
+def attention_window(model: PreTrainedModel) -> int:
+    """How far back a token sees, where that is less than all (Mistral, Gemma): `sliding_window` of the config."""
+    found = getattr(model.config.get_text_config(), "sliding_window", None)
+    return int(found) if found else context_length(model)
 
 
 def backbone_of(model: PreTrainedModel) -> nn.Module:

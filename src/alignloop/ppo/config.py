@@ -90,6 +90,11 @@ class PPOConfig(Config):
             raise ValueError(
                 f"episodes {self.episodes} are fewer than one batch of {self.batch_size}"
             )
+        if self.adaptive_kl is not None and self.adaptive_kl.horizon <= self.batch_size / 5:
+            raise ValueError(
+                f"adaptive_kl.horizon {self.adaptive_kl.horizon} counts episodes: at a batch_size of "
+                f"{self.batch_size} it has to be above {self.batch_size // 5}, or kl_coef could fall below 0"
+            )
         for name in ("policy_optimizer", "value_optimizer"):
             if getattr(self, name).warmup_steps:
                 raise ValueError(f"set warmup_iterations, not {name}.warmup_steps")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import PackedText, micro_batches
+from alignloop.data.batches import PackedText, block_pieces, micro_batches
 from alignloop.errors import NumericsError
 from alignloop.models.policy import block_log_probs, response_log_probs
 from alignloop.models.reward_model import ScalarModel
@@ -69,8 +69,7 @@ def accumulate_ptx(
     sequences = config.minibatch_size * config.ptx_ratio
     blocks = packed.batch(step * sequences, sequences)
     count = blocks[:, 1:].numel()
-    per_forward = max(config.micro_batch_tokens // config.ptx_tokens, 1)
-    for piece in blocks.split(per_forward):
+    for piece in block_pieces(blocks, config.micro_batch_tokens):
         with autocast(config.precision):
             log_probs = block_log_probs(actor, piece)
         loss = -log_probs.sum() / count

@@ -15,9 +15,9 @@ class SampleConfig(Config):
 
     seed: int = 1
     """Draws K for each prompt, and every completion."""
-    k_min: int = Field(default=4, ge=1)
+    k_min: int = Field(default=4, ge=2)
     """Fewest completions per prompt."""
-    k_max: int = Field(default=9, ge=1)
+    k_max: int = Field(default=9, ge=2)
     """Most completions per prompt; K is drawn evenly between the two."""
     draws: int = Field(default=4, gt=0)
     """Rounds of drawing until K completions differ; a prompt that has fewer then is dropped and counted."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from alignloop.data.batches import PackedText, Ragged, epoch_order, micro_batches
+from alignloop.data.batches import PackedText, Ragged, block_pieces, epoch_order, micro_batches
 from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration
@@ -99,12 +99,15 @@ def train(
             logged = {"loss": loss}
             if packed is not None:
                 blocks = packed.batch(step * mixed, mixed)
-                with autocast(config.precision):
-                    log_probs = block_log_probs(policy, blocks)
-                share = config.pretraining_mix / log_probs.numel()
-                logged["pretraining_loss"] = (
-                    backward(-log_probs.sum() * share, "pretraining", step) / config.pretraining_mix
-                )
+                share = config.pretraining_mix / blocks[:, 1:].numel()
+                logged["pretraining_loss"] = 0.0
+                for piece in block_pieces(blocks, config.micro_batch_tokens):
+                    with autocast(config.precision):
+                        log_probs = block_log_probs(policy, piece)
+                    logged["pretraining_loss"] += (
+                        backward(-log_probs.sum() * share, "pretraining", step)
+                        / config.pretraining_mix
+                    )
             norm, rate = update(
                 policy,
                 optimizer,

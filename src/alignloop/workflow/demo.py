@@ -94,7 +94,10 @@ def run_demo(
     demo = Demo(folder, seed, smoke, precision, say, {} if smoke else stage_budget())
     base, judge = asset("base"), asset("outside_judge")
     _check_flags(folder, {"seed": seed, "smoke": smoke, "precision": precision})
-    if precision == "bfloat16" and _lacks_bfloat16():
+    lacks_bfloat16 = (
+        _lacks_bfloat16()
+    )  # asks torch: where that is missing, it is said before any work
+    if precision == "bfloat16" and lacks_bfloat16:
         say("this CPU has no bfloat16 instructions: --precision float32 will be quicker here")
 
     text = demo.stage("stories", "stories", None).path

@@ -12,6 +12,7 @@ from alignloop.config import load_config
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt, Text
+from alignloop.errors import ConfigError
 from alignloop.evaluation.config import EvaluationConfig
 from alignloop.evaluation.language_model import loss_by_title
 from alignloop.evaluation.respond import answer, reward_scores
@@ -43,6 +44,8 @@ def ptx_sweep(
         {"rows": [{ptx_coef, pretrain_loss, ratio, score, gold, length}], "chosen": coefficient or None}; also written
         to `demo/studies/ptx.json`.
     """
+    if any(override.partition("=")[0].strip() == "ptx_coef" for override in overrides):
+        raise ConfigError("ptx_coef is what the study varies; leave it out of --set")
     config = load_config(PPOConfig, recipe("demo", "ppo_ptx.toml"), overrides)
     characters = load_config(EvaluationConfig, recipe("demo", "evaluate.toml")).title_characters
     folder = demo / "studies" / "ptx"
