@@ -12,13 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from alignloop.config import load_config
 from alignloop.data import split
 from alignloop.data.constraints import describe
+from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
+from alignloop.data.publish import TasksConfig
 from alignloop.data.records import Demonstration, Prompt, Text, texts_sha256
 from alignloop.data.tasks import story_tasks
-from alignloop.resources import asset
+from alignloop.models.loading import load_tokenizer
+from alignloop.resources import asset, recipe
 from alignloop.runs.artifact import open_artifact
+from alignloop.workflow.stages import config_class
 from tests.helpers import run
 
 WIDTH = 60
@@ -31,7 +36,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     run("stories", folder / "stories", {})
     for stage in ("demonstrations", "prompts"):
-        run(stage, folder / stage, {"seed": 1}, text=folder / "stories")
+        config = load_config(config_class(stage), recipe("demo", "tasks.toml"))
+        run(stage, folder / stage, config.model_dump(), text=folder / "stories")
     return folder
 
 
@@ -216,8 +222,9 @@ def test_a_prompt_serves_one_purpose_and_has_an_id_of_its_own(
     assert len(set(every)) == len(every)
 
     total = len(stories) + len(named["rankings"]) + len(named["rl"])
-    shares = [len(ids) / total for ids in (stories, named["rankings"], named["rl"])]
-    assert shares == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
+    shares = [len(ids) / total for ids in (stories, named["rankings"])]
+    config = load_config(TasksConfig, recipe("demo", "tasks.toml"))
+    assert shares == pytest.approx([config.demonstrations, config.rankings], abs=0.03)
     for side in ("valid", "test"):
         asked = {t.prompt.id for t in demonstrations[side] if t.prompt.use_case != "question"}
         assert asked == set(named[side])
@@ -248,6 +255,18 @@ def test_tasks_depend_on_their_own_text_and_the_seed_alone(texts: dict[str, list
         together, key=lambda task: task.prompt.id
     )
     assert together != story_tasks(some, seed=2)
+
+
+def test_the_demo_has_room_for_99_answers_in_100_and_enough_prompts_to_judge(
+    demonstrations: dict[str, list[Demonstration]], prompts: dict[str, list[Prompt]]
+) -> None:
+    formatter = Formatter.of(load_tokenizer(asset("base")))
+    room = load_config(config_class("ppo"), recipe("demo", "ppo.toml")).sampling.max_new_tokens
+
+    lengths = sorted(len(formatter.response(d.response)) for d in demonstrations["train"])
+
+    assert lengths[int(0.99 * len(lengths))] <= room
+    assert len(prompts["test"]) >= 300
 
 
 def test_questions_belong_to_titles_of_their_side(

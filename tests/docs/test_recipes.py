@@ -79,6 +79,37 @@ def test_the_stages_together_stay_within_the_promise() -> None:
     assert sum(budget.values()) < 18 * 60
 
 
+def of_demo(name: str, stage: str) -> Any:
+    return load_config(config_class(stage), ROOT / "recipes" / "demo" / f"{name}.toml")
+
+
+@pytest.mark.parametrize("name", ["ppo", "ppo_ptx"])
+def test_the_demos_rl_is_long_enough_for_its_warm_up_and_its_average(name: str) -> None:
+    config = of_demo(name, "ppo")
+    updates = config.iterations * config.updates_per_iteration
+
+    assert updates >= 100
+    assert config.warmup_iterations <= 0.1 * config.iterations
+    assert config.ema_decay**updates <= 0.01
+    assert config.ptx_coef == 0 or config.ptx_ratio == 1
+
+
+def test_the_demos_two_policies_differ_in_the_pretraining_gradients_alone() -> None:
+    plain, ptx = (of_demo(name, "ppo").model_dump() for name in ("ppo", "ppo_ptx"))
+
+    differing = {key for key in plain if plain[key] != ptx[key]}
+    assert differing == {"ptx_coef", "ptx_ratio", "ptx_tokens"}
+
+
+def test_one_longest_answer_serves_all_of_the_demo() -> None:
+    drawn = {of_demo(*where).sampling for where in (("sample", "sample"), ("ppo", "ppo"))}
+    drawn |= {of_demo("ppo_ptx", "ppo").sampling, of_demo("evaluate", "evaluate").sampling}
+    drawn.add(of_demo("select", "select").sampling)
+
+    assert len(drawn) == 1
+    assert drawn.pop().temperature == 1.0
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=name_of)
 def test_a_recipe_says_why(path: Path) -> None:
     """Departures from the paper carry their reason."""
