@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from tqdm import tqdm
+
+T = TypeVar("T")
 
 
 def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm[Any]:
@@ -20,3 +23,11 @@ def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm[Any]:
         smoothing=0.05,
         disable=not sys.stderr.isatty(),
     )
+
+
+def each(items: Sequence[T], label: str, unit: str) -> Iterator[T]:
+    """The items one by one, with a bar that moves when the next is asked for."""
+    with progress(len(items), label, unit) as bar:
+        for item in items:
+            yield item
+            bar.update()

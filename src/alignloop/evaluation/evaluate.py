@@ -35,6 +35,7 @@ from alignloop.judges.labelers import heldout_labelers, training_labelers
 from alignloop.judges.lexicon import Lexicon
 from alignloop.models.loading import check_same_tokens, load_causal_lm, load_tokenizer
 from alignloop.models.reward_model import ScalarModel
+from alignloop.progress import each
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 
@@ -115,7 +116,7 @@ def evaluate(
     held_out = read_records(titles.file("test.jsonl.gz"), Text)
     losses = {
         name: loss_by_title(model, formatter.tokenizer, held_out, config.title_characters)
-        for name, model in models.items()
+        for name, model in each(list(models.items()), "loss on held-out titles", "model")
     }
     report = {
         "test_prompts": len(test),
@@ -196,7 +197,7 @@ def _all_answers(
     scores = np.array(reward_scores(scorer, formatter, repeated, [one.tokens for one in flat]))
     best = scores.reshape(len(test), config.best_of).argmax(axis=1).tolist()
     answers[BEST_OF_N] = Answers(BEST_OF_N, [group[i] for group, i in zip(more, best, strict=True)])
-    for name in models:
+    for name in each(list(models), "kl", "model"):
         if name != "base":  # it was asked in another way, so its prompts were others
             for other, label in ((REFERENCE, "reference"), (BASELINE, "sft")):
                 answers[name].kl[label] = _kl(config, models, formatter, test, answers[name], other)
@@ -259,8 +260,12 @@ def _comparisons(
     """Win rates against the baseline and against two further models; length-matched and per criterion."""
     others = [name for name in answers if name != BASELINE]
     trained = [name for name in ("ppo", "ppo_ptx") if name in answers]
+    rivals = [name for name in (REFERENCE, "sft_more") if name in answers]
     baseline = answers[BASELINE]
-    verdicts = {n: panel.verdicts(test, answers[n], baseline, config.seed) for n in others}
+    verdicts = {
+        n: panel.verdicts(test, answers[n], baseline, config.seed)
+        for n in each(others, "verdicts against the baseline", "model")
+    }
     return {
         "win_rate": {n: win_rates(verdicts[n], config) for n in others},
         "win_rate_length_matched": {
@@ -271,10 +276,12 @@ def _comparisons(
                 n: win_rates(panel.verdicts(test, answers[n], answers[rival], config.seed), config)
                 for n in trained
             }
-            for rival in (REFERENCE, "sft_more")
-            if rival in answers
+            for rival in each(rivals, "verdicts against the rivals", "rival")
         },
-        "criteria": {n: criteria_rates(panel, test, answers[n], baseline, config) for n in trained},
+        "criteria": {
+            n: criteria_rates(panel, test, answers[n], baseline, config)
+            for n in each(others, "criteria", "model")
+        },
     }
 
 

@@ -25,6 +25,7 @@ from alignloop.data import text as prose
 from alignloop.errors import DataError
 from alignloop.files import write_bytes
 from alignloop.judges.ngram import NgramModel, train
+from alignloop.progress import each
 
 Sentences = Sequence[Sequence[str]]
 """Sentences as lower-case words."""
@@ -118,7 +119,8 @@ class Lexicon:
         """
         texts = list(texts)
         stories = [
-            [found for s in prose.sentences(text) if (found := prose.words(s))] for text in texts
+            [found for s in prose.sentences(text) if (found := prose.words(s))]
+            for text in each(texts, "sentences", "text")
         ]
         sentences = [sentence for story in stories for sentence in story]
         if not sentences:
@@ -189,7 +191,7 @@ def _passages(texts: Sequence[str]) -> tuple[int, dict[str, int]]:
     """Number of passages, and for each stem that is written small the number of passages with it."""
     total = 0
     found: Counter[str] = Counter()
-    for text in texts:
+    for text in each(texts, "passages", "text"):
         written = WORD.findall(text)
         for start in range(0, len(written), _PASSAGE):
             total += 1

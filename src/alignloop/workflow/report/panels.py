@@ -77,7 +77,8 @@ def fair_wins(results: Mapping[str, Any]) -> list[plots.Captioned]:
 
 
 def by_criterion(criteria: Rates) -> list[plots.Captioned]:
-    """A plot per model: its win rate against SFT by each criterion."""
+    """A plot for each policy of step 3: its win rate against SFT by each criterion. The table has all models."""
+    criteria = {model: criteria[model] for model in ("ppo_ptx", "ppo") if criteria.get(model)}
     span = _span(interval for rates in criteria.values() for interval in rates.values())
     return [
         plots.Captioned(
@@ -93,8 +94,7 @@ def by_criterion(criteria: Rates) -> list[plots.Captioned]:
                 span=span,
             ),
         )
-        for model in reversed(in_order(criteria))
-        if criteria[model]
+        for model in criteria
     ]
 
 
