@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from alignloop.workflow.stages import run_stage
 PTX_COEFS = (0.3, 1.0, 3.0, 10.0, 27.8)
 """The values that the demo's rule chooses from; 27.8 is the paper's."""
 ALLOWED_LOSS = 1.03
-"""The rule: the smallest coefficient that keeps the pretraining loss within 3 % of the RL initialisation's."""
+"""How many times the RL initialisation's pretraining loss a policy's may be."""
 
 
 def ptx_sweep(
@@ -91,10 +91,15 @@ def ptx_sweep(
             {**found, "ptx_coef": coef, "ratio": found["pretrain_loss"] / start["pretrain_loss"]}
         )
         say(_row(rows[-1]))
-    allowed = [row["ptx_coef"] for row in rows if row["ptx_coef"] and row["ratio"] <= ALLOWED_LOSS]
-    result = {"rows": rows, "chosen": min(allowed) if allowed else None}
+    result = {"rows": rows, "chosen": smallest_allowed(rows)}
     write_json(demo / "studies" / "ptx.json", result)
     return json.loads((demo / "studies" / "ptx.json").read_text())
+
+
+def smallest_allowed(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """The rule: the smallest coefficient above 0 that keeps the pretraining loss within 3 % of RL init's."""
+    allowed = [row["ptx_coef"] for row in rows if row["ptx_coef"] and row["ratio"] <= ALLOWED_LOSS]
+    return min(allowed, default=None)
 
 
 def _row(row: dict[str, Any]) -> str:
