@@ -14,6 +14,9 @@ from jaxtyping import install_import_hook
 
 # Hugging Face's hub client reads this once, on import, and test modules import it: so here, not in a fixture.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Two programs with two threads each slow one another down on two cores; so does what they start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
@@ -47,6 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_full:
         config.option.markexpr = ""
     hypothesis.settings.load_profile("full" if is_full else "default")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put whole demos first: they take longest, and of two processes one could be left with them at the end."""
+    items.sort(key=lambda item: "pipeline" not in item.path.parts)
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_a_demo_that_is_killed_goes_on_and_ends_with_the_same_bytes(
         with subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         ) as process:
-            wait = 8 + moments.uniform(0, 14)
+            wait = moments.uniform(2, 18)
             began = time.monotonic()
             while time.monotonic() - began < wait and process.poll() is None:
                 time.sleep(0.05)
@@ -146,6 +146,19 @@ def test_a_demo_that_is_killed_goes_on_and_ends_with_the_same_bytes(
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "mine") == contents(demo)
+
+
+@pytest.mark.full
+def test_the_ptx_study_goes_over_a_demo(installed: Path, demo: Path) -> None:
+    """Last, since it leaves something in the demo's folder."""
+    command = [str(installed), "study", "ptx-coef", "--demo", "mine", "--set", "episodes=12"]
+    command += ["--set", "batch_size=12", "--set", "sampling.max_new_tokens=32"]
+    done = subprocess.run(command, cwd=demo.parent, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads((demo / "studies" / "ptx.json").read_text())
+    assert [row["ptx_coef"] for row in found["rows"]] == [None, 0, 0.3, 1, 3, 10, 27.8]
+    assert found["rows"][0]["ratio"] == 1
 
 
 def contents(folder: Path) -> dict[str, bytes]:
