@@ -7,11 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GraniteConfig, GraniteForCausalLM, OPTConfig, OPTForCausalLM
+from transformers import (
+    GraniteConfig,
+    GraniteForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedModel,
+)
 
-from alignloop.errors import ModelError
+from alignloop.errors import DataError, ModelError
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
+    attention_window,
     check_same_tokens,
     check_tokenizer,
     load_causal_lm,
@@ -19,7 +28,16 @@ from alignloop.models.loading import (
     load_tokenizer,
     save_model,
 )
-from tests.helpers import foreign_tokenizer, tiny_model, tiny_tokenizer, write_model
+from tests.helpers import (
+    REWARD,
+    foreign_tokenizer,
+    run,
+    tiny_model,
+    tiny_tokenizer,
+    write_demonstrations,
+    write_model,
+    write_rankings,
+)
 
 
 @pytest.mark.parametrize("load", [load_causal_lm, load_scalar_model])
@@ -114,3 +132,36 @@ def test_dropout_that_is_a_number_on_a_module_is_silenced_too() -> None:
 
     assert torch.equal(first, again)
     assert not torch.equal(model(tokens).logits, model(tokens).logits), "and it is given back"
+
+
+def windowed(window: int | None) -> PreTrainedModel:
+    """A tiny model whose tokens see so many before them."""
+    tokenizer = tiny_tokenizer()
+    return MistralForCausalLM(
+        MistralConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=96,
+            sliding_window=window,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    ).eval()
+
+
+def test_a_window_is_found_and_no_ranked_answer_may_be_longer(tmp_path: Path) -> None:
+    """The reward model trains on answers side by side under a mask of its own; it scores later under the window's."""
+    assert attention_window(windowed(20)) == 20
+    assert attention_window(windowed(None)) == attention_window(tiny_model()) == 96
+
+    save_model(windowed(20), tiny_tokenizer(), tmp_path / "model")
+    inputs = {
+        "rankings": write_rankings(tmp_path / "rankings"),
+        "demonstrations": write_demonstrations(tmp_path / "demonstrations"),
+    }
+    with pytest.raises(DataError, match="the context is 20"):
+        run("reward", tmp_path / "reward", REWARD, model=tmp_path / "model", **inputs)
