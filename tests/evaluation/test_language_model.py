@@ -30,6 +30,7 @@ def test_losses_add_up_within_a_title_and_a_text_without_one_stands_alone() -> N
         Text(id="b", text=SENTENCES[1] + " and more", group="one"),
         Text(id="c", text=SENTENCES[2]),
         Text(id="d", text=SENTENCES[3]),
+        Text(id="empty", text=""),
     ]
 
     limit = len(SENTENCES[1])

@@ -25,6 +25,8 @@ def loss_by_title(
     nats = document_nll(model, documents, start=int(tokenizer.eos_token_id))
     totals: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
     for text, document, loss in zip(texts, documents, nats, strict=True):
+        if not document:  # nothing to predict
+            continue
         group = text.group or text.id
         before = totals[group]
         totals[group] = (before[0] + loss, before[1] + len(document))
