@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from alignloop.cli.options import PATH
+from alignloop.cli.options import PATH, longest_answer_option
 
 
 @click.command("chat")
@@ -18,13 +18,7 @@ from alignloop.cli.options import PATH
     show_default=True,
     help="Lower is safer, higher is livelier.",
 )
-@click.option(
-    "--max-new-tokens",
-    type=click.IntRange(min=1),
-    default=160,
-    show_default=True,
-    help="Longest answer.",
-)
+@longest_answer_option(160)
 @click.option("--seed", type=int, help="Repeat a conversation.")
 def command(model: Path, temperature: float, max_new_tokens: int, seed: int | None) -> None:
     """Talk to MODEL: a `policy` artefact, its run folder, or any Hugging Face causal LM folder.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from alignloop.cli.options import path_option
+from alignloop.cli.options import longest_answer_option, path_option
 
 
 @click.command("doctor")
@@ -21,13 +21,7 @@ from alignloop.cli.options import path_option
 @click.option(
     "--missing-eos-score", type=float, help="The fixed score that the PPO config would use."
 )
-@click.option(
-    "--max-new-tokens",
-    type=click.IntRange(min=1),
-    default=96,
-    show_default=True,
-    help="Longest answer.",
-)
+@longest_answer_option(96)
 def command(
     policy: Path,
     prompts: Path,

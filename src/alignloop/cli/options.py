@@ -52,6 +52,17 @@ def path_option(name: str, text: str, *, required: bool = True) -> Callable[[F],
     return click.option(name, type=PATH, required=required, help=text)
 
 
+def longest_answer_option(default: int) -> Callable[[F], F]:
+    """--max-new-tokens, of commands that draw answers without a config."""
+    return click.option(
+        "--max-new-tokens",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        help="Longest answer.",
+    )
+
+
 def call_stage(
     stage: str,
     run_folder: Path,

@@ -241,9 +241,9 @@ def context_length(model: PreTrainedModel) -> int:
 
 
 def attention_window(model: PreTrainedModel) -> int:
-    """How far back a token sees, where that is less than all (Mistral, Gemma): `sliding_window` of the config."""
+    """How far back a token sees: the context, or `sliding_window` of the config where that is less (Mistral, Gemma)."""
     found = getattr(model.config.get_text_config(), "sliding_window", None)
-    return int(found) if found else context_length(model)
+    return min(int(found or context_length(model)), context_length(model))
 
 
 def backbone_of(model: PreTrainedModel) -> nn.Module:

@@ -15,13 +15,7 @@ from alignloop.data.records import Demonstration, Ranking
 from alignloop.distributed import World
 from alignloop.errors import DataError
 from alignloop.models.dropout import residual_dropout
-from alignloop.models.loading import (
-    attention_window,
-    check_tokenizer,
-    context_length,
-    load_tokenizer,
-    save_model,
-)
+from alignloop.models.loading import attention_window, check_tokenizer, load_tokenizer, save_model
 from alignloop.models.reward_model import ScalarModel
 from alignloop.progress import progress
 from alignloop.reward.batches import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
@@ -56,7 +50,7 @@ def train(
     check_tokenizer(start.path, scorer.model, tokenizer)
     scorer.model.config.pad_token_id = tokenizer.pad_token_id
     # Answers side by side bring a mask of their own, which knows of no window: none may be longer.
-    context = min(context_length(scorer.model), attention_window(scorer.model))
+    context = attention_window(scorer.model)
     rankings_read = read_records(ranked.file("train.jsonl.gz"), Ranking)
     prompts = encode_rankings(rankings_read, formatter, context)
     valid = encode_rankings(

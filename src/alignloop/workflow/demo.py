@@ -94,9 +94,8 @@ def run_demo(
     demo = Demo(folder, seed, smoke, precision, say, {} if smoke else stage_budget())
     base, judge = asset("base"), asset("outside_judge")
     _check_flags(folder, {"seed": seed, "smoke": smoke, "precision": precision})
-    lacks_bfloat16 = (
-        _lacks_bfloat16()
-    )  # asks torch: where that is missing, it is said before any work
+    # This asks torch, whatever the precision: where torch is missing, it is said before any work.
+    lacks_bfloat16 = _lacks_bfloat16()
     if precision == "bfloat16" and lacks_bfloat16:
         say("this CPU has no bfloat16 instructions: --precision float32 will be quicker here")
 
