@@ -211,9 +211,9 @@ def write_demonstrations(folder: Path) -> Path:
     return folder
 
 
-def write_prompts(folder: Path) -> Path:
-    """A `prompts` artefact: 6 prompts for RL, 4 for each other purpose."""
-    rows = [prompt(i) for i in range(6)]
+def write_prompts(folder: Path, count: int = 6) -> Path:
+    """A `prompts` artefact: so many prompts for RL, at most 4 for each other purpose."""
+    rows = [prompt(i) for i in range(count)]
     _write(
         folder, "prompts", {"rl": rows, "rankings": rows[:4], "valid": rows[:4], "test": rows[:4]}
     )
@@ -229,6 +229,16 @@ def write_rankings(folder: Path) -> Path:
 
 # --- stages ---
 
+PRETRAIN = {
+    "seed": 3,
+    "model": {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 48, "context": 32},
+    "vocab_size": 320,
+    "tokens": 32 * 4 * 6,
+    "batch_size": 4,
+    "micro_batch_size": 2,
+    "valid_every": 3,
+    "checkpoint_every": 2,
+}
 SFT = {
     "seed": 3,
     "epochs": 2,

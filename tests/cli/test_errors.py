@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -100,9 +99,9 @@ def artefact(folder: Path, kind: str, **files: Any) -> Path:
 # --- files ---
 
 
-def write_judge(folder: Path) -> None:
+def write_judge(folder: Path, **settings: Any) -> None:
     """A random language model in `as_judge`, that calls itself a reward model."""
-    judge = write_model(folder / "judge")
+    judge = write_model(folder / "judge", **settings)
     write_artifact(
         folder / "as_judge",
         "reward-model",
@@ -445,17 +444,10 @@ def test_a_prompt_longer_than_the_context_in_ranking_and_in_rl(
 def test_a_reward_model_with_a_shorter_context_than_the_policy(
     given: Path, tmp_path: Path, refused: Refused
 ) -> None:
-    judge = write_model(tmp_path / "judge", context=24)
-    write_artifact(
-        tmp_path / "reward",
-        "reward-model",
-        lambda aside: shutil.copytree(judge, aside, dirs_exist_ok=True),
-        parents=[],
-        facts={},
-    )
+    write_judge(tmp_path, context=24)
 
     said = refused(
-        *("ppo", "--policy", given / "model", "--reward-model", tmp_path / "reward"),
+        *("ppo", "--policy", given / "model", "--reward-model", tmp_path / "as_judge"),
         *("--prompts", given / "prompts", "--text", given / "text", "--run", tmp_path / "ppo"),
         *("--config", given / "ppo.json"),
     )
@@ -614,13 +606,23 @@ def test_a_constraint_that_no_program_can_check(value: str) -> None:
 
 # --- what is not installed ---
 
-WITHOUT = """
+WITHOUT_TORCH = """
 import sys
 for name in ("torch", "transformers", "tokenizers", "safetensors", "jaxtyping", "matplotlib"):
     sys.modules[name] = None
 from alignloop.cli.main import main
 main()
 """
+
+
+def run_without_torch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in `folder`, as where the base alone is installed."""
+    return subprocess.run(
+        [sys.executable, "-P", "-c", WITHOUT_TORCH, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -630,12 +632,7 @@ def test_without_torch_a_command_says_which_extra_to_install(
     arguments: Sequence[str], tmp_path: Path
 ) -> None:
     """And before any work is done."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", WITHOUT, *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    done = run_without_torch(tmp_path, *arguments)
 
     assert done.returncode == 2, done.stderr
     assert "pip install 'alignloop[train]'" in done.stderr
@@ -647,14 +644,8 @@ def test_without_torch_records_are_brought_in(tmp_path: Path) -> None:
     rows = [{"id": f"p{i}", "text": f"Tell story {i}."} for i in range(60)]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    done = subprocess.run(
-        [
-            *(sys.executable, "-P", "-c", WITHOUT, "data", "import", "prompts.jsonl"),
-            *("--kind", "prompts", "--run", "prompts"),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
+    done = run_without_torch(
+        tmp_path, "data", "import", "prompts.jsonl", "--kind", "prompts", "--run", "prompts"
     )
 
     assert done.returncode == 0, done.stderr

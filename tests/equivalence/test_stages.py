@@ -29,6 +29,7 @@ from alignloop.sft.config import SFTConfig
 from tests.helpers import (
     CONTEXT,
     PPO,
+    PRETRAIN,
     REWARD,
     SFT,
     demonstration,
@@ -302,17 +303,6 @@ def test_sampling_stops_when_asked_and_goes_on_with_the_same_bytes(
 
 
 # --- pretraining ---
-
-PRETRAIN = {
-    "seed": 3,
-    "model": {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 48, "context": 32},
-    "vocab_size": 320,
-    "tokens": 32 * 4 * 6,
-    "batch_size": 4,
-    "micro_batch_size": 2,
-    "valid_every": 3,
-    "checkpoint_every": 2,
-}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from alignloop.models.compilation import compile_trunk
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.policy import block_log_probs
 from alignloop.runs.run import Run
-from tests.helpers import metrics, results, run, signal_at, tiny_model, write_text
+from tests.helpers import PRETRAIN, metrics, results, run, signal_at, tiny_model, write_text
 
 HEADER = Path(sysconfig.get_path("include"), "Python.h")
 needs_compiler = pytest.mark.skipif(
@@ -29,22 +29,10 @@ needs_compiler = pytest.mark.skipif(
 # What torch itself does while it compiles is its own affair.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-PRETRAIN = {
-    "seed": 3,
-    "model": {
-        "hidden_size": 32,
-        "layers": 2,
-        "heads": 2,
-        "intermediate_size": 48,
-        "context": 32,
-    },
-    "vocab_size": 330,
+COMPILED = PRETRAIN | {
+    "batch_size": 5,  # in pieces of 2, 2 and 1: two shapes
     "tokens": 32 * 5 * 6,
-    "batch_size": 5,
-    "micro_batch_size": 2,  # 2, 2 and 1: two shapes
     "residual_dropout": 0.1,
-    "valid_every": 3,
-    "checkpoint_every": 2,
     "compile": True,
 }
 
@@ -101,14 +89,14 @@ def test_compiled_pretraining_learns_the_same_repeats_and_resumes_to_the_byte(
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / cache))
         run("pretrain", tmp_path / name, values, resume=resume, text=text)
 
-    pretrain("compiled", "cache-1", PRETRAIN)
-    pretrain("again", "cache-2", PRETRAIN)
+    pretrain("compiled", "cache-1", COMPILED)
+    pretrain("again", "cache-2", COMPILED)
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
         patched.setattr(Run, "log", signal_at(3))
-        pretrain("stopped", "cache-3", PRETRAIN)
-    pretrain("stopped", "cache-4", PRETRAIN, resume=True)
+        pretrain("stopped", "cache-3", COMPILED)
+    pretrain("stopped", "cache-4", COMPILED, resume=True)
     # Compiled dropout draws other numbers than eager dropout.
-    undropped = PRETRAIN | {"residual_dropout": 0.0}
+    undropped = COMPILED | {"residual_dropout": 0.0}
     pretrain("compiled-undropped", "cache-1", undropped)
     pretrain("eager-undropped", "cache-1", undropped | {"compile": False})
 
@@ -128,7 +116,7 @@ def test_without_a_compiler_it_is_refused(
 ) -> None:
     monkeypatch.setenv("CXX", str(tmp_path / "no-such-compiler"))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    (tmp_path / "pretrain.json").write_text(json.dumps(PRETRAIN))
+    (tmp_path / "pretrain.json").write_text(json.dumps(COMPILED))
 
     done = run_cli(
         *("pretrain", "--text", write_text(tmp_path / "text"), "--run", tmp_path / "run"),

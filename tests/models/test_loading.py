@@ -39,6 +39,15 @@ from tests.helpers import (
     write_rankings,
 )
 
+TINY = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+}
+"""What families of one layer have in common here."""
+
 
 @pytest.mark.parametrize("load", [load_causal_lm, load_scalar_model])
 def test_a_folder_that_lacks_weights_is_refused(load: object, tmp_path: Path) -> None:
@@ -70,12 +79,8 @@ def test_logits_that_are_not_hidden_states_times_a_matrix_are_refused(tmp_path: 
     """Granite divides them; log-probabilities read from its hidden states would be another model's."""
     tokenizer = tiny_tokenizer()
     config = GraniteConfig(
+        **TINY,
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        intermediate_size=48,
         max_position_embeddings=64,
         logits_scaling=8.0,
         eos_token_id=1,
@@ -139,12 +144,8 @@ def windowed(window: int | None) -> PreTrainedModel:
     tokenizer = tiny_tokenizer()
     return MistralForCausalLM(
         MistralConfig(
+            **TINY,
             vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            num_key_value_heads=1,
             max_position_embeddings=96,
             sliding_window=window,
             eos_token_id=tokenizer.eos_token_id,

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from alignloop.data.jsonl import write_records
 from alignloop.generation.engine import SamplingConfig
 from alignloop.generation.native import NativeEngine
 from alignloop.ppo.checks import rewards_never_stopping
-from alignloop.runs.artifact import write_artifact
 from alignloop.workflow import doctor
-from tests.helpers import ARCHITECTURES, prompt, write_model, write_prompts
+from tests.helpers import ARCHITECTURES, write_model, write_prompts
 
 SAMPLING = SamplingConfig(max_new_tokens=24)
 
@@ -54,13 +52,7 @@ def test_prompts_that_leave_no_room_are_found(tmp_path: Path) -> None:
 
 
 def test_a_single_prompt_is_examined_as_well(tmp_path: Path) -> None:
-    prompts = write_artifact(
-        tmp_path / "one",
-        "prompts",
-        lambda folder: write_records(folder / "rl.jsonl.gz", [prompt(0)]),
-        parents=[],
-        facts={},
-    ).path
+    prompts = write_prompts(tmp_path / "one", count=1)
     found = doctor.examine(write_model(tmp_path / "model"), prompts, sampling=SAMPLING)
     assert len(found) == 6
     assert all(finding.is_well for finding in found if finding.check != "answers can end"), found
