@@ -1,4 +1,4 @@
-"""Compiled trunks: the same numbers but for rounding, dropout that acts, and a refusal without a compiler."""
+"""Compiled layers: the same numbers but for rounding, dropout that acts, and a refusal without a compiler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignloop.errors import Interrupted
-from alignloop.models.compilation import compile_trunk
+from alignloop.models.compilation import compile_layers
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.policy import block_log_probs
 from alignloop.runs.run import Run
@@ -50,14 +50,14 @@ def learned(model: PreTrainedModel, blocks: Tensor) -> tuple[Tensor, dict[str, T
 
 
 @needs_compiler
-def test_a_compiled_trunk_is_the_same_but_for_rounding_and_drops_what_it_should() -> None:
-    """The trunk without hooks comes first: its code must not serve the run whose dropout acts by hooks."""
+def test_compiled_layers_are_the_same_but_for_rounding_and_drops_what_it_should() -> None:
+    """The layers without hooks come first: their code must not serve the run whose dropout acts by hooks."""
     blocks = torch.arange(2, 62).view(3, 20)
     expected, slopes = learned(tiny_model(), blocks)
 
     plain = tiny_model()
     names = plain.state_dict().keys()
-    compile_trunk(plain)
+    compile_layers(plain)
     found, gradients = learned(plain.train(), blocks)
     assert plain.state_dict().keys() == names
     assert torch.allclose(found, expected, atol=1e-4)
@@ -65,7 +65,7 @@ def test_a_compiled_trunk_is_the_same_but_for_rounding_and_drops_what_it_should(
     assert all(torch.allclose(gradients[n], slopes[n], rtol=1e-3, atol=1e-3) for n in slopes)
 
     dropping = tiny_model()
-    compile_trunk(dropping)
+    compile_layers(dropping)
     with residual_dropout(dropping, 0.5):
         drawn = []
         for seed in (1, 2, 1):

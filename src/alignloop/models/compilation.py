@@ -1,4 +1,4 @@
-"""A compiled forward and backward pass: asked for by a setting that the run records, never by what a machine has."""
+"""Compiled decoder layers: asked for by a setting that the run records, never by what a machine has."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import torch
 from transformers import PreTrainedModel
 
 from alignloop.errors import ConfigError
-from alignloop.models.loading import backbone_of
+from alignloop.models.loading import decoder_layers
 
 
-def compile_trunk(model: PreTrainedModel) -> None:
-    """Compile the trunk in place; what goes through it is the same but for rounding.
+def compile_layers(model: PreTrainedModel) -> None:
+    """Compile every decoder layer in place; what goes through them is the same but for rounding.
 
     Each shape is compiled for itself, so that a resumed run, which meets them in another order, runs the same code.
+    The embedding stays as it is: compiled, several threads would add up its gradient in no fixed order.
 
     Raises:
         ConfigError: torch cannot compile here.
@@ -27,7 +28,8 @@ def compile_trunk(model: PreTrainedModel) -> None:
         raise ConfigError(
             f"compile = true needs a C++ compiler and Python's headers (g++, python3-dev): {reason}"
         ) from None
-    backbone_of(model).compile(dynamic=False)
+    for layer in decoder_layers(model):
+        layer.compile(dynamic=False)
 
 
 def eagerly(is_compiled: bool) -> contextlib.AbstractContextManager[object]:

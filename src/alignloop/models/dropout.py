@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from alignloop.errors import ModelError
+from alignloop.models.loading import branches_of, decoder_layers
 
 
 @contextmanager
@@ -55,12 +56,7 @@ def residual_dropout(model: PreTrainedModel, rate: float) -> Iterator[None]:
 
 def _branches(model: PreTrainedModel) -> list[nn.Module]:
     """The attention and MLP module of every decoder layer."""
-    found: list[nn.Module] = []
-    for layer in model.modules():
-        attention = getattr(layer, "self_attn", None) or getattr(layer, "attn", None)
-        mlp = getattr(layer, "mlp", None)
-        if isinstance(attention, nn.Module) and isinstance(mlp, nn.Module):
-            found += [attention, mlp]
+    found = [branch for layer in decoder_layers(model) for branch in branches_of(layer)]
     if not found:
         raise ModelError(
             f"{type(model).__name__}: residual_dropout cannot act on this architecture; set residual_dropout = 0"

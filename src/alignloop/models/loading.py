@@ -251,6 +251,19 @@ def backbone_of(model: PreTrainedModel) -> nn.Module:
     return model.base_model
 
 
+def branches_of(layer: nn.Module) -> list[nn.Module]:
+    """The attention and MLP modules of a decoder layer; empty where the module is none."""
+    attention = getattr(layer, "self_attn", None) or getattr(layer, "attn", None)
+    mlp = getattr(layer, "mlp", None)
+    both = isinstance(attention, nn.Module) and isinstance(mlp, nn.Module)
+    return [attention, mlp] if both else []
+
+
+def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
+    """The decoder layers, first to last; empty where the architecture's are not known."""
+    return [module for module in model.modules() if branches_of(module)]
+
+
 def output_weight(model: PreTrainedModel) -> torch.Tensor:
     """The unembedding matrix [V, D].
 

@@ -39,7 +39,7 @@ class PretrainConfig(Config):
     precision: Precision = "float32"
     """Arithmetic of the matrix products; weights are float32 either way."""
     compile: bool = False
-    """Compile the forward and backward passes: needs a C++ compiler and Python's headers, and changes rounding."""
+    """Compile the decoder layers: needs a C++ compiler and Python's headers, and changes rounding."""
     valid_every: int = Field(default=250, gt=0)
     """Updates between validations."""
     valid_documents: int = Field(default=48, gt=0)

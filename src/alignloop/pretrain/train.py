@@ -15,7 +15,7 @@ from alignloop.data.records import Text, texts_sha256
 from alignloop.data.tokenizer import train_tokenizer
 from alignloop.distributed import World
 from alignloop.files import sync_folder
-from alignloop.models.compilation import compile_trunk, eagerly
+from alignloop.models.compilation import compile_layers, eagerly
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     backbone_of,
@@ -65,7 +65,7 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
 
     model = new_llama(config.model, tokenizer, derive_seed(config.seed, "weights"))
     if config.compile:
-        compile_trunk(model)
+        compile_layers(model)
     optimizer = make_optimizer(model, config.optimizer)
     step = 0
     if found := run.latest_checkpoint():
