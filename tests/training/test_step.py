@@ -70,7 +70,7 @@ def test_backward_returns_the_loss_and_leaves_its_gradient() -> None:
 
 def test_clipping_is_applied_and_the_norm_before_it_is_reported() -> None:
     """Seen through plain SGD: the step's length is the learning rate times the clipped norm."""
-    for clip, expected in ((0.5, 0.5), (1e9, None)):
+    for clip, expected in ((0.5, 0.5), (1e9, None), (None, None)):
         model = linear()
         before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
         config = OptimizerConfig(learning_rate=1.0, schedule="constant", clip_norm=clip)

@@ -32,11 +32,13 @@ class OptimizerConfig(Config):
     beta2: float = Field(default=0.95, ge=0, lt=1)
     """Adam's second-moment decay."""
     eps: float = Field(default=1e-8, gt=0)
-    """Adam's epsilon, added after bias correction (PyTorch's placement)."""
+    """Adam's epsilon; where it is added, `adam_style` says."""
+    adam_style: Literal["pytorch", "tensorflow"] = "pytorch"
+    """`pytorch`: epsilon beside the bias-corrected root; `tensorflow`: beside the uncorrected one, so larger at first [OPT-01]."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay on matrices; vectors are never decayed."""
-    clip_norm: float = Field(default=1.0, gt=0)
-    """Gradients with a larger L2 norm are scaled down to it."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Gradients with a larger L2 norm are scaled down to it, once, all terms together; the paper states none [OPT-02]."""
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
@@ -52,6 +54,23 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
         eps=config.eps,
         fused=True,
     )
+
+
+def prepare_step(
+    optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int, total: int
+) -> float:
+    """Set learning rate and epsilon for update number `step` (from 0) of `total`; returns the learning rate.
+
+    TensorFlow's Adam divides by sqrt(v) + eps, PyTorch's by sqrt(v) / sqrt(1 - beta2^t) + eps, so the one is the other
+    with eps / sqrt(1 - beta2^t).
+    """
+    rate = learning_rate_at(step, total, config)
+    eps = config.eps
+    if config.adam_style == "tensorflow":
+        eps /= math.sqrt(1 - config.beta2 ** (step + 1))
+    for group in optimizer.param_groups:
+        group["lr"], group["eps"] = rate, eps
+    return rate
 
 
 def learning_rate_at(step: int, total: int, config: OptimizerConfig) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from alignloop.config import Precision
 from alignloop.distributed import World
 from alignloop.errors import NumericsError
-from alignloop.training.optimizer import OptimizerConfig, learning_rate_at
+from alignloop.training.optimizer import OptimizerConfig, prepare_step
 
 
 def autocast(precision: Precision) -> contextlib.AbstractContextManager[object]:
@@ -60,16 +60,17 @@ def update(
     """
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
     world.sum_gradients(parameters)
-    norm = float(nn.utils.clip_grad_norm_(parameters, config.clip_norm))
+    total_norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+    norm = float(total_norm)
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
         raise NumericsError(
             f"step {step + 1}: the gradient of the {term} loss is {norm}; the last checkpoint is good: "
-            "lower the learning rate or use precision = 'float32'"
+            "lower the learning rate, set clip_norm or use precision = 'float32'"
         )
-    rate = learning_rate_at(step, total, config)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    if config.clip_norm is not None:
+        nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, total_norm)
+    rate = prepare_step(optimizer, config, step, total)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norm, rate
