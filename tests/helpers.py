@@ -220,6 +220,25 @@ def write_prompts(folder: Path, count: int = 6) -> Path:
     return folder
 
 
+def write_ppo_inputs(folder: Path) -> dict[str, Path]:
+    """A policy, a reward model that was trained from it, prompts, and text: what `alignloop ppo` takes."""
+    model = write_model(folder / "model")
+    run(
+        "reward",
+        folder / "reward",
+        REWARD,
+        model=model,
+        rankings=write_rankings(folder / "rankings"),
+        demonstrations=write_demonstrations(folder / "demos"),
+    )
+    return {
+        "policy": model,
+        "reward_model": folder / "reward",
+        "prompts": write_prompts(folder / "prompts"),
+        "text": write_text(folder / "text"),
+    }
+
+
 def write_rankings(folder: Path) -> Path:
     """A `rankings` artefact with 3 to 5 completions per prompt, ties among them."""
     rows = [ranking(i, [(1, 2, 2, 3), (2, 1, 3), (1, 1, 2, 3, 4)][i % 3]) for i in range(10)]
@@ -298,7 +317,7 @@ def contents(folder: Path, only: Callable[[Path], bool] = lambda _: True) -> dic
 
 def results(run_folder: Path) -> dict[str, bytes]:
     """What a repeat must reproduce byte for byte: all of a run but what a clock or a machine decides."""
-    by_clock = {"manifest.json", "timings.jsonl", "tensorboard"}
+    by_clock = {"manifest.json", "timings.jsonl", "log.txt", "tensorboard"}
     return contents(run_folder, lambda path: path.relative_to(run_folder).parts[0] not in by_clock)
 
 

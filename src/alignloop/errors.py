@@ -6,6 +6,7 @@
     |- ArtifactError            a hand-over between stages that is missing, unfinished, changed or of the wrong kind
     |- RunError                 a run folder in the way, or one that cannot be resumed
     |- ModelError               a model or tokenizer that this stage cannot work with
+    |- RewardError              a reward function that raised, or gave something else than a number per response
     |- NumericsError            NaN or infinity in a loss or gradient
     |- MissingExtraError        a package that an extra would install
     `- Interrupted              the user or the system asked the run to stop; exit code 130 or 143
@@ -40,6 +41,10 @@ class RunError(AlignloopError):
 
 class ModelError(AlignloopError):
     """A model or tokenizer that the stage cannot work with."""
+
+
+class RewardError(AlignloopError):
+    """A reward function of the user's that raised, or gave something else than one finite number per response."""
 
 
 class NumericsError(AlignloopError):

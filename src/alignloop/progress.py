@@ -25,6 +25,11 @@ def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm[Any]:
     )
 
 
+def say(message: str) -> None:
+    """A line on standard error that leaves a bar there whole."""
+    tqdm.write(message, file=sys.stderr)
+
+
 def each(items: Sequence[T], label: str, unit: str) -> Iterator[T]:
     """The items one by one, with a bar that moves when the next is asked for."""
     with progress(len(items), label, unit) as bar:

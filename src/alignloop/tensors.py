@@ -92,6 +92,30 @@ def token_log_probs(
     return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
 
 
+def token_kl(
+    hidden: Float[Tensor, "N D"],
+    weight: Float[Tensor, "V D"],
+    other_hidden: Float[Tensor, "N E"],
+    other_weight: Float[Tensor, "V E"],
+    temperature: float = 1.0,
+) -> Float[Tensor, " N"]:
+    """KL(p || q) in nats over the whole vocabulary at each position, in float32, a chunk of positions at a time.
+
+    p is softmax(hidden @ weight.T / temperature), q the same of the others.
+    """
+    parts: list[Tensor] = []
+    for at in range(0, len(hidden), CHUNK_POSITIONS):
+        log_p = _log_softmax(hidden[at : at + CHUNK_POSITIONS], weight, temperature)
+        log_q = _log_softmax(other_hidden[at : at + CHUNK_POSITIONS], other_weight, temperature)
+        parts.append((log_p.exp() * (log_p - log_q)).sum(dim=1))
+    return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
+
+
+def _log_softmax(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
+    with torch.autocast(hidden.device.type, enabled=False):
+        return torch.log_softmax(F.linear(hidden.float(), weight.float()) / temperature, dim=1)
+
+
 def _chunk_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
     with torch.autocast(hidden.device.type, enabled=False):  # rounded logits would move the ratio
         logits = F.linear(hidden.float(), weight.float())

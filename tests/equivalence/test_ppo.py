@@ -17,10 +17,12 @@ from alignloop.generation.native import NativeEngine
 from alignloop.models.loading import backbone_of, load_causal_lm, load_tokenizer, output_weight
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import gradients as ppo_gradients
-from alignloop.ppo import train as ppo_train
+from alignloop.ppo import learner as ppo_learner
+from alignloop.ppo import steps
 from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.objective import policy_loss
 from alignloop.ppo.report import Tally
+from alignloop.ppo.rewards import Answered, RewardModels
 from alignloop.ppo.rollout import Episodes, make_episodes
 from alignloop.runs.artifact import open_artifact
 from alignloop.tensors import row_sums, token_log_probs, whiten
@@ -36,9 +38,8 @@ from tests.helpers import (
     tiny_tokenizer,
     write_demonstrations,
     write_model,
-    write_prompts,
+    write_ppo_inputs,
     write_rankings,
-    write_text,
 )
 
 FROZEN = {
@@ -50,22 +51,7 @@ FROZEN = {
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    model = write_model(folder / "model")
-    run(
-        "reward",
-        folder / "reward",
-        REWARD,
-        model=model,
-        rankings=write_rankings(folder / "rankings"),
-        demonstrations=write_demonstrations(folder / "demos"),
-    )
-    return {
-        "policy": model,
-        "reward_model": folder / "reward",
-        "prompts": write_prompts(folder / "prompts"),
-        "text": write_text(folder / "text"),
-    }
+    return write_ppo_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def weights(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -163,13 +149,13 @@ def test_every_prompt_is_asked_in_turn_and_answered_anew(
 def test_the_minibatches_of_an_iteration_are_its_episodes_once_per_inner_epoch() -> None:
     settings = config(batch_size=8, minibatch_size=2, inner_epochs=3)
 
-    found = ppo_train._minibatches(5, settings)
+    found = steps.minibatches(5, settings)
 
     assert all(len(rows) == 2 for rows in found)
     epochs = [[i for rows in found[at : at + 4] for i in rows] for at in (0, 4, 8)]
     assert all(sorted(epoch) == list(range(8)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3, "shuffled anew"
-    assert found == ppo_train._minibatches(5, settings) != ppo_train._minibatches(6, settings)
+    assert found == steps.minibatches(5, settings) != steps.minibatches(6, settings)
 
 
 def test_what_is_logged_adds_up(inputs: dict[str, Path], tmp_path: Path) -> None:
@@ -211,15 +197,15 @@ def draw(actor: PreTrainedModel, scorer: ScalarModel, budget: int = 10_000) -> E
     prompts = [formatter.prompt(prompt(i, text="go " * (1 + i % 4)).text) for i in range(8)]
     sampling = PPOConfig.model_validate(PPO).sampling
     responses = NativeEngine(actor, formatter.end).generate(prompts, list(range(8)), sampling)
+    batch = Ragged.of(prompts, [response.tokens for response in responses], formatter.pad)
     return make_episodes(
-        prompts,
+        batch,
         responses,
+        RewardModels([scorer], budget).score(Answered([], [], batch)),
         reference=actor,
-        reward_model=scorer,
         value_function=scorer,
         temperature=1.0,
         budget=budget,
-        pad=formatter.pad,
     )
 
 
@@ -258,7 +244,7 @@ def test_gradients_add_up_over_micro_batches(
     def both(budget: int) -> list[list[Tensor]]:
         settings, tally, found = config(micro_batch_tokens=budget), Tally(), []
         actor.zero_grad()
-        ppo_gradients.accumulate_policy(actor, made, advantages, settings, 0, tally)
+        ppo_gradients.accumulate_policy(actor, made, advantages, advantages, settings, 0, tally)
         found.append(gradients(actor))
         actor.zero_grad(set_to_none=False)
         ppo_gradients.accumulate_ptx(actor, packed, settings, 0, tally)
@@ -287,12 +273,12 @@ def test_ppo_ptx_adds_two_gradients_before_one_step(
     settings, tally = config(ptx_coef=27.8), Tally()
 
     actor.zero_grad()
-    ppo_gradients.accumulate_policy(actor, made, advantages, settings, 3, tally)
+    ppo_gradients.accumulate_policy(actor, made, advantages, advantages, settings, 3, tally)
     ppo_alone = gradients(actor)
     ppo_gradients.accumulate_ptx(actor, packed, settings, 3, tally)
     found = gradients(actor)
-    tally.add_ratios(made.log_probs, made.log_probs, made.is_response, 0.2)
-    figures = tally.means(updates=1)
+    tally.add_ratios((made.log_probs - made.log_probs)[made.is_response], 0.2)
+    figures = tally.means()
 
     blocks = packed.batch(3 * 2, 2)
     actor.zero_grad()
@@ -341,11 +327,13 @@ def test_a_shift_of_the_reward_bias_moves_scores_and_values_and_no_advantage(
         atol=1e-4,
         rtol=0,
     )
-    _, advantages, returns = ppo_train._advantages(made, config(), config().kl_coef, 0)
-    _, same, moved_returns = ppo_train._advantages(moved, config(), config().kl_coef, 0)
-    torch.testing.assert_close(same, advantages, atol=1e-5, rtol=0)
+    before_shift, after_shift = (
+        steps.advantages(episodes, config(), config().kl_coef) for episodes in (made, moved)
+    )
+    torch.testing.assert_close(after_shift.advantages, before_shift.advantages, atol=1e-5, rtol=0)
+    counts = made.is_response
     torch.testing.assert_close(
-        moved_returns[made.is_response], returns[made.is_response] + 3.0, atol=1e-5, rtol=0
+        after_shift.returns[counts], before_shift.returns[counts] + 3.0, atol=1e-5, rtol=0
     )
 
 
@@ -355,16 +343,16 @@ def test_returns_use_advantages_before_whitening(
 ) -> None:
     _, _, made = episodes
 
-    _, advantages, returns = ppo_train._advantages(
-        made, config(whiten_advantages=over), config().kl_coef, 0
-    )
+    found = steps.advantages(made, config(whiten_advantages=over), config().kl_coef)
 
-    _, plain, _ = ppo_train._advantages(made, config(whiten_advantages="none"), config().kl_coef, 0)
+    plain = steps.advantages(made, config(whiten_advantages="none"), config().kl_coef)
     counts = made.is_response
-    torch.testing.assert_close(returns[counts], (plain + made.values)[counts])
-    torch.testing.assert_close(advantages, plain)
-    wanted = ppo_train._whitened_over_batch(advantages, made, config(whiten_advantages=over))
-    torch.testing.assert_close(wanted, whiten(plain, counts) if over == "batch" else plain)
+    torch.testing.assert_close(found.returns[counts], (plain.advantages + made.values)[counts])
+    wanted = whiten(plain.advantages, counts) if over == "batch" else plain.advantages
+    torch.testing.assert_close(found.advantages, wanted)
+    assert found.advantage_std == pytest.approx(
+        float(plain.advantages[counts].std(unbiased=False)), rel=1e-5
+    )
 
 
 # --- the loop ---
@@ -376,7 +364,7 @@ def test_the_reference_and_the_reward_model_stay_as_they_were(
     """Every model that the loop loads is watched; the first of each pair learns, the second is frozen."""
     policies: list[PreTrainedModel] = []
     scalars: list[ScalarModel] = []
-    load, load_scalar = ppo_train.load_causal_lm, ScalarModel.load
+    load, load_scalar = ppo_learner.load_causal_lm, ScalarModel.load
 
     def loading(folder: Path) -> PreTrainedModel:
         policies.append(load(folder))
@@ -386,8 +374,8 @@ def test_the_reference_and_the_reward_model_stay_as_they_were(
         scalars.append(load_scalar(folder))
         return scalars[-1]
 
-    monkeypatch.setattr(ppo_train, "load_causal_lm", loading)
-    monkeypatch.setattr(ppo_train.ScalarModel, "load", loading_scalar)
+    monkeypatch.setattr(ppo_learner, "load_causal_lm", loading)
+    monkeypatch.setattr(ScalarModel, "load", loading_scalar)
     run("ppo", tmp_path / "run", PPO, **inputs)
 
     actor, reference = policies

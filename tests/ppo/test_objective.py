@@ -72,7 +72,7 @@ def test_the_score_sits_on_the_last_real_action_and_nowhere_else() -> None:
     )
     nothing = torch.zeros(3, 4, dtype=torch.float64)
 
-    rewards = kl_rewards(exact([5.0, -2.0, 3.0]), nothing, nothing, is_response, 0.02)
+    rewards = kl_rewards(exact([5.0, -2.0, 3.0]), nothing, is_response, 0.02)
 
     assert rewards.tolist() == [[0, 0, 0, 5], [0, -2, 0, 0], [0, 0, 3, 0]]
 
@@ -82,7 +82,7 @@ def test_the_kl_penalty_has_a_minus_sign() -> None:
     is_response = torch.tensor([[False, True, True]])
     log_probs, reference = exact([[0.0, -1.0, -2.0]]), exact([[0.0, -1.5, -1.0]])
 
-    rewards = kl_rewards(exact([1.0]), log_probs, reference, is_response, 0.1)
+    rewards = kl_rewards(exact([1.0]), log_probs - reference, is_response, 0.1)
 
     torch.testing.assert_close(rewards, exact([[0.0, -0.05, 1.1]]))
 
@@ -91,7 +91,7 @@ def test_the_kl_penalty_has_a_minus_sign() -> None:
 def test_rewards_sum_to_the_score_less_the_kl_penalty(mask: Tensor, kl_coef: float) -> None:
     log_probs, reference, scores = noise(mask, 1), noise(mask, 2), noise(mask[:, 0], 3)
 
-    rewards = kl_rewards(scores, log_probs, reference, mask, kl_coef)
+    rewards = kl_rewards(scores, log_probs - reference, mask, kl_coef)
 
     expected = scores - kl_coef * row_sums(log_probs - reference, mask)
     torch.testing.assert_close(rewards.sum(dim=1), expected)
@@ -236,8 +236,8 @@ def test_at_step_zero_the_ratio_is_one_and_whitened_advantages_cancel() -> None:
 
     loss = policy_loss(log_probs, log_probs, advantages, mask, 0.2)
     tally = Tally()
-    tally.add_ratios(log_probs, log_probs, mask, 0.2)
-    figures = tally.means(updates=1)
+    tally.add_ratios((log_probs - log_probs)[mask], 0.2)
+    figures = tally.means()
 
     assert abs(float(loss.mean())) < 1e-6
     assert figures == {"ratio_max": 1.0, "clip_fraction": 0.0, "approx_kl": 0.0}
@@ -248,9 +248,10 @@ def test_the_logged_ratios() -> None:
     old = torch.zeros(1, 3)
     log_probs = torch.log(torch.tensor([[1.1, 0.5, 9.0]]))
     tally = Tally()
-    tally.add_ratios(log_probs, old, torch.tensor([[True, True, False]]), 0.2)
+    is_response = torch.tensor([[True, True, False]])
+    tally.add_ratios((log_probs - old)[is_response], 0.2)
 
-    figures = tally.means(updates=1)
+    figures = tally.means()
 
     assert figures["ratio_max"] == pytest.approx(1.1)
     assert figures["clip_fraction"] == 0.5
@@ -266,7 +267,7 @@ def test_more_padding_changes_nothing(mask: Tensor, columns: int, junk: float) -
 
     def everything(mask: Tensor, tensors: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         log_probs, reference, values, new_log_probs, new_values, _ = tensors
-        rewards = kl_rewards(scores, log_probs, reference, mask, 0.1)
+        rewards = kl_rewards(scores, log_probs - reference, mask, 0.1)
         advantages, returns = advantages_and_returns(rewards, values, mask, 1.0, 0.95)
         new_log_probs, new_values = (
             t.clone().requires_grad_() for t in (new_log_probs, new_values)

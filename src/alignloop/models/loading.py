@@ -255,8 +255,9 @@ def branches_of(layer: nn.Module) -> list[nn.Module]:
     """The attention and MLP modules of a decoder layer; empty where the module is none."""
     attention = getattr(layer, "self_attn", None) or getattr(layer, "attn", None)
     mlp = getattr(layer, "mlp", None)
-    both = isinstance(attention, nn.Module) and isinstance(mlp, nn.Module)
-    return [attention, mlp] if both else []
+    if isinstance(attention, nn.Module) and isinstance(mlp, nn.Module):
+        return [attention, mlp]
+    return []
 
 
 def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Log-probabilities of given responses under a language model."""
+"""Log-probabilities of given responses under a language model, and its KL to another one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from alignloop.data.batches import Ragged
 from alignloop.models.loading import backbone_of, output_weight
-from alignloop.tensors import token_log_probs
+from alignloop.tensors import token_kl, token_log_probs
 
 
 def response_log_probs(model: PreTrainedModel, batch: Ragged, temperature: float = 1.0) -> Tensor:
@@ -16,6 +16,16 @@ def response_log_probs(model: PreTrainedModel, batch: Ragged, temperature: float
     Logits exist at response positions alone. Right padding needs no attention mask: no real token sees it.
     """
     return log_probs_at(model, batch, batch.is_response(), temperature)
+
+
+def response_kl(
+    model: PreTrainedModel, reference: PreTrainedModel, batch: Ragged, temperature: float = 1.0
+) -> Tensor:
+    """[B, T]: exact KL(model || reference) of what response token t could have been; zeros elsewhere."""
+    row, position = batch.is_response().nonzero(as_tuple=True)
+    states, others = (hidden_states(m, batch)[row, position - 1] for m in (model, reference))
+    kl = token_kl(states, output_weight(model), others, output_weight(reference), temperature)
+    return kl.new_zeros(batch.tokens.shape).index_put((row, position), kl)
 
 
 def block_log_probs(model: PreTrainedModel, blocks: Tensor) -> Tensor:
@@ -28,9 +38,20 @@ def log_probs_at(
     model: PreTrainedModel, batch: Ragged, is_wanted: Tensor, temperature: float = 1.0
 ) -> Tensor:
     """[B, T]: log-probabilities of the wanted tokens; zeros elsewhere. The first token of a row cannot be wanted."""
-    hidden = backbone_of(model)(input_ids=batch.tokens, use_cache=False).last_hidden_state
+    return log_probs_of(hidden_states(model, batch), model, batch, is_wanted, temperature)
+
+
+def log_probs_of(
+    hidden: Tensor, model: PreTrainedModel, batch: Ragged, is_wanted: Tensor, temperature: float
+) -> Tensor:
+    """`log_probs_at` from the trunk's hidden states [B, T, D]."""
     row, position = is_wanted.nonzero(as_tuple=True)
     log_probs = token_log_probs(
         hidden[row, position - 1], output_weight(model), batch.tokens[row, position], temperature
     )
     return log_probs.new_zeros(batch.tokens.shape).index_put((row, position), log_probs)
+
+
+def hidden_states(model: PreTrainedModel, batch: Ragged) -> Tensor:
+    """[B, T, D]: the trunk's last hidden states."""
+    return backbone_of(model)(input_ids=batch.tokens, use_cache=False).last_hidden_state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,7 +11,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from alignloop.data.batches import Forest, Ragged
-from alignloop.models.loading import backbone_of, load_scalar_model, scalar_head
+from alignloop.models.loading import (
+    backbone_of,
+    load_scalar_model,
+    output_weight,
+    scalar_head,
+)
+from alignloop.models.policy import hidden_states
 from alignloop.tensors import generator
 
 
@@ -44,6 +51,12 @@ class ScalarModel(nn.Module):
             head.weight.copy_(drawn / math.sqrt(head.in_features + 1))
             self.bias.zero_()
 
+    def zero_head(self) -> None:
+        """Set head and bias to 0: every state is worth nothing until it is learned."""
+        with torch.no_grad():
+            scalar_head(self.model).weight.zero_()
+            self.bias.zero_()
+
     def scores(self, batch: Ragged) -> Tensor:
         """[B]: the scalar at each row's last real token (EOS, or the token where it was cut), bias included."""
         last = batch.lengths - 1
@@ -62,17 +75,50 @@ class ScalarModel(nn.Module):
 
     def values(self, batch: Ragged) -> Tensor:
         """[B, T]: at response token t the value of the state before it, read one token earlier; zeros elsewhere."""
-        row, position = batch.is_response().nonzero(as_tuple=True)
-        values = self._scalar(self._hidden(batch)[row, position - 1])
-        return values.new_zeros(batch.tokens.shape).index_put((row, position), values)
+        return _before_each_response_token(self._hidden(batch), batch, self._scalar)
 
     def save_bias(self) -> None:
         """Write the bias into the model's config, where an export carries it."""
         self.model.config.reward_bias = float(self.bias.detach())
 
     def _hidden(self, batch: Ragged) -> Tensor:
-        return backbone_of(self.model)(input_ids=batch.tokens, use_cache=False).last_hidden_state
+        return hidden_states(self.model, batch)
 
     def _scalar(self, hidden: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
             return scalar_head(self.model)(hidden.float())[..., 0] + self.bias
+
+
+class ValueHead(nn.Module):
+    """A value function on the policy's own trunk, 0 at first, as in Ziegler et al. 2019 [PPO-14].
+
+    The trunk belongs to the policy: neither state nor parameters of this module include it.
+    """
+
+    def __init__(self, policy: PreTrainedModel) -> None:
+        super().__init__()
+        width = output_weight(policy).shape[1]
+        self.head = nn.Linear(width, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self._policy = (policy,)  # a tuple, so that it does not become a submodule
+
+    def values(self, batch: Ragged) -> Tensor:
+        """[B, T], as `ScalarModel.values`."""
+        return self.values_of(hidden_states(self._policy[0], batch), batch)
+
+    def values_of(self, hidden: Tensor, batch: Ragged) -> Tensor:
+        """`values` from the trunk's hidden states [B, T, D]."""
+        return _before_each_response_token(hidden, batch, self._scalar)
+
+    def _scalar(self, hidden: Tensor) -> Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.head(hidden.float())[..., 0]
+
+
+def _before_each_response_token(
+    hidden: Tensor, batch: Ragged, scalar: Callable[[Tensor], Tensor]
+) -> Tensor:
+    row, position = batch.is_response().nonzero(as_tuple=True)
+    values = scalar(hidden[row, position - 1])
+    return values.new_zeros(batch.tokens.shape).index_put((row, position), values)

@@ -33,10 +33,18 @@ class PPOConfig(Config):
     """Episodes per update."""
     inner_epochs: int = Field(default=1, gt=0)
     """Passes over each iteration's episodes."""
+    kl_stop: float | None = Field(default=None, gt=0)
+    """Skip the rest of an iteration's updates once a minibatch's approx_kl is above this [PPO-13]."""
     sampling: SamplingConfig = SamplingConfig()
     """How responses are drawn."""
+    allow_labeler_prompts: bool = False
+    """Ask prompts that labelers wrote too; the paper's PPO prompts are customers' alone."""
+    reward_combine: Literal["mean", "min"] = "mean"
+    """What counts where there are several reward models: their mean score, or the lowest."""
     kl_coef: float = Field(default=0.02, ge=0)
     """Weight of the per-token KL penalty to the frozen reference, beta in the paper's Eq. 2."""
+    kl_estimator: Literal["sampled", "exact"] = "sampled"
+    """What is penalised: the log-ratio of the drawn token (k1), or the exact KL over the vocabulary [PPO-15]."""
     adaptive_kl: AdaptiveKLConfig | None = None
     """Let `kl_coef` follow a target from this start; fixed, as in the paper, where absent [PPO-11]."""
     ptx_coef: float = Field(default=27.8, ge=0)
@@ -45,6 +53,8 @@ class PPOConfig(Config):
     """Pretraining sequences per episode."""
     ptx_tokens: int = Field(default=255, gt=0)
     """Predicted tokens per pretraining sequence."""
+    ptx_reduction: Literal["token", "sequence"] = "token"
+    """Mean pretraining loss per token, or per sequence, which is `ptx_tokens` times as much [PPO-01]."""
     discount: float = Field(default=1.0, gt=0, le=1)
     """RL discount; the paper uses none."""
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
@@ -53,6 +63,12 @@ class PPOConfig(Config):
     """How far the probability ratio counts."""
     value_clip_range: float | None = Field(default=0.2, gt=0)
     """How far a new value may move from the old one and still count; `"none"` turns it off [PPO-03]."""
+    value_network: Literal["separate", "shared"] = "separate"
+    """A network of its own, as in the paper, or a head on the policy's trunk [PPO-14]."""
+    value_start: Literal["reward_model", "policy"] = "reward_model"
+    """What a separate network starts as: the (first) reward model, or the policy's trunk with values of 0."""
+    value_coef: float = Field(default=0.1, gt=0)
+    """Weight of the value loss beside the policy's, where they share a trunk."""
     whiten_advantages: Literal["minibatch", "batch", "none"] = "minibatch"
     """Over what advantages are whitened, with masks [PPO-05]."""
     whiten_rewards: bool = False

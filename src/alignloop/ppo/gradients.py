@@ -11,8 +11,13 @@ from transformers import PreTrainedModel
 
 from alignloop.data.batches import PackedText, block_pieces, micro_batches
 from alignloop.errors import NumericsError
-from alignloop.models.policy import block_log_probs, response_log_probs
-from alignloop.models.reward_model import ScalarModel
+from alignloop.models.policy import (
+    block_log_probs,
+    hidden_states,
+    log_probs_of,
+    response_log_probs,
+)
+from alignloop.models.reward_model import ScalarModel, ValueHead
 from alignloop.ppo import objective
 from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.report import Tally
@@ -42,41 +47,73 @@ def accumulate_policy(
     actor: PreTrainedModel,
     part: Episodes,
     advantages: Tensor,
+    returns: Tensor,
     config: PPOConfig,
     step: int,
     tally: Tally,
-) -> None:
-    """Add the gradient of the clipped surrogate, mean over the minibatch's response tokens."""
+    head: ValueHead | None = None,
+) -> float:
+    """Add the gradient of the clipped surrogate, mean over the minibatch's response tokens; returns its approx_kl.
+
+    Args:
+        head: a value function on the policy's own trunk; `value_coef` times its loss goes along [PPO-14].
+    """
     count = int(part.is_response.sum())
+    squares = 0.0
     for rows in micro_batches(part.lengths(), config.micro_batch_tokens):
         piece = part.rows(rows)
-        wanted = advantages[rows, : piece.batch.tokens.shape[1]]
+        width = piece.batch.tokens.shape[1]
         with autocast(config.precision):
-            log_probs = response_log_probs(actor, piece.batch, config.sampling.temperature)
+            hidden = hidden_states(actor, piece.batch)
+            log_probs = log_probs_of(
+                hidden, actor, piece.batch, piece.is_response, config.sampling.temperature
+            )
         summed = objective.policy_loss(
-            log_probs, piece.log_probs, wanted, piece.is_response, config.clip_range
+            log_probs,
+            piece.log_probs,
+            advantages[rows, :width],
+            piece.is_response,
+            config.clip_range,
         )
-        tally.add_sum("policy_loss", backward(summed.total / count, "policy", step))
-        tally.add_ratios(log_probs.detach(), piece.log_probs, piece.is_response, config.clip_range)
+        loss = summed.total / count
+        tally.add_sum("policy_loss", float(loss.detach()))
+        if head is not None:
+            values = head.values_of(hidden, piece.batch)
+            missed = objective.value_loss(
+                values,
+                piece.values,
+                returns[rows, :width],
+                piece.is_response,
+                config.value_clip_range,
+            )
+            tally.add_sum("value_loss", float(missed.total.detach()) / count)
+            loss = loss + config.value_coef * missed.total / count
+        backward(loss, "policy", step)
+        log_ratio = (log_probs.detach() - piece.log_probs)[piece.is_response]
+        tally.add_ratios(log_ratio, config.clip_range)
+        squares += float((log_ratio.double() ** 2).sum())
     tally.add(ppo_gradient_norm=_gradient_norm(actor))
+    return 0.5 * squares / count
 
 
 def accumulate_ptx(
     actor: PreTrainedModel, packed: PackedText, config: PPOConfig, step: int, tally: Tally
 ) -> None:
-    """Add ptx_coef times the gradient of the pretraining loss to the same buffers, mean over its tokens [PPO-01]."""
+    """Add ptx_coef times the gradient of the pretraining loss to the same buffers [PPO-01].
+
+    Its mean over tokens, or over sequences of summed tokens, as `ptx_reduction` says; per token it is logged.
+    """
     ppo = [p.grad.clone() for p in actor.parameters() if p.grad is not None]
     sequences = config.minibatch_size * config.ptx_ratio
     blocks = packed.batch(step * sequences, sequences)
     count = blocks[:, 1:].numel()
+    divisor = count if config.ptx_reduction == "token" else len(blocks)
     for piece in block_pieces(blocks, config.micro_batch_tokens):
         with autocast(config.precision):
             log_probs = block_log_probs(actor, piece)
-        loss = -log_probs.sum() / count
-        tally.add_sum(
-            "pretraining_loss",
-            backward(config.ptx_coef * loss, "pretraining", step) / config.ptx_coef,
-        )
+        loss = -log_probs.sum() / divisor
+        value = backward(config.ptx_coef * loss, "pretraining", step) / config.ptx_coef
+        tally.add_sum("pretraining_loss", value * divisor / count)
     both = [p.grad for p in actor.parameters() if p.grad is not None]
     ptx = [b - g for g, b in zip(ppo, both, strict=True)]
     dot = sum(float((g * p).sum()) for g, p in zip(ppo, ptx, strict=True))

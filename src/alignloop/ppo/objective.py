@@ -31,17 +31,18 @@ def penalised_scores(
 
 def kl_rewards(
     scores: Float[Tensor, " B"],
-    log_probs: Float[Tensor, "B T"],
-    reference_log_probs: Float[Tensor, "B T"],
+    kl: Float[Tensor, "B T"],
     is_response: Bool[Tensor, "B T"],
     kl_coef: float,
 ) -> Float[Tensor, "B T"]:
-    """Per-token rewards: -kl_coef * (log pi - log pi_ref) everywhere, plus the score at the last response token.
+    """Per-token rewards: -kl_coef * kl everywhere, plus the score at the last response token.
 
-    Their sum over a row is score - kl_coef * sum of the log-ratios.
+    Their sum over a row is score - kl_coef * sum of kl.
+
+    Args:
+        kl: log pi - log pi_ref of the drawn tokens, as in the paper, or the exact KL at each state [PPO-15].
     """
-    zeros = torch.zeros_like(log_probs)
-    rewards = torch.where(is_response, -kl_coef * (log_probs - reference_log_probs), zeros)
+    rewards = torch.where(is_response, -kl_coef * kl, torch.zeros_like(kl))
     positions = torch.arange(is_response.shape[1])
     last = torch.where(is_response, positions, torch.full_like(positions, -1)).amax(dim=1)
     rows = torch.arange(len(last))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from alignloop.ppo.config import PPOConfig
-from alignloop.ppo.rollout import Episodes
+from alignloop.ppo.rollout import Episodes, Estimates
 from alignloop.tensors import masked_mean, row_sums
 
 
@@ -28,16 +28,19 @@ class Tally:
         """One share of an update's figure per micro-batch; shares add up."""
         self._sums[name] = self._sums.get(name, 0.0) + value
 
-    def add_ratios(
-        self, log_probs: Tensor, old: Tensor, is_response: Tensor, clip_range: float
-    ) -> None:
-        """Log-ratios of one micro-batch's response tokens."""
-        log_ratio = (log_probs - old)[is_response]
+    def add_ratios(self, log_ratio: Tensor, clip_range: float) -> None:
+        """Log-ratios [N] of one micro-batch's response tokens."""
         self._log_ratios.append(log_ratio)
         self._clipped += int(((log_ratio.exp() - 1).abs() > clip_range).sum())
 
-    def means(self, updates: int) -> dict[str, float]:
+    @property
+    def updates(self) -> int:
+        """How many updates were made."""
+        return len(self._values.get("learning_rate", []))
+
+    def means(self) -> dict[str, float]:
         """Everything that was collected, per update."""
+        updates = max(self.updates, 1)
         log_ratio = torch.cat(self._log_ratios)
         return {
             **{name: sum(values) / len(values) for name, values in self._values.items()},
@@ -51,9 +54,7 @@ class Tally:
 def iteration_metrics(
     episodes: Episodes,
     old: Episodes,
-    rewards: Tensor,
-    advantages: Tensor,
-    returns: Tensor,
+    estimates: Estimates,
     tally: Tally,
     config: PPOConfig,
     kl_coef: float,
@@ -63,26 +64,35 @@ def iteration_metrics(
     Args:
         old: the episodes with the log-probabilities that the ratios were taken to.
     """
-    kl = row_sums(episodes.log_probs - episodes.reference_log_probs, episodes.is_response)
-    means = tally.means(config.updates_per_iteration)
-    score, kl_mean = float(episodes.scores.mean()), float(kl.mean())
-    pretraining = means.get("pretraining_loss", 0.0)
     counts = episodes.is_response
+    kl = row_sums(episodes.log_probs - episodes.reference_log_probs, counts)
+    penalised = row_sums(episodes.kl, counts)
+    means = tally.means()
+    score, kl_mean = float(episodes.scores.mean()), float(kl.mean())
+    penalty = kl_coef * float(penalised.mean())
+    returns = estimates.returns
+    pretraining = means.get("pretraining_loss", 0.0)
+    if config.ptx_reduction == "sequence":
+        pretraining *= config.ptx_tokens
     spread = masked_mean((returns - masked_mean(returns, counts)) ** 2, counts)
     missed = masked_mean((returns - episodes.values) ** 2, counts)
-    centred = advantages - masked_mean(advantages, counts)
-    return {
+    found = {
         "score_mean": score,
-        "reward_mean": float(row_sums(rewards, counts).mean()),
+        "reward_mean": float(row_sums(estimates.rewards, counts).mean()),
         "kl_reference": kl_mean,
         "kl_coef": kl_coef,
-        "kl_penalty": kl_coef * kl_mean,
-        "objective": score - kl_coef * kl_mean - config.ptx_coef * pretraining,
+        "kl_penalty": penalty,
+        "objective": score - penalty - config.ptx_coef * pretraining,
         "entropy": float(masked_mean(-episodes.log_probs, counts)),
         "eos_rate": float(episodes.finished.float().mean()),
         "response_tokens": float(counts.sum()) / len(episodes.scores),
-        "advantage_std": float(masked_mean(centred**2, counts).sqrt()),
+        "advantage_std": estimates.advantage_std,
         "sampler_gap": float(masked_mean((old.log_probs - episodes.log_probs).abs(), counts)),
         "value_explained": float(1 - missed / spread.clamp(min=1e-8)),
         **means,
     }
+    if config.kl_estimator == "exact":
+        found["kl_exact"] = float(penalised.mean())
+    if config.kl_stop is not None:
+        found["updates"] = tally.updates
+    return found

@@ -1,9 +1,10 @@
-"""Episodes: what the policy wrote in one iteration, and what reference, reward model and value function say of it."""
+"""Episodes: what the policy wrote in one iteration, and what reference, reward and value function say of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,7 +13,14 @@ from transformers import PreTrainedModel
 from alignloop.data.batches import Ragged, micro_batches
 from alignloop.generation.engine import Response
 from alignloop.models.policy import response_log_probs
-from alignloop.models.reward_model import ScalarModel
+
+
+class ValueFunction(Protocol):
+    """Says what each state is worth: a `ScalarModel`, or a `ValueHead` on the policy's trunk."""
+
+    def values(self, batch: Ragged) -> Tensor:
+        """[B, T]: at response token t the value of the state before it; zeros elsewhere."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +37,10 @@ class Episodes:
     """[B, T] of the policy that drew them."""
     reference_log_probs: Tensor
     """[B, T] of the frozen reference."""
+    kl: Tensor
+    """[B, T] what the KL penalty is taken of: the log-ratio of the two, or the exact KL of the distributions."""
     scores: Tensor
-    """[B] from the reward model, bias included, no penalty."""
+    """[B] of the reward, no penalty."""
     values: Tensor
     """[B, T] of the value function before this iteration's updates."""
 
@@ -51,34 +61,56 @@ class Episodes:
         return self.batch.lengths.tolist()
 
 
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """[B, T] each, zeros outside the responses."""
+
+    rewards: Tensor
+    """Per token, as they are before any whitening: their sums are what the policy is to raise."""
+    advantages: Tensor
+    """Not whitened over a minibatch yet; over the whole batch, where the config says so [PPO-05]."""
+    advantage_std: float
+    """Standard deviation of the advantages before any whitening."""
+    returns: Tensor
+    """Advantages plus values, before any whitening of the advantages."""
+
+
 @torch.no_grad()
 def make_episodes(
-    prompts: Sequence[Sequence[int]],
+    batch: Ragged,
     responses: Sequence[Response],
+    scores: Tensor,
     *,
     reference: PreTrainedModel,
-    reward_model: ScalarModel,
-    value_function: ScalarModel,
+    value_function: ValueFunction,
     temperature: float,
     budget: int,
-    pad: int,
 ) -> Episodes:
     """Look at drawn responses through the frozen models; the sampler's own log-probabilities are the old policy's.
 
     The log-probabilities are those of the engine, which agree with the trainer's to float32 rounding (doctor and
     tests check it), so no forward pass is spent on them [PPO-04].
+
+    Args:
+        batch: the prompts with their responses.
+        scores: [B] of the reward.
     """
-    batch = Ragged.of(prompts, [response.tokens for response in responses], pad)
     is_response = batch.is_response()
     log_probs = torch.zeros(batch.tokens.shape)
     log_probs[is_response] = torch.tensor([p for response in responses for p in response.log_probs])
     reference_log_probs, values = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
-    scores = torch.zeros(len(responses))
     for group in micro_batches(batch.lengths.tolist(), budget):
         at, part = torch.tensor(group), batch.rows(group)
         width = part.tokens.shape[1]
         reference_log_probs[at, :width] = response_log_probs(reference, part, temperature)
         values[at, :width] = value_function.values(part)
-        scores[at] = reward_model.scores(part)
-    finished = torch.tensor([response.finished for response in responses])
-    return Episodes(batch, is_response, finished, log_probs, reference_log_probs, scores, values)
+    return Episodes(
+        batch=batch,
+        is_response=is_response,
+        finished=torch.tensor([response.finished for response in responses]),
+        log_probs=log_probs,
+        reference_log_probs=reference_log_probs,
+        kl=log_probs - reference_log_probs,
+        scores=scores,
+        values=values,
+    )

@@ -135,7 +135,21 @@ def open_artifact(path: Path, kind: Kind) -> Artifact:
     return Artifact(folder, kind, sha256_of(folder / "artifact.json"), description.get("facts", {}))
 
 
-def _artifact_folder(path: Path, kind: Kind) -> Path:
+def kind_of(path: Path) -> Kind:
+    """The kind of the artefact at `path`, or in its finished run folder.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    folder = _artifact_folder(path, "any")
+    try:
+        found = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ArtifactError(f"{path}: no artefact here") from None
+    return found
+
+
+def _artifact_folder(path: Path, kind: str) -> Path:
     """The artefact inside a finished run folder, or `path` itself."""
     manifest = path / "manifest.json"
     if not manifest.is_file():

@@ -21,6 +21,7 @@ from alignloop import __version__
 from alignloop.config import Config
 from alignloop.errors import ArtifactError, Interrupted, RunError
 from alignloop.files import sha256_of, sync_folder, write_bytes, write_json
+from alignloop.progress import say
 from alignloop.runs.artifact import Artifact, Kind, open_artifact, write_artifact
 from alignloop.runs.metrics import MetricsLog
 from alignloop.runs.signals import StopSignal
@@ -216,6 +217,12 @@ class Run:
                 "free some space and go on with --resume"
             ) from None
         self._step_began = now
+
+    def warn(self, message: str) -> None:
+        """Say that something may be going wrong: on standard error, and in log.txt."""
+        say(f"alignloop: warning: {message}")
+        with contextlib.suppress(OSError), (self.folder / "log.txt").open("a") as file:
+            file.write(f"{_now()} {message}\n")
 
     def stop_at_once(self) -> None:
         """From here on a signal stops the run where it is: for stages without steps to end and save."""

@@ -34,11 +34,11 @@ class OptimizerConfig(Config):
     eps: float = Field(default=1e-8, gt=0)
     """Adam's epsilon; where it is added, `adam_style` says."""
     adam_style: Literal["pytorch", "tensorflow"] = "pytorch"
-    """`pytorch`: epsilon beside the bias-corrected root; `tensorflow`: beside the uncorrected one, so larger at first [OPT-01]."""
+    """Epsilon beside the bias-corrected root, or, as TensorFlow has it, beside the uncorrected one [OPT-01]."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay on matrices; vectors are never decayed."""
     clip_norm: float | None = Field(default=None, gt=0)
-    """Gradients with a larger L2 norm are scaled down to it, once, all terms together; the paper states none [OPT-02]."""
+    """Larger gradients are scaled down to this L2 norm, once, all terms together; the paper states none [OPT-02]."""
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:

@@ -60,7 +60,7 @@ def update(
     """
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
     world.sum_gradients(parameters)
-    total_norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+    total_norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     norm = float(total_norm)
     if not math.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)

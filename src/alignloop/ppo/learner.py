@@ -1,0 +1,171 @@
+"""What PPO holds in memory: four models, the average of the policy's weights, two optimizers, one coefficient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from alignloop.data.batches import PackedText
+from alignloop.data.formatter import Formatter
+from alignloop.distributed import World
+from alignloop.errors import ConfigError
+from alignloop.generation.engine import Engine
+from alignloop.generation.native import NativeEngine
+from alignloop.models.loading import (
+    check_tokenizer,
+    context_length,
+    load_causal_lm,
+    load_tokenizer,
+    save_model,
+)
+from alignloop.models.reward_model import ScalarModel, ValueHead
+from alignloop.ppo.config import PPOConfig
+from alignloop.ppo.rewards import Reward
+from alignloop.training.ema import EMA
+from alignloop.training.optimizer import OptimizerConfig, make_optimizer
+from alignloop.training.state import load_state, save_state
+
+
+@dataclass
+class Learner:
+    """The models and everything else that training changes. `alignloop.ppo.steps` acts on it.
+
+    All models stay in evaluation mode: dropout would make the ratio differ from 1 before any update [PPO-06].
+    """
+
+    config: PPOConfig
+    tokenizer: PreTrainedTokenizerFast
+    formatter: Formatter
+    actor: PreTrainedModel
+    """The policy that learns."""
+    reference: PreTrainedModel
+    """The policy as it started, frozen."""
+    critic: ScalarModel | ValueHead
+    reward: Reward
+    engine: Engine
+    """Draws from the actor."""
+    ema: EMA
+    optimizers: dict[str, torch.optim.Optimizer]
+    """`policy`, and `value` where the value function is a network of its own."""
+    packed: PackedText | None
+    """Pretraining text, where ptx_coef > 0."""
+    context: int
+    """Tokens that every model can read."""
+    kl_coef: float
+    world: World = field(default_factory=World)
+
+    @classmethod
+    def open(
+        cls,
+        config: PPOConfig,
+        policy: Path,
+        reward: Reward,
+        *,
+        value_start: Path | None = None,
+        packed: PackedText | None = None,
+        world: World | None = None,
+    ) -> Learner:
+        """Read the models.
+
+        Args:
+            policy: model folder of the policy to start from, which is the reference as well.
+            value_start: model folder of the reward model that a separate value function starts from.
+            packed: pretraining text, needed by the time of an update where ptx_coef > 0.
+
+        Raises:
+            ConfigError: the config asks for a value function from a reward model, and there is none.
+            ModelError: a folder holds no such model.
+        """
+        tokenizer = load_tokenizer(policy)
+        actor, reference = load_causal_lm(policy), load_causal_lm(policy)
+        reference.requires_grad_(False)
+        check_tokenizer(policy, actor, tokenizer)
+        critic = _value_function(config, policy, actor, value_start)
+        context = context_length(actor)
+        if isinstance(critic, ScalarModel):
+            context = min(context, context_length(critic.model))
+        formatter = Formatter.of(tokenizer)
+        return cls(
+            config=config,
+            tokenizer=tokenizer,
+            formatter=formatter,
+            actor=actor,
+            reference=reference,
+            critic=critic,
+            reward=reward,
+            engine=NativeEngine(actor, formatter.end),
+            ema=EMA(actor, config.ema_decay),
+            optimizers=_optimizers(config, actor, critic),
+            packed=packed,
+            context=context,
+            kl_coef=config.kl_coef,
+            world=world or World(),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` reads."""
+        save_state(
+            folder,
+            models={"policy": self.actor, "value": self.critic},
+            optimizers=self.optimizers,
+            tensors={"ema": self.ema.weights},
+            values={"kl_coef": self.kl_coef},
+        )
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            RunError: it is damaged, or of other models.
+        """
+        models = {"policy": self.actor, "value": self.critic}
+        tensors, values = load_state(folder, models, self.optimizers)
+        self.ema.weights = tensors["ema"]
+        self.kl_coef = values["kl_coef"]
+
+    def export(self, folder: Path) -> None:
+        """Write the policy: the average of its weights, or they as they are, as the config says."""
+        if self.config.export == "ema":
+            with self.ema.applied_to(self.actor):
+                save_model(self.actor, self.tokenizer, folder)
+        else:
+            save_model(self.actor, self.tokenizer, folder)
+
+
+def _value_function(
+    config: PPOConfig, policy: Path, actor: PreTrainedModel, value_start: Path | None
+) -> ScalarModel | ValueHead:
+    if config.value_network == "shared":
+        return ValueHead(actor)
+    if config.value_start == "policy":
+        critic = ScalarModel.load(policy)
+        critic.zero_head()
+        return critic
+    if value_start is None:
+        raise ConfigError(
+            "value_start = 'reward_model' needs a reward model (--reward-model); without one set "
+            "value_start = 'policy', which begins with the policy's trunk and values of 0"
+        )
+    return ScalarModel.load(value_start)
+
+
+def _optimizers(
+    config: PPOConfig, actor: PreTrainedModel, critic: ScalarModel | ValueHead
+) -> dict[str, torch.optim.Optimizer]:
+    if isinstance(critic, ValueHead):
+        both = nn.ModuleList([actor, critic])
+        return {"policy": make_optimizer(both, with_warmup(config.policy_optimizer, config))}
+    return {
+        "policy": make_optimizer(actor, with_warmup(config.policy_optimizer, config)),
+        "value": make_optimizer(critic, with_warmup(config.value_optimizer, config)),
+    }
+
+
+def with_warmup(optimizer: OptimizerConfig, config: PPOConfig) -> OptimizerConfig:
+    """The optimizer's settings with the run's warm-up, which is counted in iterations."""
+    steps = config.warmup_iterations * config.updates_per_iteration
+    return optimizer.model_copy(update={"warmup_steps": steps})
