@@ -273,7 +273,7 @@ def _encode(
     prompts: Sequence[Prompt], formatter: Formatter, config: PPOConfig, context: int
 ) -> list[list[int]]:
     """Prompts as tokens, each with room for the longest response."""
-    encoded = formatter.prompts([prompt.text for prompt in prompts])
+    encoded = formatter.prompts(prompts)
     for prompt, tokens in zip(prompts, encoded, strict=True):
         if len(tokens) + config.sampling.max_new_tokens > context:
             raise DataError(
@@ -340,7 +340,7 @@ def _write_samples(
     rows = [
         {
             "prompt_id": prompt.id,
-            "prompt": prompt.text,
+            "prompt": prompt.transcript,
             "response": formatter.text(
                 episodes.batch.tokens[i].tolist()[
                     int(episodes.batch.prompt_lengths[i]) : int(episodes.batch.lengths[i])
