@@ -42,13 +42,13 @@ def answer(
         template: how to ask a model that knows no instructions: `{prompt}` and `{context}` are filled in.
     """
     if template is None:
-        encoded = formatter.prompts([prompt.text for prompt in prompts])
+        encoded = formatter.prompts(prompts)
     else:
         room = context_length(model) - sampling.max_new_tokens
         encoded = [
-            encode_plain(formatter.tokenizer, template.format(prompt=p.text, context=p.context))[
-                -room:
-            ]
+            encode_plain(
+                formatter.tokenizer, template.format(prompt=p.transcript, context=p.context)
+            )[-room:]
             for p in prompts
         ]
     rows = [i for i in range(len(prompts)) for _ in range(copies)]
@@ -78,7 +78,7 @@ def reward_scores(
     Raises:
         DataError: one of them does not fit the reward model's context.
     """
-    encoded = formatter.prompts([prompt.text for prompt in prompts])
+    encoded = formatter.prompts(prompts)
     longest = max((len(p) + len(r) for p, r in zip(encoded, responses, strict=True)), default=0)
     if longest > context_length(scorer.model):
         raise DataError(
@@ -102,7 +102,7 @@ def sequence_log_probs(
     temperature: float,
 ) -> list[float]:
     """Summed log-probability of each response, with the logits divided by `temperature`."""
-    encoded = formatter.prompts([prompt.text for prompt in prompts])
+    encoded = formatter.prompts(prompts)
     return _sums(model, encoded, responses, formatter.pad, temperature)
 
 

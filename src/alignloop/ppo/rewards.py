@@ -122,9 +122,9 @@ class PersonReward:
         for number, (prompt, text) in enumerate(
             zip(answered.prompts, answered.texts, strict=True), start=1
         ):
-            key = _key(prompt.text, text)
+            key = _key(prompt.transcript, text)
             if key not in self._known:
-                head = f"\nAnswer {number} of {len(answered.texts)}. Prompt:\n{prompt.text}\n\nAnswer:\n{text}\n"
+                head = f"\nAnswer {number} of {len(answered.texts)}. Prompt:\n{prompt.transcript}\n\nAnswer:\n{text}\n"
                 self._keep(key, prompt, text, self._number(head))
             scores.append(self._known[key])
         return torch.tensor(scores)
@@ -141,7 +141,12 @@ class PersonReward:
             question = f"'{given}' is not a number."
 
     def _keep(self, key: str, prompt: Prompt, text: str, score: float) -> None:
-        row = {"prompt_id": prompt.id, "prompt": prompt.text, "response": text, "score": score}
+        row = {
+            "prompt_id": prompt.id,
+            "prompt": prompt.transcript,
+            "response": text,
+            "score": score,
+        }
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

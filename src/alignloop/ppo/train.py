@@ -313,7 +313,7 @@ def _write_samples(
     rows = [
         {
             "prompt_id": prompt.id,
-            "prompt": prompt.text,
+            "prompt": prompt.transcript,
             "response": text,
             "score": round(float(episodes.scores[i]), 4),
             "kl_reference": round(float(ratios[i]), 4),

@@ -88,7 +88,7 @@ def encode_rankings(
         pairs = ranking.pairs()
         if not pairs:
             continue
-        prompt = formatter.prompt(ranking.prompt.text)
+        prompt = formatter.prompt(ranking.prompt)
         completions: list[list[int]] = []
         for completion in ranking.completions:
             try:

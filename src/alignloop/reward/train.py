@@ -158,7 +158,7 @@ def _bias_demonstrations(
     for one in order:
         if len(chosen) == config.bias_demonstrations:
             break
-        tokens = len(formatter.prompt(one.prompt.text)) + len(formatter.response(one.response))
+        tokens = len(formatter.prompt(one.prompt)) + len(formatter.response(one.response))
         if tokens <= context:
             chosen.append(one)
     if not chosen:
@@ -173,9 +173,7 @@ def zero_mean_on(
     scorer: ScalarModel, demonstrations: Sequence[Demonstration], formatter: Formatter, budget: int
 ) -> float:
     """Set the bias so that these demonstrations score 0 on average [RM-02]; returns their mean before."""
-    rows = [
-        (formatter.prompt(d.prompt.text), formatter.response(d.response)) for d in demonstrations
-    ]
+    rows = [(formatter.prompt(d.prompt), formatter.response(d.response)) for d in demonstrations]
     total = 0.0
     for group in micro_batches([len(p) + len(r) for p, r in rows], budget):
         batch = Ragged.of([rows[i][0] for i in group], [rows[i][1] for i in group], formatter.pad)

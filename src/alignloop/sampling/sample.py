@@ -68,7 +68,7 @@ def _check_room(
     prompts: Sequence[Prompt], formatter: Formatter, config: SampleConfig, context: int
 ) -> None:
     """Every prompt must leave room for the longest completion."""
-    for prompt, tokens in zip(prompts, formatter.prompts([p.text for p in prompts]), strict=True):
+    for prompt, tokens in zip(prompts, formatter.prompts(prompts), strict=True):
         if len(tokens) + config.sampling.max_new_tokens > context:
             raise DataError(
                 f"prompt '{prompt.id}' has {len(tokens)} tokens; with a completion of up to "
@@ -88,7 +88,7 @@ def distinct_completions(
         )
         for p in prompts
     ]
-    encoded = formatter.prompts([prompt.text for prompt in prompts])
+    encoded = formatter.prompts(prompts)
     found: list[dict[str, Completion]] = [{} for _ in prompts]
     with progress(sum(wanted), f"sample from {name}", "completion") as bar:
         for draw in range(config.draws):

@@ -31,7 +31,7 @@ def encode_demonstrations(
     """
     examples: list[Example] = []
     dropped = 0
-    prompts = formatter.prompts([demonstration.prompt.text for demonstration in demonstrations])
+    prompts = formatter.prompts([demonstration.prompt for demonstration in demonstrations])
     for demonstration, prompt in zip(demonstrations, prompts, strict=True):
         if max_prompt_tokens is not None and len(prompt) > max_prompt_tokens:
             dropped += 1
