@@ -38,6 +38,7 @@ _EXTRAS = {
     "transformers": "train",
     "tokenizers": "train",
     "safetensors": "train",
+    "peft": "train",
     "jaxtyping": "train",
     "matplotlib": "train",
     "tensorboard": "train",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from alignloop.config import Config, Precision
 from alignloop.generation.engine import SamplingConfig
+from alignloop.models.adapters import AdaptersConfig
 from alignloop.training.optimizer import OptimizerConfig
 
 
@@ -87,6 +88,8 @@ class PPOConfig(Config):
     """Decay of the average of the policy's weights, per update, kept in float32."""
     export: Literal["ema", "raw"] = "ema"
     """Which weights the artefact holds."""
+    adapters: AdaptersConfig | None = None
+    """Policy, reference, reward and value on one set of frozen weights, told apart by LoRA adapters [LORA-01]."""
     micro_batch_tokens: int = Field(default=4096, gt=0)
     """Padded tokens per forward pass; changes memory, not the result beyond rounding."""
     precision: Precision = "float32"

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from alignloop.config import Config, Precision
+from alignloop.models.adapters import AdaptersConfig
 from alignloop.training.optimizer import OptimizerConfig
 
 
@@ -29,6 +30,8 @@ class RewardConfig(Config):
     """How weights are updated."""
     bias_demonstrations: int = Field(default=512, gt=0)
     """Train demonstrations whose mean score is set to 0."""
+    adapters: AdaptersConfig | None = None
+    """Train LoRA adapters on frozen weights; all weights where absent."""
     precision: Precision = "float32"
     """Arithmetic of the matrix products; weights are float32 either way."""
     valid_every: int = Field(default=10, gt=0)

@@ -14,8 +14,15 @@ from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration, Ranking
 from alignloop.distributed import World
 from alignloop.errors import DataError
+from alignloop.models.backbone import adapted, whole_model
 from alignloop.models.dropout import residual_dropout
-from alignloop.models.loading import attention_window, check_tokenizer, load_tokenizer, save_model
+from alignloop.models.loading import (
+    attention_window,
+    check_tokenizer,
+    load_scalar_model,
+    load_tokenizer,
+    save_model,
+)
 from alignloop.models.reward_model import ScalarModel
 from alignloop.progress import progress
 from alignloop.reward.batches import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
@@ -46,7 +53,11 @@ def train(
     tokenizer = load_tokenizer(start.path)
     formatter = Formatter.of(tokenizer)
     set_chat_template(tokenizer)
-    scorer = ScalarModel.load(start.path)
+    model_read = load_scalar_model(start.path)
+    if config.adapters is not None:
+        seed = derive_seed(config.seed, "adapter")
+        model_read = adapted(model_read, start.path, config.adapters, "reward", seed)
+    scorer = ScalarModel(model_read)
     check_tokenizer(start.path, scorer.model, tokenizer)
     scorer.model.config.pad_token_id = tokenizer.pad_token_id
     # Answers side by side bring a mask of their own, which knows of no window: none may be longer.
@@ -73,7 +84,7 @@ def train(
         load_state(folder, {"model": scorer}, {"model": optimizer})
 
     with (
-        residual_dropout(scorer.model, 0.0),
+        residual_dropout(whole_model(scorer.model), 0.0),
         progress(len(batches), "reward model", "update", step) as bar,
     ):
         while step < len(batches):

@@ -26,7 +26,15 @@ from alignloop.runs.artifact import Artifact, Kind, open_artifact, write_artifac
 from alignloop.runs.metrics import MetricsLog
 from alignloop.runs.signals import StopSignal
 
-_RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic")
+_RECORDED_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "peft",
+    "numpy",
+    "pydantic",
+)
 
 
 class Run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from alignloop.config import Config, Precision
+from alignloop.models.adapters import AdaptersConfig
 from alignloop.training.optimizer import OptimizerConfig
 
 
@@ -35,6 +36,8 @@ class SFTConfig(Config):
     """Predicted tokens per sequence of pretraining text."""
     max_prompt_tokens: int | None = Field(default=None, gt=0)
     """Leave out (and count) demonstrations with a longer prompt; without it a prompt beyond the context is an error."""
+    adapters: AdaptersConfig | None = None
+    """Train LoRA adapters on frozen weights; all weights where absent."""
     precision: Precision = "float32"
     """Arithmetic of the matrix products; weights are float32 either way."""
     checkpoint_every: int = Field(default=50, gt=0)

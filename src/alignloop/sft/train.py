@@ -14,6 +14,7 @@ from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration
 from alignloop.distributed import World
+from alignloop.models.backbone import adapted, whole_model
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     check_tokenizer,
@@ -53,6 +54,9 @@ def train(
     formatter = Formatter.of(tokenizer)
     set_chat_template(tokenizer)
     policy = load_causal_lm(start.path)
+    if config.adapters is not None:
+        seed = derive_seed(config.seed, "adapter")
+        policy = adapted(policy, start.path, config.adapters, "policy", seed)
     check_tokenizer(start.path, policy, tokenizer)
     context = context_length(policy)
     examples, dropped = encode_demonstrations(
@@ -79,7 +83,7 @@ def train(
 
     per_epoch = -(-len(examples) // config.batch_size)
     with (
-        residual_dropout(policy, config.residual_dropout),
+        residual_dropout(whole_model(policy), config.residual_dropout),
         progress(len(batches), run.stage, "update", step) as bar,
     ):
         while step < len(batches):
