@@ -12,7 +12,8 @@ from alignloop.cli.options import call_stage, path_option, run_options
 @click.command("reward")
 @path_option(
     "--model",
-    "The `policy` whose trunk the reward model starts from (the SFT model, in the paper).",
+    "The `policy` whose trunk the reward model starts from (the SFT model, in the paper), "
+    "or a `reward-model` to go on from.",
 )
 @path_option("--rankings", "A `rankings` artefact.")
 @path_option("--demonstrations", "A `demonstrations` artefact: their mean score becomes 0.")

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -200,16 +201,48 @@ def load_scalar_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTr
     """Read a model with one scalar output per sequence; the head is new where the folder holds a language model.
 
     Raises:
-        ModelError: the architecture has no sequence-classification form.
+        ModelError: the architecture has no sequence-classification form, or it is one that cannot be read token by
+            token: it sees what comes later, or its score is not one matrix times the last token's hidden state.
     """
-    return _read_model(
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=folder.exists())
+    except _UNREADABLE as error:
+        raise ModelError(f"{folder}: cannot become a reward model ({_first_line(error)})") from None
+    has_head = any(n.endswith("ForSequenceClassification") for n in config.architectures or [])
+    if has_head and config.num_labels != 1:
+        raise ModelError(
+            f"{folder}: a classifier with {config.num_labels} labels; a reward model has one"
+        )
+    model = _read_model(
         AutoModelForSequenceClassification,
         folder,
         "cannot become a reward model",
-        new=("score.", "classifier."),
+        new=() if has_head else ("score.", "classifier."),
         num_labels=1,
         dtype=dtype,
     )
+    _check_scalar(folder, model)
+    return model
+
+
+@torch.no_grad()
+def _check_scalar(folder: Path, model: PreTrainedModel) -> None:
+    """A score is read at the last token, values at every token: hidden states must not depend on what comes later."""
+    rows = _embedding_rows(model)
+    tokens = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]]) % rows
+    hidden = backbone_of(model)(input_ids=tokens, use_cache=False).last_hidden_state
+    if not torch.allclose(hidden[0, :3], hidden[1, :3], rtol=1e-3, atol=1e-4):
+        raise ModelError(
+            f"{folder}: {type(model).__name__} sees later tokens too, so it has no score of an unfinished answer; "
+            "it can be examined by `alignloop reward report`, but neither trained nor used in RL"
+        )
+    ours = scalar_head(model)(hidden[:1, -1].to(model.dtype)).float()
+    theirs = model(input_ids=tokens[:1], use_cache=False).logits.float()
+    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * max(float(theirs.abs().max()), 1.0)):
+        raise ModelError(
+            f"{folder}: the score of {type(model).__name__} is not its head times the last token's hidden state, "
+            "which is not supported"
+        )
 
 
 def save_model(
