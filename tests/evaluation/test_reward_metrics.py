@@ -70,7 +70,7 @@ def test_every_figure_by_hand() -> None:
     assert {k: v["pairs"] for k, v in found["by_rank_gap"].items()} == {"1": 6, "2": 3}
     assert {k: v["pairs"] for k, v in found["by_length_difference"].items()} == {
         "up to 10 %": 6,
-        "up to 50 %": 1,
+        "25 to 50 %": 1,
         "over 50 %": 2,
     }
     assert {k: v["accuracy"] for k, v in found["by_labeler"].items()} == {

@@ -15,7 +15,7 @@ class Pair:
     """In a tie, the earlier of the two."""
     other: int
     gap: int
-    """How many ranks lie between them, empty ones not counted; 0 for a tie."""
+    """How many ranks they are apart, empty ones not counted; 0 for a tie."""
 
     @property
     def is_ordered(self) -> bool:

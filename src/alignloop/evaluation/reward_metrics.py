@@ -30,7 +30,7 @@ class JudgedPair:
     preferred: int
     other: int
     gap: int
-    """How many ranks lie between the two."""
+    """How many ranks they are apart."""
     ahead: float
     """Score of the preferred completion less that of the other: above 0, the scores agree with the labeler."""
 
@@ -209,7 +209,9 @@ def _bucket(difference: float) -> int:
 
 
 def _bucket_name(number: int) -> str:
-    bounds = [f"{100 * bound:g} %" for bound in LENGTH_STEPS]
+    bounds = [f"{100 * bound:g}" for bound in LENGTH_STEPS]
+    if number == 0:
+        return f"up to {bounds[0]} %"
     if number == len(bounds):
-        return f"over {bounds[-1]}"
-    return f"up to {bounds[number]}"
+        return f"over {bounds[-1]} %"
+    return f"{bounds[number - 1]} to {bounds[number]} %"

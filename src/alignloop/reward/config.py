@@ -38,7 +38,7 @@ class RewardConfig(Config):
     margin: float = Field(default=0.0, ge=0)
     """Subtracted from every r_w - r_l inside the loss; ties have none [RM-06]."""
     margin_per_rank: float = Field(default=0.0, ge=0)
-    """The same once more for every rank that lies between the two [RM-06]."""
+    """The same for every rank that the two are apart [RM-06]."""
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=9e-6, schedule="cosine", final_share=0.1
     )

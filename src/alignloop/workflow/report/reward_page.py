@@ -13,7 +13,7 @@ from alignloop.workflow.report.views import Table
 
 _PARTS = {
     "by_k": ("By number of answers", "Answers"),
-    "by_rank_gap": ("By ranks between the two", "Ranks"),
+    "by_rank_gap": ("By how many ranks they are apart", "Ranks"),
     "by_length_difference": ("By difference in length, as a share of the longer one", "Difference"),
     "by_labeler": ("By labeler", "Labeler"),
 }
