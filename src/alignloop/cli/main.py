@@ -25,7 +25,7 @@ _VERBS: dict[str, tuple[str, str]] = {
         "Step 1: fine-tune on demonstrations; also makes the RL initialisation.",
     ),
     "sample": ("alignloop.cli.sample", "Draw K completions per prompt, to be ranked."),
-    "reward": ("alignloop.cli.reward", "Step 2: train the reward model on rankings."),
+    "reward": ("alignloop.cli.reward", "Step 2: train the reward model on rankings; examine it."),
     "ppo": ("alignloop.cli.ppo", "Step 3: PPO and PPO-ptx against the reward model."),
     "evaluate": ("alignloop.cli.evaluate", "Blind comparison on held-out prompts; bits per byte."),
     "label": ("alignloop.cli.label", "Simulated labelers: their lexicon, their rankings."),

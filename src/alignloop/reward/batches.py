@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from alignloop.data.batches import Forest, micro_batches
+from alignloop.data.batches import Forest, epoch_order, micro_batches
 from alignloop.data.formatter import Formatter
+from alignloop.data.pairs import Pair, pairs_of
 from alignloop.data.records import Ranking
 from alignloop.errors import DataError
+from alignloop.reward.config import RewardConfig, Ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,28 @@ class RankedPrompt:
 
     prompt: list[int]
     completions: list[list[int]]
-    pairs: list[tuple[int, int]]
-    """(preferred, other) indices into `completions`; ties are left out."""
+    pairs: list[Pair]
+    """Those that are learned from."""
+    is_best: list[bool]
+    """Per completion, whether it has the best rank."""
+
+    @classmethod
+    def of(
+        cls, prompt: list[int], completions: list[list[int]], ranks: Sequence[int], ties: Ties
+    ) -> RankedPrompt:
+        """A prompt whose ties are left out, or kept as pairs [RM-04]."""
+        pairs = [pair for pair in pairs_of(ranks) if pair.is_ordered or ties == "half"]
+        return cls(prompt, completions, pairs, [rank == min(ranks) for rank in ranks])
 
     @property
     def all_pairs(self) -> int:
         """K(K-1)/2, ties included."""
         return len(self.completions) * (len(self.completions) - 1) // 2
+
+    @property
+    def ordered_pairs(self) -> int:
+        """Pairs that are not ties."""
+        return sum(pair.is_ordered for pair in self.pairs)
 
     @property
     def width(self) -> int:
@@ -47,36 +65,38 @@ class RankedBatch:
     preferred: Tensor
     other: Tensor
     prompt_of_pair: Tensor
+    gaps: Tensor
+    is_ordered: Tensor
     kept_pairs: Tensor
     all_pairs: Tensor
+    prompt_of_completion: Tensor
+    is_best: Tensor
 
     @classmethod
     def of(cls, prompts: Sequence[RankedPrompt], pad: int) -> RankedBatch:
         """Lay the prompts out as rows, each with its completions."""
-        preferred: list[int] = []
-        other: list[int] = []
-        owner: list[int] = []
-        offset = 0
-        for number, prompt in enumerate(prompts):
-            for better, worse in prompt.pairs:
-                preferred.append(offset + better)
-                other.append(offset + worse)
-                owner.append(number)
-            offset += len(prompt.completions)
+        offsets = [0]
+        for prompt in prompts:
+            offsets.append(offsets[-1] + len(prompt.completions))
+        pairs = [(number, pair) for number, one in enumerate(prompts) for pair in one.pairs]
         return cls(
             Forest.of([p.prompt for p in prompts], [p.completions for p in prompts], pad),
-            torch.tensor(preferred, dtype=torch.long),
-            torch.tensor(other, dtype=torch.long),
-            torch.tensor(owner, dtype=torch.long),
+            torch.tensor([offsets[n] + pair.preferred for n, pair in pairs], dtype=torch.long),
+            torch.tensor([offsets[n] + pair.other for n, pair in pairs], dtype=torch.long),
+            torch.tensor([n for n, _ in pairs], dtype=torch.long),
+            torch.tensor([float(pair.gap) for _, pair in pairs]),
+            torch.tensor([pair.is_ordered for _, pair in pairs], dtype=torch.bool),
             torch.tensor([float(max(len(p.pairs), 1)) for p in prompts]),
             torch.tensor([float(p.all_pairs) for p in prompts]),
+            torch.tensor([n for n, p in enumerate(prompts) for _ in p.completions]),
+            torch.tensor([is_best for p in prompts for is_best in p.is_best]),
         )
 
 
 def encode_rankings(
-    rankings: Sequence[Ranking], formatter: Formatter, context: int
+    rankings: Sequence[Ranking], formatter: Formatter, context: int, ties: Ties = "drop"
 ) -> list[RankedPrompt]:
-    """Tokens of every ranking that orders at least one pair.
+    """Tokens of every ranking that has a pair to learn from.
 
     Completions are read as they were drawn where their tokens are known, truncated ones without an end.
 
@@ -85,25 +105,57 @@ def encode_rankings(
     """
     encoded: list[RankedPrompt] = []
     for ranking in rankings:
-        pairs = ranking.pairs()
-        if not pairs:
-            continue
         prompt = formatter.prompt(ranking.prompt)
         completions: list[list[int]] = []
+        if ties == "drop" and len(set(ranking.ranks)) == 1:
+            continue
         for completion in ranking.completions:
             try:
                 completions.append(formatter.completion(completion))
             except DataError as error:
                 raise DataError(f"ranking of prompt '{ranking.prompt.id}': {error}") from None
-        row = RankedPrompt(prompt, completions, pairs)
+        row = RankedPrompt.of(prompt, completions, ranking.ranks, ties)
         if row.width > context:
             raise DataError(
                 f"ranking of prompt '{ranking.prompt.id}': {row.width} tokens, the context is {context}"
             )
         encoded.append(row)
-    if not encoded:
+    if not any(row.ordered_pairs for row in encoded):
         raise DataError("no ranking orders any pair: all are ties, so there is nothing to learn")
     return encoded
+
+
+def as_pairs(prompts: Sequence[RankedPrompt]) -> list[RankedPrompt]:
+    """Every pair as a prompt of its own with two completions: the data set that footnote 5 warns against."""
+    return [
+        RankedPrompt(
+            prompt.prompt,
+            [prompt.completions[pair.preferred], prompt.completions[pair.other]],
+            [Pair(0, 1, pair.gap)],
+            [True, not pair.is_ordered],
+        )
+        for prompt in prompts
+        for pair in prompt.pairs
+    ]
+
+
+def batches_of(prompts: Sequence[RankedPrompt], config: RewardConfig) -> list[list[RankedPrompt]]:
+    """The batches of all epochs in their order.
+
+    With `shuffled_pairs` an epoch has as many updates as with `ranking`, so a batch holds about as many pairs as
+    `batch_size` prompts bring [RM-07].
+    """
+    updates = -(-len(prompts) // config.batch_size)
+    rows = as_pairs(prompts) if config.loss == "shuffled_pairs" else list(prompts)
+    batches: list[list[RankedPrompt]] = []
+    for epoch in range(config.epochs):
+        order = [rows[i] for i in epoch_order(len(rows), config.seed, epoch)]
+        if config.loss == "shuffled_pairs":
+            cuts = [len(rows) * number // updates for number in range(updates + 1)]
+        else:
+            cuts = [*range(0, len(rows), config.batch_size), len(rows)]
+        batches += [order[at:end] for at, end in pairwise(cuts)]
+    return batches
 
 
 def prompt_groups(prompts: Sequence[RankedPrompt], budget: int) -> list[list[int]]:

@@ -22,7 +22,7 @@ METRICS: dict[str, str] = {
     "learning_rate": "of the update just made",
     "gradient_norm": "L2 norm of the whole gradient before clipping",
     "loss": "the objective that was minimised, mean over the batch",
-    "valid_loss": "the same loss on validation data",
+    "valid_loss": "the same loss on validation data; for reward models Eq. 1, whatever is minimised",
     "valid_bits_per_byte": "validation loss per byte of text, in bits",
     "pretraining_loss": "mean next-token loss, in nats, on the pretraining text that is mixed in",
     "pair_accuracy": "share of the batch's preferred completions that scored higher; ties left out",

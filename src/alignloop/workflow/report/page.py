@@ -54,6 +54,23 @@ def write_report(path: Path, data: ReportData) -> None:
 
 def render(data: ReportData) -> str:
     """The report as HTML."""
+    results = without_nulls(data.results)
+    content = _content(replace(data, results=results))
+    always = ("steps", "words", "next")
+    sections = {key: title for key, title in SECTIONS.items() if key in always or content[key]}
+    return fill(
+        "template.html.j2",
+        content,
+        sections=sections,
+        results=results,
+        counts=results.get("counts", {}),
+        headline=views.headline(results),
+        chat_command=data.chat_command,
+    )
+
+
+def fill(template: str, /, *content: Mapping[str, Any], **more: Any) -> str:
+    """A page of this folder, its style sheet within it."""
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -61,20 +78,9 @@ def render(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    results = without_nulls(data.results)
     environment.filters.update(whole=whole, percent=percent, unbroken=unbroken)
-    content = _content(replace(data, results=results))
-    always = ("steps", "words", "next")
-    sections = {key: title for key, title in SECTIONS.items() if key in always or content[key]}
-    return environment.get_template("template.html.j2").render(
-        content,
-        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
-        sections=sections,
-        results=results,
-        counts=results.get("counts", {}),
-        headline=views.headline(results),
-        chat_command=data.chat_command,
-    )
+    style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(*content, style=style, **more)
 
 
 def _content(data: ReportData) -> dict[str, Any]:
