@@ -16,9 +16,9 @@ from alignloop.data.formatter import Formatter
 from alignloop.errors import DataError
 from alignloop.models.loading import backbone_of
 from alignloop.models.reward_model import ScalarModel
-from alignloop.reward.batches import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
 from alignloop.reward.objective import pair_accuracy, ranking_loss
 from alignloop.tensors import Summed, generator
+from alignloop.training.rankings import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
 from tests.helpers import CONTEXT, ranking, tiny_tokenizer, write_model
 
 

@@ -27,6 +27,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     "sample": ("alignloop.cli.sample", "Draw K completions per prompt, to be ranked."),
     "reward": ("alignloop.cli.reward", "Step 2: train the reward model on rankings."),
     "ppo": ("alignloop.cli.ppo", "Step 3: PPO and PPO-ptx against the reward model."),
+    "dpo": ("alignloop.cli.dpo", "Learn from the same rankings without a reward model."),
     "evaluate": ("alignloop.cli.evaluate", "Blind comparison on held-out prompts; bits per byte."),
     "label": ("alignloop.cli.label", "Simulated labelers: their lexicon, their rankings."),
     "study": ("alignloop.cli.study", "Longer experiments over a finished demo."),

@@ -122,7 +122,8 @@ class Forest:
     read once for all of them.
 
     tokens, positions: [B, T]; sees: [B, 1, T, T] bool, True where the query (third axis) sees the key; last_row,
-    last_position: [C] where each response's last token stands, in the order of the responses.
+    last_position: [C] where each response's last token stands, in the order of the responses; and of every token of
+    every response, [N], which response it belongs to, its row, where it stands, and where the token before it stands.
     """
 
     tokens: Tensor
@@ -130,6 +131,10 @@ class Forest:
     sees: Tensor
     last_row: Tensor
     last_position: Tensor
+    response_of_token: Tensor
+    token_row: Tensor
+    token_position: Tensor
+    before_position: Tensor
 
     @classmethod
     def of(
@@ -149,6 +154,7 @@ class Forest:
         # Padding sees itself: a query that sees nothing would be NaN, and NaN spreads through masked keys.
         sees[:, 0].diagonal(dim1=1, dim2=2).fill_(True)
         last: list[tuple[int, int]] = []
+        each: list[tuple[int, int, int, int]] = []
         causal = torch.ones(width, width, dtype=torch.bool).tril()
         for row, (prompt, group) in enumerate(zip(prompts, responses, strict=True)):
             start = len(prompt)
@@ -162,10 +168,19 @@ class Forest:
                 positions[row, at:end] = torch.arange(start, start + len(response))
                 sees[row, 0, at:end, :start] = True
                 sees[row, 0, at:end, at:end] = causal[: end - at, : end - at]
+                # A response's first token follows the prompt's last, wherever it stands.
+                before = [start - 1, *range(at, end - 1)]
+                number = len(last)
+                each += [(number, row, at + i, place) for i, place in enumerate(before)]
                 last.append((row, end - 1))
                 at = end
         rows, ends = zip(*last, strict=True)
-        return cls(tokens, positions, sees, torch.tensor(rows), torch.tensor(ends))
+        of_tokens = torch.tensor(each).unbind(dim=1)
+        return cls(tokens, positions, sees, torch.tensor(rows), torch.tensor(ends), *of_tokens)
+
+    def lengths(self) -> Tensor:
+        """[C]: tokens of each response."""
+        return torch.bincount(self.response_of_token, minlength=len(self.last_row))
 
 
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

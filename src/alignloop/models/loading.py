@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from alignloop.config import Config
+from alignloop.data.batches import Forest
 from alignloop.data.tokenizer import END, PAD
 from alignloop.errors import ModelError
 
@@ -249,6 +250,16 @@ def attention_window(model: PreTrainedModel) -> int:
 def backbone_of(model: PreTrainedModel) -> nn.Module:
     """The model without its head: tokens in, last hidden states out."""
     return model.base_model
+
+
+def forest_hidden(model: PreTrainedModel, forest: Forest) -> torch.Tensor:
+    """[B, T, D]: last hidden states of a forest, whose responses see their prompt and themselves."""
+    return backbone_of(model)(
+        input_ids=forest.tokens,
+        position_ids=forest.positions,
+        attention_mask=forest.sees,
+        use_cache=False,
+    ).last_hidden_state
 
 
 def output_weight(model: PreTrainedModel) -> torch.Tensor:

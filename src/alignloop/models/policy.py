@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import Ragged
-from alignloop.models.loading import backbone_of, output_weight
+from alignloop.data.batches import Forest, Ragged
+from alignloop.models.loading import backbone_of, forest_hidden, output_weight
 from alignloop.tensors import token_log_probs
 
 
@@ -16,6 +16,20 @@ def response_log_probs(model: PreTrainedModel, batch: Ragged, temperature: float
     Logits exist at response positions alone. Right padding needs no attention mask: no real token sees it.
     """
     return log_probs_at(model, batch, batch.is_response(), temperature)
+
+
+def forest_log_probs(model: PreTrainedModel, forest: Forest) -> Tensor:
+    """[C]: log-probability of every response of a forest, its tokens' summed; a prompt is read once for all its own."""
+    hidden = forest_hidden(model, forest)
+    row = forest.token_row
+    log_probs = token_log_probs(
+        hidden[row, forest.before_position],
+        output_weight(model),
+        forest.tokens[row, forest.token_position],
+    )
+    return log_probs.new_zeros(len(forest.last_row)).index_add(
+        0, forest.response_of_token, log_probs
+    )
 
 
 def block_log_probs(model: PreTrainedModel, blocks: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from alignloop.data.batches import Forest, Ragged
-from alignloop.models.loading import backbone_of, load_scalar_model, scalar_head
+from alignloop.models.loading import backbone_of, forest_hidden, load_scalar_model, scalar_head
 from alignloop.tensors import generator
 
 
@@ -52,12 +52,7 @@ class ScalarModel(nn.Module):
 
     def scores_of_all(self, forest: Forest) -> Tensor:
         """[C]: `scores` of every response of a forest; as for a row of its own, but for rounding."""
-        hidden = backbone_of(self.model)(
-            input_ids=forest.tokens,
-            position_ids=forest.positions,
-            attention_mask=forest.sees,
-            use_cache=False,
-        ).last_hidden_state
+        hidden = forest_hidden(self.model, forest)
         return self._scalar(hidden[forest.last_row, forest.last_position])
 
     def values(self, batch: Ragged) -> Tensor:

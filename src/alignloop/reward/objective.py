@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from alignloop.tensors import Summed
+from alignloop.tensors import Summed, sum_over_prompts, wins
 
 
 def ranking_loss(
@@ -29,14 +28,11 @@ def ranking_loss(
         The sum over prompts and how many prompts have at least one pair: Eq. 1 is total / count.
     """
     margins = scores[preferred] - scores[other]
-    per_prompt = torch.zeros_like(divisors).index_add(0, prompt_of_pair, -F.logsigmoid(margins))
-    return Summed((per_prompt / divisors).sum(), int((torch.bincount(prompt_of_pair) > 0).sum()))
+    return sum_over_prompts(-F.logsigmoid(margins), prompt_of_pair, divisors)
 
 
 def pair_accuracy(
     scores: Float[Tensor, " C"], preferred: Int[Tensor, " P"], other: Int[Tensor, " P"]
 ) -> Summed:
     """Pairs whose preferred completion scores higher, and pairs in all; equal scores count one half."""
-    margins = scores[preferred] - scores[other]
-    right = (margins > 0).float() + 0.5 * (margins == 0).float()
-    return Summed(right.sum(), len(margins))
+    return wins(scores[preferred] - scores[other])

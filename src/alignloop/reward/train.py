@@ -18,7 +18,6 @@ from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import attention_window, check_tokenizer, load_tokenizer, save_model
 from alignloop.models.reward_model import ScalarModel
 from alignloop.progress import progress
-from alignloop.reward.batches import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
 from alignloop.reward.config import RewardConfig
 from alignloop.reward.objective import pair_accuracy, ranking_loss
 from alignloop.runs.artifact import Artifact
@@ -26,6 +25,7 @@ from alignloop.runs.run import Run
 from alignloop.seeds import derive_seed
 from alignloop.tensors import Summed
 from alignloop.training.optimizer import make_optimizer
+from alignloop.training.rankings import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
 from alignloop.training.state import load_state, save_state
 from alignloop.training.step import autocast, backward, update
 

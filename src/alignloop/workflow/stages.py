@@ -36,6 +36,7 @@ STAGES: dict[str, Stage] = {
     "lexicon": Stage("labeling.config:LexiconConfig", "labeling.simulate:make_lexicon"),
     "rank": Stage("labeling.config:SimulationConfig", "labeling.simulate:rank"),
     "reward": Stage("reward.config:RewardConfig", "reward.train:train", trains=True),
+    "dpo": Stage("preference.config:DPOConfig", "preference.train:train", trains=True),
     "select": Stage("evaluation.config:SelectionConfig", "evaluation.select:select"),
     "ppo": Stage("ppo.config:PPOConfig", "ppo.train:train", trains=True),
     "evaluate": Stage("evaluation.config:EvaluationConfig", "evaluation.evaluate:evaluate"),

@@ -1,4 +1,4 @@
-"""Rankings as token batches: the completions of a prompt stay together, with the indices of their pairs."""
+"""Rankings as token batches, for all that learns from them: a prompt's completions stay together, with their pairs."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ class RankedPrompt:
         """K(K-1)/2, ties included."""
         return len(self.completions) * (len(self.completions) - 1) // 2
 
+    def best(self) -> list[int]:
+        """Indices of the completions that none was preferred to; several where they tie."""
+        beaten = {other for _, other in self.pairs}
+        return [i for i in range(len(self.completions)) if i not in beaten]
+
     @property
     def width(self) -> int:
         """Tokens of the prompt with its longest completion: what must fit the context."""
@@ -49,6 +54,8 @@ class RankedBatch:
     prompt_of_pair: Tensor
     kept_pairs: Tensor
     all_pairs: Tensor
+    is_best: Tensor
+    """Per completion: whether none of its prompt was preferred to it."""
 
     @classmethod
     def of(cls, prompts: Sequence[RankedPrompt], pad: int) -> RankedBatch:
@@ -70,6 +77,7 @@ class RankedBatch:
             torch.tensor(owner, dtype=torch.long),
             torch.tensor([float(max(len(p.pairs), 1)) for p in prompts]),
             torch.tensor([float(p.all_pairs) for p in prompts]),
+            torch.tensor([i in p.best() for p in prompts for i in range(len(p.completions))]),
         )
 
 
