@@ -24,7 +24,10 @@ _VERBS: dict[str, tuple[str, str]] = {
         "alignloop.cli.sft",
         "Step 1: fine-tune on demonstrations; also makes the RL initialisation.",
     ),
-    "sample": ("alignloop.cli.sample", "Draw K completions per prompt, to be ranked."),
+    "sample": (
+        "alignloop.cli.sample",
+        "K completions per prompt to be ranked; best of n; rejection sampling.",
+    ),
     "reward": ("alignloop.cli.reward", "Step 2: train the reward model on rankings."),
     "ppo": ("alignloop.cli.ppo", "Step 3: PPO and PPO-ptx against the reward model."),
     "dpo": ("alignloop.cli.dpo", "Learn from the same rankings without a reward model."),

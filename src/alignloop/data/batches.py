@@ -21,6 +21,9 @@ from alignloop.errors import DataError
 from alignloop.seeds import derive_seed
 from alignloop.tensors import counts_up_to
 
+_READING_BUDGET = 8192
+"""Padded tokens per pass where there are no gradients to keep."""
+
 
 class PackedText:
     """An endless stream of fixed-width blocks from documents joined by an end token, reshuffled every epoch.
@@ -196,6 +199,14 @@ def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
         else:
             groups.append([i])
     return groups
+
+
+def row_groups(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """`micro_batches` of prompts with their responses, for passes that learn nothing."""
+    sizes = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
+    return micro_batches(sizes, _READING_BUDGET)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:

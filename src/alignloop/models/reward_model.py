@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import Forest, Ragged
-from alignloop.models.loading import backbone_of, forest_hidden, load_scalar_model, scalar_head
+from alignloop.data.batches import Forest, Ragged, row_groups
+from alignloop.data.formatter import Formatter
+from alignloop.data.records import Prompt
+from alignloop.errors import DataError
+from alignloop.models.loading import (
+    backbone_of,
+    context_length,
+    forest_hidden,
+    load_scalar_model,
+    scalar_head,
+)
 from alignloop.tensors import generator
 
 
@@ -71,3 +81,30 @@ class ScalarModel(nn.Module):
     def _scalar(self, hidden: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
             return scalar_head(self.model)(hidden.float())[..., 0] + self.bias
+
+
+@torch.no_grad()
+def reward_scores(
+    scorer: ScalarModel,
+    formatter: Formatter,
+    prompts: Sequence[Prompt],
+    responses: Sequence[Sequence[int]],
+) -> list[float]:
+    """Reward-model score of each (prompt, response tokens).
+
+    Raises:
+        DataError: one of them does not fit the reward model's context.
+    """
+    encoded = formatter.prompts([prompt.text for prompt in prompts])
+    longest = max((len(p) + len(r) for p, r in zip(encoded, responses, strict=True)), default=0)
+    if longest > context_length(scorer.model):
+        raise DataError(
+            f"a prompt and its answer have {longest} tokens; the reward model's context is "
+            f"{context_length(scorer.model)}"
+        )
+    scores = [0.0] * len(prompts)
+    for group in row_groups(encoded, responses):
+        batch = Ragged.of([encoded[i] for i in group], [responses[i] for i in group], formatter.pad)
+        for i, score in zip(group, scorer.scores(batch).tolist(), strict=True):
+            scores[i] = score
+    return scores

@@ -33,6 +33,8 @@ STAGES: dict[str, Stage] = {
     "pretrain": Stage("pretrain.config:PretrainConfig", "pretrain.train:train", trains=True),
     "sft": Stage("sft.config:SFTConfig", "sft.train:train", trains=True),
     "sample": Stage("sampling.config:SampleConfig", "sampling.sample:sample"),
+    "best_of_n": Stage("sampling.config:BestOfNConfig", "sampling.best_of_n:best_of_n"),
+    "reject": Stage("sampling.config:RejectionConfig", "sampling.rejection:reject"),
     "lexicon": Stage("labeling.config:LexiconConfig", "labeling.simulate:make_lexicon"),
     "rank": Stage("labeling.config:SimulationConfig", "labeling.simulate:rank"),
     "reward": Stage("reward.config:RewardConfig", "reward.train:train", trains=True),
