@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from alignloop.cli.options import call_stage, path_option, run_options
+from alignloop.cli.options import PATH, call_stage, path_option, run_options
 
 _UNNAMED = "completions"
 
@@ -96,3 +97,48 @@ def rejection(**arguments: Any) -> None:
     --prompts runs/prompts --run runs/kept
     """
     call_stage("reject", **arguments)
+
+
+@command.command("expert-iteration")
+@path_option("--model", "The `policy` to start from.")
+@path_option("--reward-model", "The `reward-model` that chooses.")
+@path_option("--prompts", "A `prompts` artefact; policies are measured on its `valid` file.")
+@click.option(
+    "--file",
+    default="rl",
+    show_default=True,
+    help="Which of its files, without suffix, is answered in every round.",
+)
+@click.option(
+    "--out",
+    type=PATH,
+    required=True,
+    help="Folder of the rounds; the same command goes on where it was.",
+)
+@click.option(
+    "--config",
+    "settings",
+    type=PATH,
+    help="TOML: `rounds`, `copies`, and the tables `rejection` and `sft`.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one value, e.g. --set rejection.n=8. May be repeated.",
+)
+def expert_iteration(
+    out: Path, settings: Path | None, overrides: tuple[str, ...], **inputs: Any
+) -> None:
+    """Rounds of rejection sampling and SFT, each from the policy of the round before.
+
+    Example: alignloop sample expert-iteration --model runs/sft --reward-model runs/reward
+    --prompts runs/prompts --out runs/expert --set rounds=3
+    """
+    from alignloop.config import load_config
+    from alignloop.workflow.expert_iteration import ExpertIterationConfig, expert_iteration
+
+    config = load_config(ExpertIterationConfig, settings, overrides)
+    result = expert_iteration(out, config, click.echo, **inputs)
+    click.echo(f"policy in {out}/round_{result['rows'][-1]['round']:02d}/sft")
