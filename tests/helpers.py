@@ -316,6 +316,17 @@ REWARD = {
     "checkpoint_every": 2,
     "optimizer": {"learning_rate": 1e-3},
 }
+DPO = {
+    "seed": 3,
+    "epochs": 2,
+    "batch_size": 2,
+    "micro_batch_tokens": 256,
+    "sft_coef": 0.1,
+    "label_smoothing": 0.1,
+    "valid_every": 3,
+    "checkpoint_every": 2,
+    "optimizer": {"learning_rate": 1e-3, "warmup_steps": 0},
+}
 PPO = {
     "seed": 3,
     "episodes": 24,

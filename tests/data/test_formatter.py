@@ -20,10 +20,10 @@ from alignloop.models.loading import load_tokenizer
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo.prompts import encode as encode_for_ppo
 from alignloop.reward import train as reward_train
-from alignloop.reward.batches import encode_rankings
 from alignloop.sampling.config import SampleConfig
 from alignloop.sampling.sample import distinct_completions
 from alignloop.sft.batches import encode_demonstrations
+from alignloop.training.rankings import encode_rankings
 from tests.helpers import SENTENCES, foreign_tokenizer, tiny_tokenizer, write_model
 
 ASKED = f"Go on with this.\n\n{SENTENCES[0]} <|end|><|response|>"

@@ -1,6 +1,6 @@
 """A run that was stopped, killed or repeated ends with the same bytes as one that was left alone.
 
-SFT with dropout and a pretraining mix, the reward model, PPO with ptx: their metrics, artefacts, kept epochs and
+SFT with dropout and a pretraining mix, the reward model, DPO, PPO with ptx: their metrics, artefacts, kept epochs and
 samples are compared byte by byte; only what a clock decides (manifest, timings, TensorBoard) is left out.
 """
 
@@ -23,6 +23,7 @@ import torch
 from alignloop.errors import Interrupted
 from alignloop.runs.run import Run
 from tests.helpers import (
+    DPO,
     PPO,
     REWARD,
     SFT,
@@ -37,9 +38,9 @@ from tests.helpers import (
     write_text,
 )
 
-STAGES = ("sft", "reward", "ppo")
-CONFIGS: dict[str, dict[str, Any]] = {"sft": SFT, "reward": REWARD, "ppo": PPO}
-STEPS = {"sft": 8, "reward": 8, "ppo": 6}
+STAGES = ("sft", "reward", "dpo", "ppo")
+CONFIGS: dict[str, dict[str, Any]] = {"sft": SFT, "reward": REWARD, "dpo": DPO, "ppo": PPO}
+STEPS = {"sft": 8, "reward": 8, "dpo": 8, "ppo": 6}
 """Updates, or iterations, that each config makes."""
 
 
@@ -57,9 +58,10 @@ class Bench:
                 "rankings": write_rankings(folder / "rankings"),
                 "demonstrations": demonstrations,
             },
+            "dpo": {"model": model, "rankings": folder / "rankings"},
         }
         self.whole: dict[str, dict[str, bytes]] = {}
-        for stage in ("sft", "reward"):
+        for stage in ("sft", "reward", "dpo"):
             self.whole[stage] = self._undisturbed(stage)
         self.inputs["ppo"] = {
             "policy": folder / "sft",
@@ -227,6 +229,7 @@ def resumed_after_death(
     short = {
         "sft": {"epochs": 1, "batch_size": 5, "checkpoint_every": 1},
         "reward": {"epochs": 1, "batch_size": 4, "checkpoint_every": 1},
+        "dpo": {"epochs": 1, "batch_size": 4, "checkpoint_every": 1},
         "ppo": {"episodes": 8, "checkpoint_every": 1, "samples_every": 1},
     }[stage]
     with monkeypatch.context() as patched:

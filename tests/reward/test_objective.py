@@ -21,18 +21,18 @@ from alignloop.data.formatter import Formatter
 from alignloop.errors import DataError
 from alignloop.models.loading import backbone_of
 from alignloop.models.reward_model import ScalarModel
-from alignloop.reward.batches import (
-    RankedBatch,
-    RankedPrompt,
-    as_pairs,
-    batches_of,
-    encode_rankings,
-    prompt_groups,
-)
-from alignloop.reward.config import RewardConfig, Ties
+from alignloop.reward.batches import as_pairs, batches_of
+from alignloop.reward.config import RewardConfig
 from alignloop.reward.objective import pair_accuracy
 from alignloop.reward.train import loss_of_batch
 from alignloop.tensors import Summed, generator
+from alignloop.training.rankings import (
+    RankedBatch,
+    RankedPrompt,
+    Ties,
+    encode_rankings,
+    prompt_groups,
+)
 from tests.helpers import CONTEXT, ranking, tiny_tokenizer, write_model
 
 

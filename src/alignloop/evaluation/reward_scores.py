@@ -8,7 +8,6 @@ from pathlib import Path
 from alignloop.data.formatter import Formatter
 from alignloop.data.records import Ranking
 from alignloop.errors import DataError
-from alignloop.evaluation.respond import reward_scores
 from alignloop.models.encoder import EncoderReward
 from alignloop.models.loading import (
     check_tokenizer,
@@ -17,7 +16,7 @@ from alignloop.models.loading import (
     load_tokenizer,
     sees_later_tokens,
 )
-from alignloop.models.reward_model import ScalarModel
+from alignloop.models.reward_model import ScalarModel, reward_scores
 
 
 def score_rankings(folder: Path, rankings: Sequence[Ranking]) -> list[list[float]]:

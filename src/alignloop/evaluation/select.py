@@ -10,9 +10,9 @@ from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt
 from alignloop.evaluation.config import SelectionConfig
-from alignloop.evaluation.respond import answer, reward_scores
+from alignloop.generation.answers import answer
 from alignloop.models.loading import check_same_tokens, load_causal_lm, load_tokenizer
-from alignloop.models.reward_model import ScalarModel
+from alignloop.models.reward_model import ScalarModel, reward_scores
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import Ragged
-from alignloop.models.loading import backbone_of, output_weight
+from alignloop.data.batches import Forest, Ragged
+from alignloop.models.loading import backbone_of, forest_hidden, output_weight
 from alignloop.tensors import token_kl, token_log_probs
 
 
@@ -26,6 +26,20 @@ def response_kl(
     states, others = (hidden_states(m, batch)[row, position - 1] for m in (model, reference))
     kl = token_kl(states, output_weight(model), others, output_weight(reference), temperature)
     return kl.new_zeros(batch.tokens.shape).index_put((row, position), kl)
+
+
+def forest_log_probs(model: PreTrainedModel, forest: Forest) -> Tensor:
+    """[C]: log-probability of every response of a forest, its tokens' summed; a prompt is read once for all its own."""
+    hidden = forest_hidden(model, forest)
+    row = forest.token_row
+    log_probs = token_log_probs(
+        hidden[row, forest.before_position],
+        output_weight(model),
+        forest.tokens[row, forest.token_position],
+    )
+    return log_probs.new_zeros(len(forest.last_row)).index_add(
+        0, forest.response_of_token, log_probs
+    )
 
 
 def block_log_probs(model: PreTrainedModel, blocks: Tensor) -> Tensor:

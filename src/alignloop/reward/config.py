@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from alignloop.config import Config, Precision
 from alignloop.models.adapters import AdaptersConfig
 from alignloop.training.optimizer import OptimizerConfig
+from alignloop.training.rankings import Ties
 
-Ties = Literal["drop", "half"]
 Loss = Literal["ranking", "best_of_k", "shuffled_pairs"]
 Head = Literal["new", "kept"]
 Normalise = Literal["bias", "gain_and_bias", "none"]

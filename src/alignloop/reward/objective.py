@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from alignloop.tensors import Summed
+from alignloop.tensors import Summed, sum_over_prompts, wins
 
 
 def ranking_loss(
@@ -35,8 +35,7 @@ def ranking_loss(
     ahead = scores[preferred] - scores[other] - margins
     # t * -log sigmoid(a) + (1 - t) * -log sigmoid(-a), with log sigmoid(-a) = log sigmoid(a) - a.
     losses = -F.logsigmoid(ahead) + (1.0 - targets) * ahead
-    per_prompt = torch.zeros_like(divisors).index_add(0, prompt_of_pair, losses)
-    return Summed((per_prompt / divisors).sum(), int((torch.bincount(prompt_of_pair) > 0).sum()))
+    return sum_over_prompts(losses, prompt_of_pair, divisors)
 
 
 def best_of_k_loss(
@@ -71,5 +70,4 @@ def pair_accuracy(
 ) -> Summed:
     """Pairs whose preferred completion scores higher, and pairs in all; equal scores count one half; no ties."""
     ahead = (scores[preferred] - scores[other])[is_ordered]
-    right = (ahead > 0).float() + 0.5 * (ahead == 0).float()
-    return Summed(right.sum(), len(ahead))
+    return wins(ahead)

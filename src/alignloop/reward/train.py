@@ -26,13 +26,7 @@ from alignloop.models.loading import (
 )
 from alignloop.models.reward_model import ScalarModel
 from alignloop.progress import progress
-from alignloop.reward.batches import (
-    RankedBatch,
-    RankedPrompt,
-    batches_of,
-    encode_rankings,
-    prompt_groups,
-)
+from alignloop.reward.batches import batches_of
 from alignloop.reward.config import Head, RewardConfig
 from alignloop.reward.normalise import chosen_demonstrations, normalise
 from alignloop.reward.objective import best_of_k_loss, pair_accuracy, ranking_loss
@@ -41,6 +35,7 @@ from alignloop.runs.run import Run
 from alignloop.seeds import derive_seed
 from alignloop.tensors import Summed
 from alignloop.training.optimizer import make_optimizer
+from alignloop.training.rankings import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
 from alignloop.training.state import load_state, save_state
 from alignloop.training.step import autocast, backward, update
 

@@ -28,6 +28,12 @@ METRICS: dict[str, str] = {
     "pair_accuracy": "share of the batch's preferred completions that scored higher; ties left out",
     "valid_pair_accuracy": "the same on validation rankings",
     "comparisons": "pairs in the batch: the sum of K(K-1)/2 less the ties",
+    "reward_margin": "DPO: beta times the mean margin of the pairs, each the preferred completion's log-ratio to the "
+    "reference less the other's",
+    "preferred_change": "mean over pairs of the preferred completion's log-probability less the reference's, in nats",
+    "other_change": "the same for the other completion",
+    "kl_from_reference": "mean over the batch's completions of the reference's log-probability less the policy's, in "
+    "nats; where the reference drew them, an unbiased estimate of KL(reference || policy)",
     "score_mean": "mean score of the batch's episodes, the missing-EOS penalty not included",
     "heldout_score": "mean score by a reward model that is watched and never learned from",
     "gold_score": "mean utility by the gold judge, watched and never learned from",

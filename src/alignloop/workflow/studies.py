@@ -15,12 +15,12 @@ from alignloop.data.records import Prompt, Text
 from alignloop.errors import ConfigError
 from alignloop.evaluation.config import EvaluationConfig
 from alignloop.evaluation.language_model import loss_by_title
-from alignloop.evaluation.respond import answer, reward_scores
 from alignloop.files import write_json
+from alignloop.generation.answers import answer
 from alignloop.judges.gold import Gold
 from alignloop.judges.lexicon import Lexicon
 from alignloop.models.loading import load_causal_lm, load_tokenizer
-from alignloop.models.reward_model import ScalarModel
+from alignloop.models.reward_model import ScalarModel, reward_scores
 from alignloop.ppo.config import PPOConfig
 from alignloop.resources import recipe
 from alignloop.workflow.stages import run_stage
