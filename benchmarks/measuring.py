@@ -18,6 +18,8 @@ from benchmarks.job import ANSWER, Job, Precision
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = "ours"
+MOST_SECONDS = 1800
+"""What a process may take: a setting in which a peer does not come to an end counts as failed."""
 
 Measured = dict[str, Any]
 """A process's answer, or {"error": its last words}."""
@@ -35,14 +37,18 @@ def run(python: Path, script: str, argument: str, threads: int) -> Measured:
         "TRL_EXPERIMENTAL_SILENCE": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    done = subprocess.run(
-        [str(python), "-m", script, argument],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            [str(python), "-m", script, argument],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=MOST_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done after {MOST_SECONDS} seconds"}
     answers = [line for line in done.stdout.splitlines() if line.startswith(ANSWER)]
     if done.returncode == 0 and answers:
         return json.loads(answers[-1].removeprefix(ANSWER))

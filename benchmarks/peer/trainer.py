@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from itertools import pairwise
 from typing import Any
@@ -30,7 +29,7 @@ def arguments(job: Job, rows: int, **more: Any) -> dict[str, Any]:
     if rows % batch:
         raise SystemExit(f"{rows} rows of an update are not a multiple of a batch of {batch}")
     return {
-        "output_dir": tempfile.mkdtemp(),
+        "output_dir": os.fspath(job.folder / "trainer"),
         "use_cpu": True,
         "bf16": job.precision == "bfloat16",
         "torch_compile": bool(job.setting.get("compile", False)),
