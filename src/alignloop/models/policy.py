@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from alignloop.data.batches import Ragged
 from alignloop.models.loading import backbone_of, output_weight
+from alignloop.models.packing import PackedRow, packed_hidden_states
 from alignloop.tensors import token_log_probs
 
 
@@ -25,10 +26,16 @@ def block_log_probs(model: PreTrainedModel, blocks: Tensor) -> Tensor:
 
 
 def log_probs_at(
-    model: PreTrainedModel, batch: Ragged, is_wanted: Tensor, temperature: float = 1.0
+    model: PreTrainedModel, batch: Ragged | PackedRow, is_wanted: Tensor, temperature: float = 1.0
 ) -> Tensor:
-    """[B, T]: log-probabilities of the wanted tokens; zeros elsewhere. The first token of a row cannot be wanted."""
-    hidden = backbone_of(model)(input_ids=batch.tokens, use_cache=False).last_hidden_state
+    """[B, T]: log-probabilities of the wanted tokens; zeros elsewhere.
+
+    The first token of a row, or of a sequence in a packed row, cannot be wanted.
+    """
+    if isinstance(batch, PackedRow):
+        hidden = packed_hidden_states(model, batch)
+    else:
+        hidden = backbone_of(model)(input_ids=batch.tokens, use_cache=False).last_hidden_state
     row, position = is_wanted.nonzero(as_tuple=True)
     log_probs = token_log_probs(
         hidden[row, position - 1], output_weight(model), batch.tokens[row, position], temperature
