@@ -110,12 +110,6 @@ class Ragged:
         width = self.tokens.shape[1]
         return counts_up_to(self.lengths, width) & ~counts_up_to(self.prompt_lengths, width)
 
-    def is_predicted(self) -> Tensor:
-        """[B, T]: True at every real token but the first, prompt included."""
-        is_real = counts_up_to(self.lengths, self.tokens.shape[1])
-        is_real[:, 0] = False
-        return is_real
-
 
 @dataclass(frozen=True, slots=True)
 class Forest:

@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from alignloop.data.batches import Forest, Ragged
 from alignloop.models.loading import backbone_of, forest_hidden, output_weight
+from alignloop.models.packing import PackedRow, packed_hidden_states
 from alignloop.tensors import token_kl, token_log_probs
 
 
@@ -49,14 +50,25 @@ def block_log_probs(model: PreTrainedModel, blocks: Tensor) -> Tensor:
 
 
 def log_probs_at(
-    model: PreTrainedModel, batch: Ragged, is_wanted: Tensor, temperature: float = 1.0
+    model: PreTrainedModel, batch: Ragged | PackedRow, is_wanted: Tensor, temperature: float = 1.0
 ) -> Tensor:
-    """[B, T]: log-probabilities of the wanted tokens; zeros elsewhere. The first token of a row cannot be wanted."""
-    return log_probs_of(hidden_states(model, batch), model, batch, is_wanted, temperature)
+    """[B, T]: log-probabilities of the wanted tokens; zeros elsewhere.
+
+    The first token of a row, or of a sequence in a packed row, cannot be wanted.
+    """
+    if isinstance(batch, PackedRow):
+        hidden = packed_hidden_states(model, batch)
+    else:
+        hidden = hidden_states(model, batch)
+    return log_probs_of(hidden, model, batch, is_wanted, temperature)
 
 
 def log_probs_of(
-    hidden: Tensor, model: PreTrainedModel, batch: Ragged, is_wanted: Tensor, temperature: float
+    hidden: Tensor,
+    model: PreTrainedModel,
+    batch: Ragged | PackedRow,
+    is_wanted: Tensor,
+    temperature: float,
 ) -> Tensor:
     """`log_probs_at` from the trunk's hidden states [B, T, D]."""
     row, position = is_wanted.nonzero(as_tuple=True)
