@@ -56,7 +56,7 @@ def main() -> None:
         forwards = max(round(per_update * mean / job.setting["length"] / forward), 1)
         per_update = forward * forwards
     elif job.setting.get("padding_free"):
-        more["padding_free"] = True
+        more |= {"padding_free": True, "max_length": None}  # no row is longer than the context
     if job.setting.get("by_length"):
         more["train_sampling_strategy"] = "group_by_length"
     values = arguments(job, per_update, **more)

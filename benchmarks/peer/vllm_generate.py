@@ -66,6 +66,7 @@ def _environment(job: Job) -> None:
     os.environ |= {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "1" if job.setting.get("own_process") else "0",
         "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
+        "VLLM_CACHE_ROOT": str(Path(sys.prefix) / "cache"),
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
     }
