@@ -104,7 +104,7 @@ class Learner:
             reference=reference,
             critic=critic,
             reward=reward,
-            engine=NativeEngine(actor, formatter.end),
+            engine=NativeEngine(actor, formatter.end, precision=config.rollout_precision),
             ema=EMA(actor, config.ema_decay),
             optimizers=_optimizers(config, actor, critic),
             packed=packed,

@@ -17,10 +17,12 @@ import click
 import torch
 from torch import Tensor
 
+from alignloop.config import Precision
 from alignloop.data.batches import Ragged, micro_batches
 from alignloop.data.records import Prompt
 from alignloop.errors import ConfigError, RewardError, RunError
 from alignloop.models.reward_model import ScalarModel
+from alignloop.training.step import autocast
 
 RewardFunction = Callable[[Sequence[Prompt], Sequence[str]], Sequence[float]]
 """Prompts and the responses to them, as text -> one number per response; more is better."""
@@ -51,6 +53,7 @@ class RewardModels:
     budget: int
     """Padded tokens per forward pass."""
     combine: Literal["mean", "min"] = "mean"
+    precision: Precision = "float32"
 
     @torch.no_grad()
     def score(self, answered: Answered) -> Tensor:
@@ -60,7 +63,8 @@ class RewardModels:
         for group in micro_batches(batch.lengths.tolist(), self.budget):
             part = batch.rows(group)
             for number, member in enumerate(self.members):
-                scores[number, group] = member.scores(part)
+                with autocast(self.precision):
+                    scores[number, group] = member.scores(part)
         return scores.mean(dim=0) if self.combine == "mean" else scores.amin(dim=0)
 
 

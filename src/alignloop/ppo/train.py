@@ -194,7 +194,9 @@ def _reward(
     if ask_person:
         return PersonReward(run.folder / "judgments.jsonl")
     members = [member for _, member in models]
-    return RewardModels(members, config.micro_batch_tokens * 2, config.reward_combine)
+    return RewardModels(
+        members, config.micro_batch_tokens * 2, config.reward_combine, config.precision
+    )
 
 
 def _watched(
@@ -211,7 +213,9 @@ def _watched(
         role = "heldout_reward_model"
         opened = run.input(role, heldout, "reward-model")
         members = [_frozen(policy, opened.path, role, backbone)]
-        found["heldout_score"] = RewardModels(members, config.micro_batch_tokens * 2)
+        found["heldout_score"] = RewardModels(
+            members, config.micro_batch_tokens * 2, precision=config.precision
+        )
     if gold is not None:
         lexicon = run.input("gold", gold, "lexicon").file("lexicon.json.gz")
         judge = Gold(Lexicon.load(lexicon))
