@@ -37,6 +37,7 @@ STAGES: dict[str, Stage] = {
     "rank": Stage("labeling.config:SimulationConfig", "labeling.simulate:rank"),
     "reward": Stage("reward.config:RewardConfig", "reward.train:train", trains=True),
     "select": Stage("evaluation.config:SelectionConfig", "evaluation.select:select"),
+    "epochs": Stage("evaluation.config:EpochsConfig", "workflow.epochs:select_epoch"),
     "ppo": Stage("ppo.config:PPOConfig", "ppo.train:train", trains=True),
     "evaluate": Stage("evaluation.config:EvaluationConfig", "evaluation.evaluate:evaluate"),
 }
