@@ -33,7 +33,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     "dpo": ("alignloop.cli.dpo", "Learn from the same rankings without a reward model."),
     "evaluate": ("alignloop.cli.evaluate", "Blind comparison on held-out prompts; bits per byte."),
     "label": ("alignloop.cli.label", "Simulated labelers: their lexicon, their rankings."),
-    "study": ("alignloop.cli.study", "Longer experiments over a finished demo."),
+    "study": ("alignloop.cli.study", "Longer experiments: a run for each value of one setting."),
     "doctor": ("alignloop.cli.doctor", "Check your own models before a long RL run."),
     "chat": ("alignloop.cli.chat", "Talk to a policy in the terminal."),
 }

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from alignloop.cli.options import PATH
+from alignloop.cli.options import PATH, longest_answer_option, path_option
 
 
 @click.group("study")
 def command() -> None:
-    """Longer experiments over a finished demo."""
+    """Longer experiments: many runs, and what they say of one setting or method."""
 
 
 @command.command("ptx-coef")
@@ -122,3 +122,79 @@ def dpo_vs_ppo(
     )
     if not options["only_plan"]:
         click.echo(f"figures: {out / 'dpo_vs_ppo.json'}\nplot:    {out / 'dpo_vs_ppo.svg'}")
+
+
+@command.command("learning-rate")
+@path_option(
+    "--model", "A `policy` artefact, its run folder, or any Hugging Face causal LM folder."
+)
+@path_option("--demonstrations", "A `demonstrations` artefact.")
+@path_option("--text", "A `pretraining-text` artefact, for pretraining_mix > 0.", required=False)
+@path_option(
+    "--reward-model", "A `reward-model` artefact, to choose by its scores.", required=False
+)
+@path_option("--prompts", "A `prompts` artefact; its `valid` file is used.", required=False)
+@path_option("--out", "Folder of the study; the same command goes on in it.")
+@click.option("--config", "recipe", type=PATH, help="TOML recipe of `alignloop sft`.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value of the SFT config.",
+)
+@click.option(
+    "--count", type=click.IntRange(min=2), default=7, show_default=True, help="How many rates."
+)
+@click.option(
+    "--factor",
+    type=click.FloatRange(min=1.1),
+    default=2.0,
+    show_default=True,
+    help="How many times the rate before each rate is.",
+)
+@longest_answer_option(96)
+def learning_rate(
+    out: Path,
+    recipe: Path | None,
+    overrides: tuple[str, ...],
+    count: int,
+    factor: float,
+    max_new_tokens: int,
+    model: Path,
+    demonstrations: Path,
+    text: Path | None,
+    reward_model: Path | None,
+    prompts: Path | None,
+) -> None:
+    """SFT at several learning rates around the config's, of each the best epoch, and of those the best rate.
+
+    By reward-model score on validation prompts, or without a reward model by validation loss.
+    """
+    from alignloop.config import load_config
+    from alignloop.evaluation.config import EpochsConfig
+    from alignloop.generation.engine import SamplingConfig
+    from alignloop.sft.config import SFTConfig
+    from alignloop.workflow.learning_rate import learning_rate_sweep
+    from alignloop.workflow.sweep import refuse_varied
+
+    refuse_varied("optimizer.learning_rate", overrides)
+    config = load_config(SFTConfig, recipe, overrides)
+    if (reward_model is None) != (prompts is None):
+        raise click.UsageError("--reward-model and --prompts go together")
+    inputs = {"model": model, "demonstrations": demonstrations, "text": text}
+    judge = {"reward_model": reward_model, "prompts": prompts}
+    result = learning_rate_sweep(
+        out,
+        click.echo,
+        config,
+        EpochsConfig(sampling=SamplingConfig(max_new_tokens=max_new_tokens)),
+        inputs={name: path for name, path in inputs.items() if path is not None},
+        judge={name: path for name, path in judge.items() if path is not None},
+        factor=factor,
+        count=count,
+    )
+    click.echo(
+        f"chosen by {result['by']}: {result['chosen']:g}"
+        + (", at the end of the grid: a better one may lie beyond" if result["at_edge"] else "")
+    )

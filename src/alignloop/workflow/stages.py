@@ -40,6 +40,7 @@ STAGES: dict[str, Stage] = {
     "reward": Stage("reward.config:RewardConfig", "reward.train:train", trains=True),
     "dpo": Stage("preference.config:DPOConfig", "preference.train:train", trains=True),
     "select": Stage("evaluation.config:SelectionConfig", "evaluation.select:select"),
+    "epochs": Stage("evaluation.config:EpochsConfig", "workflow.epochs:select_epoch"),
     "ppo": Stage("ppo.config:PPOConfig", "ppo.train:train", trains=True),
     "evaluate": Stage("evaluation.config:EvaluationConfig", "evaluation.evaluate:evaluate"),
 }

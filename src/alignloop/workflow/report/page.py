@@ -7,22 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from alignloop.files import write_bytes
 from alignloop.workflow.report import curves, panels, views
-from alignloop.workflow.report.data import (
-    ReportData,
-    duration,
-    number,
-    percent,
-    unbroken,
-    whole,
-    without_nulls,
-)
-
-_HERE = Path(__file__).parent
+from alignloop.workflow.report.data import ReportData, duration, number, without_nulls
+from alignloop.workflow.report.sheet import template
 
 SECTIONS: Mapping[str, str] = {
     "steps": "The three steps",
@@ -58,8 +46,7 @@ def render(data: ReportData) -> str:
     content = _content(replace(data, results=results))
     always = ("steps", "words", "next")
     sections = {key: title for key, title in SECTIONS.items() if key in always or content[key]}
-    return fill(
-        "template.html.j2",
+    return template("template.html.j2").render(
         content,
         sections=sections,
         results=results,
@@ -67,20 +54,6 @@ def render(data: ReportData) -> str:
         headline=views.headline(results),
         chat_command=data.chat_command,
     )
-
-
-def fill(template: str, /, *content: Mapping[str, Any], **more: Any) -> str:
-    """A page of this folder, its style sheet within it."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(whole=whole, percent=percent, unbroken=unbroken)
-    style = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(*content, style=style, **more)
 
 
 def _content(data: ReportData) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from alignloop.workflow.report import panels, plots
 from alignloop.workflow.report.data import number, percent, whole
-from alignloop.workflow.report.page import fill
+from alignloop.workflow.report.sheet import template
 from alignloop.workflow.report.svg import PTX, SFT
 from alignloop.workflow.report.views import Table
 
@@ -25,8 +25,7 @@ def render_reward(results: Mapping[str, Any]) -> str:
     everything, violated = results["all"], results["violated"]
     members = results["models"]
     error = percent(everything["standard_error"])
-    return fill(
-        "reward.html.j2",
+    return template("reward.html.j2").render(
         headline=f"{percent(everything['accuracy'])} of {whole(everything['pairs'])} pairs in the right order",
         lead=f"{_models(len(members))} on {whole(results['rankings'])} rankings ({results['side']}), standard error "
         f"{error} over rankings. {whole(results['left_out'])} rankings of prompts that were learned from are left out.",
