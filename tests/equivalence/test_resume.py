@@ -6,9 +6,11 @@ samples are compared byte by byte; only what a clock decides (manifest, timings,
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from typing import Any
 import pytest
 import torch
 
-from alignloop.errors import Interrupted
+from alignloop.errors import Interrupted, RunError
 from alignloop.runs.run import Run
 from tests.helpers import (
     PPO,
@@ -88,9 +90,13 @@ class Bench:
             [sys.executable, "-P", "-m", "alignloop", *arguments],
             stderr=subprocess.PIPE,
             text=True,
-            # As many threads as here: sums over threads round by how many they are.
-            env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
+            env=environment(),
         )
+
+
+def environment() -> dict[str, str]:
+    """As many threads as here: sums over threads round by how many they are."""
+    return os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 @pytest.fixture(scope="module")
@@ -281,23 +287,127 @@ def test_killed_at_a_random_moment_and_resumed_gives_the_same_bytes(
     assert not differing(found, bench.whole[stage]), f"killed {delay:.3f} s after step {enough}"
 
 
-def test_sigterm_to_the_command_saves_says_how_to_go_on_and_exits_143(
-    bench: Bench, tmp_path: Path
+# --- a checkpoint that is not what was written ---
+
+
+def stopped_at(
+    bench: Bench, stage: str, folder: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> list[Path]:
+    """A run that was stopped after a step, and its two checkpoints."""
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(Run, "log", signal_at(step))
+        bench.run(stage, folder)
+    return sorted((folder / "checkpoints").iterdir())
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flipped(path: Path) -> None:
+    """One bit, in the middle: the file still opens, with another number in it."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("stage", "harm", "name"),
+    [
+        ("sft", truncated, "state.safetensors"),
+        ("ppo", flipped, "state.safetensors"),
+        *itertools.product(
+            ["reward"],
+            [truncated, flipped, Path.unlink],
+            ["state.safetensors", "state.json", "done"],
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_taken(
+    bench: Bench,
+    stage: str,
+    harm: Callable[[Path], None],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "run"
-    process = bench.start("ppo", folder, episodes=40_000)
+    before, last = stopped_at(bench, stage, folder, 5, monkeypatch)
+    assert (before.name, last.name) == ("step_000004", "step_000005")
+    harm(last / name)
+    capsys.readouterr()
+
+    bench.run(stage, folder, resume=True)
+
+    said = capsys.readouterr().err
+    if name == "done" and harm is Path.unlink:
+        assert "damaged" not in said, "it was never finished, as after a kill"
+    else:
+        what = "" if name == "done" else f"{name} is "
+        assert f"{last} is damaged ({what}" in said
+        assert f"goes on from {before}" in said
+        assert "damaged" in (folder / "log.txt").read_text()
+    assert not differing(results(folder), bench.whole[stage])
+
+
+def test_without_one_whole_checkpoint_a_run_says_so_and_changes_nothing(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To begin anew is for the user to decide."""
+    folder = tmp_path / "run"
+    for checkpoint in stopped_at(bench, "reward", folder, 5, monkeypatch):
+        truncated(checkpoint / "state.safetensors")
+    there = results(folder)
+
+    for _ in range(2):
+        with pytest.raises(RunError, match=r"no checkpoint is whole \(step_000005: state\.safeten"):
+            bench.run("reward", folder, resume=True)
+        assert results(folder) == there
+
+    shutil.rmtree(folder / "checkpoints")
+    bench.run("reward", folder, resume=True)
+    assert not differing(results(folder), bench.whole["reward"])
+
+
+# --- stopped from outside ---
+
+
+@pytest.mark.parametrize(
+    ("stage", "number", "code"),
+    [
+        ("sft", signal.SIGTERM, 143),
+        ("reward", signal.SIGTERM, 143),
+        ("ppo", signal.SIGTERM, 143),
+        ("sft", signal.SIGINT, 130),
+    ],
+)
+def test_a_signal_to_the_command_saves_prints_the_command_that_goes_on_and_exits(
+    bench: Bench, stage: str, number: int, code: int, tmp_path: Path
+) -> None:
+    """A real process with a blank in its path; what it prints is given to a shell, and ends with the same bytes."""
+    long = {"sft": {"epochs": 12}, "reward": {"epochs": 12}, "ppo": {"episodes": 120}}[stage]
+    folder = tmp_path / "a run"
+    process = bench.start(stage, folder, **long)
     while process.poll() is None and logged(folder) < 1:
         time.sleep(0.002)
-
-    process.terminate()
+    process.send_signal(number)
     _, said = process.communicate(timeout=120)
 
-    assert process.returncode == 143, said
-    assert said.strip().count("\n") == 0
-    assert "--resume goes on" in said
+    assert process.returncode == code, said
+    *warnings, last = said.strip().splitlines()
+    assert all(line.startswith("alignloop: warning: ") for line in warnings)
+    before, _, command = last.partition("; go on with: ")
+    assert before == f"alignloop: {folder} was interrupted"
+    assert command.endswith(" --resume")
     assert json.loads((folder / "manifest.json").read_text())["status"] == "interrupted"
     step = logged(folder)
     assert (folder / "checkpoints" / f"step_{step:06d}" / "done").exists(), "saved where it stopped"
+
+    subprocess.run(command, shell=True, check=True, env=environment(), capture_output=True)
+
+    bench.run(stage, tmp_path / "whole", **long)
+    assert not differing(results(folder), results(tmp_path / "whole"))
 
 
 def test_a_finished_run_is_not_run_again(
