@@ -1,6 +1,6 @@
 """A run that was stopped, killed or repeated ends with the same bytes as one that was left alone.
 
-SFT with dropout and a pretraining mix, the reward model, PPO with ptx: their metrics, artefacts, kept epochs and
+Pretraining, SFT with dropout and a pretraining mix, the reward model, PPO with ptx: metrics, artefacts, kept epochs and
 samples are compared byte by byte; only what a clock decides (manifest, timings, TensorBoard) is left out.
 """
 
@@ -21,11 +21,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from alignloop.errors import Interrupted, RunError
 from alignloop.runs.run import Run
+from alignloop.training import state
 from tests.helpers import (
     PPO,
+    PRETRAIN,
     REWARD,
     SFT,
     metrics,
@@ -39,9 +42,14 @@ from tests.helpers import (
     write_text,
 )
 
-STAGES = ("sft", "reward", "ppo")
-CONFIGS: dict[str, dict[str, Any]] = {"sft": SFT, "reward": REWARD, "ppo": PPO}
-STEPS = {"sft": 8, "reward": 8, "ppo": 6}
+STAGES = ("pretrain", "sft", "reward", "ppo")
+CONFIGS: dict[str, dict[str, Any]] = {
+    "pretrain": PRETRAIN,
+    "sft": SFT,
+    "reward": REWARD,
+    "ppo": PPO,
+}
+STEPS = {"pretrain": 6, "sft": 8, "reward": 8, "ppo": 6}
 """Updates, or iterations, that each config makes."""
 
 
@@ -53,6 +61,7 @@ class Bench:
         model = write_model(folder / "model")
         text, demonstrations = write_text(folder / "text"), write_demonstrations(folder / "demos")
         self.inputs: dict[str, dict[str, Path]] = {
+            "pretrain": {"text": text},
             "sft": {"model": model, "demonstrations": demonstrations, "text": text},
             "reward": {
                 "model": model,
@@ -61,7 +70,7 @@ class Bench:
             },
         }
         self.whole: dict[str, dict[str, bytes]] = {}
-        for stage in ("sft", "reward"):
+        for stage in ("pretrain", "sft", "reward"):
             self.whole[stage] = self._undisturbed(stage)
         self.inputs["ppo"] = {
             "policy": folder / "sft",
@@ -142,12 +151,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
     )
 
 
-@pytest.mark.parametrize("step", [1, 3, "last"])
+@pytest.mark.parametrize("step", [1, 3, 4, "last"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_stopped_and_resumed_gives_the_same_bytes(
     bench: Bench, stage: str, step: int | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGTERM between checkpoints, in the second epoch's middle, and after the last step."""
+    """SIGTERM between checkpoints, in the middle of an epoch, at its end, and after the last step."""
     folder, at = tmp_path / "run", STEPS[stage] if step == "last" else int(step)
     with monkeypatch.context() as patched:
         patched.setattr(Run, "log", signal_at(at))
@@ -188,20 +197,48 @@ def test_crashed_after_logging_a_step_that_was_not_saved(
     assert not differing(results(folder), bench.whole[stage])
 
 
-def test_an_adaptive_kl_coefficient_goes_on_where_it_was(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("figure", "changes"),
+    [
+        ("kl_coef", {"adaptive_kl": {"target": 0.001, "horizon": 8}}),
+        (
+            "updates",
+            {
+                "kl_stop": 3e-4,
+                "inner_epochs": 3,
+                "whiten_rewards": True,
+                "policy_optimizer": {"learning_rate": 2e-3, "adam_style": "tensorflow"},
+            },
+        ),
+        (
+            "kl_exact",
+            {
+                "value_network": "shared",
+                "kl_estimator": "exact",
+                "whiten_advantages": "batch",
+                "ptx_reduction": "sequence",
+            },
+        ),
+    ],
+    ids=["adaptive KL", "early stop", "shared trunk"],
+)
+def test_every_switch_of_ppo_goes_on_where_it_was(
+    bench: Bench,
+    figure: str,
+    changes: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is state of the run, as weights are."""
-    adaptive = {"adaptive_kl": {"target": 0.001, "horizon": 8}}
-    bench.run("ppo", tmp_path / "whole", **adaptive)
+    """What a switch changes is state of the run, as weights are."""
+    bench.run("ppo", tmp_path / "whole", **changes)
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
         patched.setattr(Run, "log", signal_at(3))
-        bench.run("ppo", tmp_path / "run", **adaptive)
-    bench.run("ppo", tmp_path / "run", resume=True, **adaptive)
+        bench.run("ppo", tmp_path / "run", **changes)
+    bench.run("ppo", tmp_path / "run", resume=True, **changes)
 
     assert not differing(results(tmp_path / "run"), results(tmp_path / "whole"))
-    coefficients = [row["kl_coef"] for row in metrics(tmp_path / "whole")]
-    assert len(set(coefficients)) > 3, coefficients
+    figures = [row[figure] for row in metrics(tmp_path / "whole")]
+    assert len(set(figures)) > 1, "the switch shows"
 
 
 class Killed(BaseException):
@@ -221,8 +258,17 @@ def mortal(patched: pytest.MonkeyPatch, operations: int) -> list[int]:
 
         return operate
 
+    def torn(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        """Of the one large file of a checkpoint half is there when the process dies."""
+        save_file(tensors, path)
+        made[0] += 1
+        if made[0] > operations:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            raise Killed
+
     for name in ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir"):
         patched.setattr(os, name, counted(getattr(os, name)))
+    patched.setattr(state, "save_file", torn)
     return made
 
 
@@ -231,6 +277,7 @@ def resumed_after_death(
 ) -> None:
     """Kill a short run at every `share`-th of its changes of the disk, resume it, and compare."""
     short = {
+        "pretrain": {"tokens": 32 * 4 * 2, "valid_every": 2, "checkpoint_every": 1},
         "sft": {"epochs": 1, "batch_size": 5, "checkpoint_every": 1},
         "reward": {"epochs": 1, "batch_size": 4, "checkpoint_every": 1},
         "ppo": {"episodes": 8, "checkpoint_every": 1, "samples_every": 1},
