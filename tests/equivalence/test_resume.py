@@ -1,14 +1,16 @@
 """A run that was stopped, killed or repeated ends with the same bytes as one that was left alone.
 
-SFT with dropout and a pretraining mix, the reward model, DPO, PPO with ptx: their metrics, artefacts, kept epochs and
-samples are compared byte by byte; only what a clock decides (manifest, timings, TensorBoard) is left out.
+Pretraining, SFT with dropout and a pretraining mix, the reward model, DPO, PPO with ptx: metrics, artefacts, kept
+epochs and samples are compared byte by byte; only what a clock decides (manifest, timings, TensorBoard) is left out.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,12 +21,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from alignloop.errors import Interrupted
+from alignloop.errors import Interrupted, RunError
 from alignloop.runs.run import Run
+from alignloop.training import state
 from tests.helpers import (
     DPO,
     PPO,
+    PRETRAIN,
     REWARD,
     SFT,
     metrics,
@@ -38,9 +43,15 @@ from tests.helpers import (
     write_text,
 )
 
-STAGES = ("sft", "reward", "dpo", "ppo")
-CONFIGS: dict[str, dict[str, Any]] = {"sft": SFT, "reward": REWARD, "dpo": DPO, "ppo": PPO}
-STEPS = {"sft": 8, "reward": 8, "dpo": 8, "ppo": 6}
+STAGES = ("pretrain", "sft", "reward", "dpo", "ppo")
+CONFIGS: dict[str, dict[str, Any]] = {
+    "pretrain": PRETRAIN,
+    "sft": SFT,
+    "reward": REWARD,
+    "dpo": DPO,
+    "ppo": PPO,
+}
+STEPS = {"pretrain": 6, "sft": 8, "reward": 8, "dpo": 8, "ppo": 6}
 """Updates, or iterations, that each config makes."""
 
 
@@ -52,6 +63,7 @@ class Bench:
         model = write_model(folder / "model")
         text, demonstrations = write_text(folder / "text"), write_demonstrations(folder / "demos")
         self.inputs: dict[str, dict[str, Path]] = {
+            "pretrain": {"text": text},
             "sft": {"model": model, "demonstrations": demonstrations, "text": text},
             "reward": {
                 "model": model,
@@ -61,7 +73,7 @@ class Bench:
             "dpo": {"model": model, "rankings": folder / "rankings"},
         }
         self.whole: dict[str, dict[str, bytes]] = {}
-        for stage in ("sft", "reward", "dpo"):
+        for stage in ("pretrain", "sft", "reward", "dpo"):
             self.whole[stage] = self._undisturbed(stage)
         self.inputs["ppo"] = {
             "policy": folder / "sft",
@@ -90,9 +102,13 @@ class Bench:
             [sys.executable, "-P", "-m", "alignloop", *arguments],
             stderr=subprocess.PIPE,
             text=True,
-            # As many threads as here: sums over threads round by how many they are.
-            env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
+            env=environment(),
         )
+
+
+def environment() -> dict[str, str]:
+    """As many threads as here: sums over threads round by how many they are."""
+    return os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +154,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
     )
 
 
-@pytest.mark.parametrize("step", [1, 3, "last"])
+@pytest.mark.parametrize("step", [1, 3, 4, "last"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_stopped_and_resumed_gives_the_same_bytes(
     bench: Bench, stage: str, step: int | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGTERM between checkpoints, in the second epoch's middle, and after the last step."""
+    """SIGTERM between checkpoints, in the middle of an epoch, at its end, and after the last step."""
     folder, at = tmp_path / "run", STEPS[stage] if step == "last" else int(step)
     with monkeypatch.context() as patched:
         patched.setattr(Run, "log", signal_at(at))
@@ -184,20 +200,48 @@ def test_crashed_after_logging_a_step_that_was_not_saved(
     assert not differing(results(folder), bench.whole[stage])
 
 
-def test_an_adaptive_kl_coefficient_goes_on_where_it_was(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("figure", "changes"),
+    [
+        ("kl_coef", {"adaptive_kl": {"target": 0.001, "horizon": 8}}),
+        (
+            "updates",
+            {
+                "kl_stop": 3e-4,
+                "inner_epochs": 3,
+                "whiten_rewards": True,
+                "policy_optimizer": {"learning_rate": 2e-3, "adam_style": "tensorflow"},
+            },
+        ),
+        (
+            "kl_exact",
+            {
+                "value_network": "shared",
+                "kl_estimator": "exact",
+                "whiten_advantages": "batch",
+                "ptx_reduction": "sequence",
+            },
+        ),
+    ],
+    ids=["adaptive KL", "early stop", "shared trunk"],
+)
+def test_every_switch_of_ppo_goes_on_where_it_was(
+    bench: Bench,
+    figure: str,
+    changes: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is state of the run, as weights are."""
-    adaptive = {"adaptive_kl": {"target": 0.001, "horizon": 8}}
-    bench.run("ppo", tmp_path / "whole", **adaptive)
+    """What a switch changes is state of the run, as weights are."""
+    bench.run("ppo", tmp_path / "whole", **changes)
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
         patched.setattr(Run, "log", signal_at(3))
-        bench.run("ppo", tmp_path / "run", **adaptive)
-    bench.run("ppo", tmp_path / "run", resume=True, **adaptive)
+        bench.run("ppo", tmp_path / "run", **changes)
+    bench.run("ppo", tmp_path / "run", resume=True, **changes)
 
     assert not differing(results(tmp_path / "run"), results(tmp_path / "whole"))
-    coefficients = [row["kl_coef"] for row in metrics(tmp_path / "whole")]
-    assert len(set(coefficients)) > 3, coefficients
+    figures = [row[figure] for row in metrics(tmp_path / "whole")]
+    assert len(set(figures)) > 1, "the switch shows"
 
 
 class Killed(BaseException):
@@ -217,8 +261,17 @@ def mortal(patched: pytest.MonkeyPatch, operations: int) -> list[int]:
 
         return operate
 
+    def torn(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        """Of the one large file of a checkpoint half is there when the process dies."""
+        save_file(tensors, path)
+        made[0] += 1
+        if made[0] > operations:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            raise Killed
+
     for name in ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir"):
         patched.setattr(os, name, counted(getattr(os, name)))
+    patched.setattr(state, "save_file", torn)
     return made
 
 
@@ -227,6 +280,7 @@ def resumed_after_death(
 ) -> None:
     """Kill a short run at every `share`-th of its changes of the disk, resume it, and compare."""
     short = {
+        "pretrain": {"tokens": 32 * 4 * 2, "valid_every": 2, "checkpoint_every": 1},
         "sft": {"epochs": 1, "batch_size": 5, "checkpoint_every": 1},
         "reward": {"epochs": 1, "batch_size": 4, "checkpoint_every": 1},
         "dpo": {"epochs": 1, "batch_size": 4, "checkpoint_every": 1},
@@ -284,23 +338,127 @@ def test_killed_at_a_random_moment_and_resumed_gives_the_same_bytes(
     assert not differing(found, bench.whole[stage]), f"killed {delay:.3f} s after step {enough}"
 
 
-def test_sigterm_to_the_command_saves_says_how_to_go_on_and_exits_143(
-    bench: Bench, tmp_path: Path
+# --- a checkpoint that is not what was written ---
+
+
+def stopped_at(
+    bench: Bench, stage: str, folder: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> list[Path]:
+    """A run that was stopped after a step, and its two checkpoints."""
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(Run, "log", signal_at(step))
+        bench.run(stage, folder)
+    return sorted((folder / "checkpoints").iterdir())
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flipped(path: Path) -> None:
+    """One bit, in the middle: the file still opens, with another number in it."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("stage", "harm", "name"),
+    [
+        ("sft", truncated, "state.safetensors"),
+        ("ppo", flipped, "state.safetensors"),
+        *itertools.product(
+            ["reward"],
+            [truncated, flipped, Path.unlink],
+            ["state.safetensors", "state.json", "done"],
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_taken(
+    bench: Bench,
+    stage: str,
+    harm: Callable[[Path], None],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "run"
-    process = bench.start("ppo", folder, episodes=40_000)
+    before, last = stopped_at(bench, stage, folder, 5, monkeypatch)
+    assert (before.name, last.name) == ("step_000004", "step_000005")
+    harm(last / name)
+    capsys.readouterr()
+
+    bench.run(stage, folder, resume=True)
+
+    said = capsys.readouterr().err
+    if name == "done" and harm is Path.unlink:
+        assert "damaged" not in said, "it was never finished, as after a kill"
+    else:
+        what = "" if name == "done" else f"{name} is "
+        assert f"{last} is damaged ({what}" in said
+        assert f"goes on from {before}" in said
+        assert "damaged" in (folder / "log.txt").read_text()
+    assert not differing(results(folder), bench.whole[stage])
+
+
+def test_without_one_whole_checkpoint_a_run_says_so_and_changes_nothing(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To begin anew is for the user to decide."""
+    folder = tmp_path / "run"
+    for checkpoint in stopped_at(bench, "reward", folder, 5, monkeypatch):
+        truncated(checkpoint / "state.safetensors")
+    there = results(folder)
+
+    for _ in range(2):
+        with pytest.raises(RunError, match=r"no checkpoint is whole \(step_000005: state\.safeten"):
+            bench.run("reward", folder, resume=True)
+        assert results(folder) == there
+
+    shutil.rmtree(folder / "checkpoints")
+    bench.run("reward", folder, resume=True)
+    assert not differing(results(folder), bench.whole["reward"])
+
+
+# --- stopped from outside ---
+
+
+@pytest.mark.parametrize(
+    ("stage", "number", "code"),
+    [
+        ("sft", signal.SIGTERM, 143),
+        ("reward", signal.SIGTERM, 143),
+        ("ppo", signal.SIGTERM, 143),
+        ("sft", signal.SIGINT, 130),
+    ],
+)
+def test_a_signal_to_the_command_saves_prints_the_command_that_goes_on_and_exits(
+    bench: Bench, stage: str, number: int, code: int, tmp_path: Path
+) -> None:
+    """A real process with a blank in its path; what it prints is given to a shell, and ends with the same bytes."""
+    long = {"sft": {"epochs": 12}, "reward": {"epochs": 12}, "ppo": {"episodes": 120}}[stage]
+    folder = tmp_path / "a run"
+    process = bench.start(stage, folder, **long)
     while process.poll() is None and logged(folder) < 1:
         time.sleep(0.002)
-
-    process.terminate()
+    process.send_signal(number)
     _, said = process.communicate(timeout=120)
 
-    assert process.returncode == 143, said
-    assert said.strip().count("\n") == 0
-    assert "--resume goes on" in said
+    assert process.returncode == code, said
+    *warnings, last = said.strip().splitlines()
+    assert all(line.startswith("alignloop: warning: ") for line in warnings)
+    before, _, command = last.partition("; go on with: ")
+    assert before == f"alignloop: {folder} was interrupted"
+    assert command.endswith(" --resume")
     assert json.loads((folder / "manifest.json").read_text())["status"] == "interrupted"
     step = logged(folder)
     assert (folder / "checkpoints" / f"step_{step:06d}" / "done").exists(), "saved where it stopped"
+
+    subprocess.run(command, shell=True, check=True, env=environment(), capture_output=True)
+
+    bench.run(stage, tmp_path / "whole", **long)
+    assert not differing(results(folder), results(tmp_path / "whole"))
 
 
 def test_a_finished_run_is_not_run_again(

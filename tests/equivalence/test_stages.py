@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Sequence
@@ -15,15 +14,13 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Completions, Demonstration, Text
-from alignloop.errors import Interrupted, NumericsError
+from alignloop.errors import Interrupted
 from alignloop.generation.engine import Response
 from alignloop.generation.native import NativeEngine
 from alignloop.models.loading import save_model
 from alignloop.runs.artifact import open_artifact
-from alignloop.runs.run import Run
 from alignloop.sampling.config import SampleConfig
 from alignloop.sampling.sample import distinct_completions
-from alignloop.sft import train as sft_train
 from alignloop.sft.batches import encode_demonstrations
 from alignloop.sft.config import SFTConfig
 from tests.helpers import (
@@ -38,7 +35,6 @@ from tests.helpers import (
     prompt,
     results,
     run,
-    signal_at,
     tiny_model,
     tiny_tokenizer,
     write_demonstrations,
@@ -168,30 +164,6 @@ def test_long_prompts_are_left_out_and_counted_where_asked() -> None:
     assert (len(examples), dropped) == (1, 1)
 
 
-def test_a_bad_number_in_sft_stops_the_run_and_keeps_the_checkpoint(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = sft_train.response_loss
-    calls = [0]
-
-    def going_bad(*arguments: object) -> object:
-        calls[0] += 1
-        summed = real(*arguments)  # type: ignore[arg-type]
-        return type(summed)(summed.total * float("nan"), summed.count) if calls[0] > 12 else summed
-
-    with monkeypatch.context() as patched, pytest.raises(NumericsError, match="demonstration loss"):
-        patched.setattr(sft_train, "response_loss", going_bad)
-        sft(folder, tmp_path / "run")
-
-    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert manifest["status"] == "failed"
-    assert list((tmp_path / "run" / "checkpoints").glob("step_*/done"))
-    inputs = {name: folder / name for name in ("model", "demonstrations", "text")}
-    run("sft", tmp_path / "run", SFT, resume=True, **inputs)
-    sft(folder, tmp_path / "whole")
-    assert results(tmp_path / "run") == results(tmp_path / "whole"), "and it can go on from there"
-
-
 # --- the reward model ---
 
 
@@ -309,23 +281,6 @@ def test_sampling_stops_when_asked_and_goes_on_with_the_same_bytes(
 def pretrained(folder: Path) -> dict[str, bytes]:
     run("pretrain", folder / "pretrained", PRETRAIN, text=folder / "text")
     return results(folder / "pretrained")
-
-
-def test_pretraining_repeats_and_resumes_with_the_same_bytes(
-    folder: Path,
-    pretrained: dict[str, bytes],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    run("pretrain", tmp_path / "again", PRETRAIN, text=folder / "text")
-    with monkeypatch.context() as patched, pytest.raises(Interrupted):
-        patched.setattr(Run, "log", signal_at(3))
-        run("pretrain", tmp_path / "stopped", PRETRAIN, text=folder / "text")
-    run("pretrain", tmp_path / "stopped", PRETRAIN, resume=True, text=folder / "text")
-
-    assert results(tmp_path / "again") == pretrained
-    assert results(tmp_path / "stopped") == pretrained
-    assert pretrained["metrics.jsonl"].count(b"\n") == 6
 
 
 def test_pretraining_killed_while_the_tokenizer_was_written_goes_on(

@@ -349,7 +349,7 @@ def test_a_signal_is_a_request_that_the_loop_sees(tmp_path: Path, number: int, c
         raise run.interrupt()
 
     assert stopped.value.exit_code == code
-    assert "--resume goes on" in str(stopped.value)
+    assert str(stopped.value).endswith("go on with: the same command with --resume")
     assert "\n" not in str(stopped.value)
     assert manifest(tmp_path)["status"] == "interrupted"
     assert signal.getsignal(number) is before, "and the signals are given back"

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from alignloop.training.optimizer import OptimizerConfig, make_optimizer, prepare_step
+from tests.reference.formulas import adam_steps
 
 GRADIENTS = [1e-3, 2e-6, -3e-4, 5e-7]
 """Small ones: there the two epsilons differ."""
 
 
-def steps_taken(config: OptimizerConfig) -> list[float]:
-    """How far each update moved a weight."""
+def steps_taken(
+    config: OptimizerConfig, numbers: Sequence[int] = range(len(GRADIENTS))
+) -> list[float]:
+    """How far each update moved a weight; the numbers are those of the planned updates."""
     model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     optimizer = make_optimizer(model, config)
     moved: list[float] = []
-    for step, gradient in enumerate(GRADIENTS):
+    for step, gradient in zip(numbers, GRADIENTS, strict=True):
         before = float(model.weight.detach())
         model.weight.grad = torch.full_like(model.weight, gradient)
-        prepare_step(optimizer, config, step, len(GRADIENTS))
+        prepare_step(optimizer, config, step, total=100)
         optimizer.step()
         moved.append(float(model.weight.detach()) - before)
-    return moved
-
-
-def formula(style: str, beta1: float, beta2: float, rate: float, eps: float) -> list[float]:
-    m = v = 0.0
-    moved: list[float] = []
-    for t, gradient in enumerate(GRADIENTS, start=1):
-        m = beta1 * m + (1 - beta1) * gradient
-        v = beta2 * v + (1 - beta2) * gradient**2
-        if style == "tensorflow":  # the learning rate carries the corrections, epsilon does not
-            corrected = rate * np.sqrt(1 - beta2**t) / (1 - beta1**t)
-            moved.append(-corrected * m / (np.sqrt(v) + eps))
-        else:
-            moved.append(-rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps))
     return moved
 
 
@@ -47,7 +38,9 @@ def test_tensorflows_adam_in_float64(style: str) -> None:
         {"learning_rate": 0.1, "schedule": "constant", "eps": 1e-5, "adam_style": style}
     )
 
-    assert steps_taken(config) == pytest.approx(formula(style, 0.9, 0.95, 0.1, 1e-5), rel=1e-9)
+    gradients = [np.array(gradient) for gradient in GRADIENTS]
+    expected = [float(s) for s in adam_steps(gradients, style=style, rate=0.1, eps=1e-5)]
+    assert steps_taken(config) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_two_styles_differ_most_at_the_start() -> None:
@@ -60,3 +53,13 @@ def test_the_two_styles_differ_most_at_the_start() -> None:
     ratios = [b / a for a, b in zip(pytorch, tensorflow, strict=True)]
     assert ratios[0] < 0.97
     assert ratios[0] < ratios[-1] < 1
+
+
+def test_updates_that_were_skipped_do_not_count_for_epsilon() -> None:
+    """`kl_stop` leaves gaps in the numbers of the updates; Adam's own count has none."""
+    config = OptimizerConfig.model_validate(
+        {"learning_rate": 0.1, "schedule": "constant", "eps": 1e-5, "adam_style": "tensorflow"}
+    )
+
+    skipping = steps_taken(config, numbers=(0, 5, 6, 20))
+    assert skipping == pytest.approx(steps_taken(config), rel=1e-12)

@@ -111,6 +111,24 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_and_moments_alone() ->
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_weights_that_an_update_blows_up_stop_the_run_before_they_are_saved() -> None:
+    """The gradient is fine, the learning rate is not."""
+    model = linear()
+    config = OptimizerConfig(learning_rate=1e38, schedule="constant")
+    backward(squared_error(model, slice(0, 3)), "ranking", 0)
+
+    with pytest.raises(NumericsError, match="step 1: weights are no longer finite after the"):
+        update(
+            model,
+            make_optimizer(model, config),
+            config,
+            step=0,
+            total=9,
+            world=World(),
+            term="ranking",
+        )
+
+
 def test_bfloat16_products_leave_the_sum_in_float32() -> None:
     with autocast("bfloat16"):
         assert torch.matmul(DATA, DATA.T).dtype == torch.bfloat16

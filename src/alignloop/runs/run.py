@@ -22,7 +22,9 @@ from alignloop.config import Config
 from alignloop.errors import ArtifactError, Interrupted, RunError
 from alignloop.files import sha256_of, sync_folder, write_bytes, write_json
 from alignloop.progress import say
+from alignloop.runs import checkpoints
 from alignloop.runs.artifact import Artifact, Kind, open_artifact, write_artifact
+from alignloop.runs.command import command_to_go_on
 from alignloop.runs.metrics import MetricsLog
 from alignloop.runs.signals import StopSignal
 
@@ -40,12 +42,15 @@ _RECORDED_PACKAGES = (
 class Run:
     """A run folder. `Run.open` makes or resumes it; the stage logs, checkpoints and finishes through it."""
 
-    def __init__(self, folder: Path, stage: str, config: Config, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, stage: str, config: Config, manifest: dict[str, Any], *, resume: bool
+    ) -> None:
         self.folder = folder
         self.stage = stage
         self.config = config
         self.metrics = MetricsLog(folder)
         self._manifest = manifest
+        self._resume = resume
         self._signal = StopSignal()
         self._lock = FileLock(folder / ".lock", blocking=False)
         self._step_began = time.perf_counter()
@@ -70,7 +75,7 @@ class Run:
                 raise RunError(f"{folder} is not empty and holds no run; choose another folder")
             folder.mkdir(parents=True, exist_ok=True)
             write_bytes(folder / "config.json", config.as_json().encode())
-            run = cls(folder, stage, config, _new_manifest(stage, config))
+            run = cls(folder, stage, config, _new_manifest(stage, config), resume=resume)
             run._save_manifest()
             return run
         if not resume:
@@ -100,7 +105,7 @@ class Run:
                 f"{folder} was begun with another config ({changed}); "
                 f"go on with its settings (--config {folder}/config.json), or start in another folder"
             )
-        return cls(folder, stage, config, manifest)
+        return cls(folder, stage, config, manifest, resume=resume)
 
     @property
     def is_finished(self) -> bool:
@@ -180,15 +185,14 @@ class Run:
 
         A full disk leaves the older checkpoints as they were.
         """
-        checkpoints = self.folder / "checkpoints"
-        final = checkpoints / f"step_{step:06d}"
-        aside = checkpoints / f".step_{step:06d}.tmp"
+        final = checkpoints.folder_of(self._checkpoints, step)
+        aside = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(aside, ignore_errors=True)
         try:
             self.metrics.sync()
             aside.mkdir(parents=True)
             write(aside)
-            (aside / "done").touch()
+            checkpoints.seal(aside)
             sync_folder(aside)
         except OSError as error:
             shutil.rmtree(aside, ignore_errors=True)
@@ -198,19 +202,43 @@ class Run:
             ) from None
         shutil.rmtree(final, ignore_errors=True)
         aside.rename(final)
-        for old in self._checkpoints()[:-keep]:
+        for old in checkpoints.sealed_in(self._checkpoints)[:-keep]:
             shutil.rmtree(old, ignore_errors=True)
 
     def latest_checkpoint(self) -> tuple[int, Path] | None:
-        """(step, folder) of the newest whole checkpoint; metrics logged after it are forgotten."""
-        found = self._checkpoints()
-        step = int(found[-1].name.removeprefix("step_")) if found else 0
-        self.metrics.rewind(step)
-        return (step, found[-1]) if found else None
+        """(step, folder) of the newest checkpoint that is what was written; metrics logged after it are forgotten.
 
-    def _checkpoints(self) -> list[Path]:
-        found = [path.parent for path in (self.folder / "checkpoints").glob("step_*/done")]
-        return sorted(found, key=lambda path: int(path.name.removeprefix("step_")))
+        A damaged one is put aside with a warning, and the one before it is taken.
+
+        Raises:
+            RunError: there are checkpoints, and all of them are damaged.
+        """
+        damaged: dict[Path, str] = {}
+        found: Path | None = None
+        for checkpoint in reversed(checkpoints.sealed_in(self._checkpoints)):
+            problem = checkpoints.damage(checkpoint)
+            if problem is None:
+                found = checkpoint
+                break
+            damaged[checkpoint] = problem
+        if damaged and found is None:
+            told = "; ".join(f"{path.name}: {problem}" for path, problem in damaged.items())
+            raise RunError(
+                f"{self._checkpoints}: no checkpoint is whole ({told}); put one back from a backup, or remove that "
+                "folder to begin this run anew"
+            )
+        for checkpoint, problem in damaged.items():
+            aside = checkpoints.put_aside(checkpoint)
+            self.warn(
+                f"{checkpoint} is damaged ({problem}): it is now {aside.name}, and the run goes on from {found}"
+            )
+        step = checkpoints.step_of(found) if found else 0
+        self.metrics.rewind(step)
+        return (step, found) if found else None
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
 
     # Logging and stopping ---------------------------------------------------------------------------------------
 
@@ -247,9 +275,8 @@ class Run:
         with contextlib.suppress(RunError):
             self._save_manifest()
         number = self._signal.received or 2
-        return Interrupted(
-            f"{self.folder} was interrupted; the same command with --resume goes on", number
-        )
+        command = command_to_go_on(asks_for_resume=not self._resume)
+        return Interrupted(f"{self.folder} was interrupted; go on with: {command}", number)
 
     def __enter__(self) -> Run:
         try:
@@ -294,7 +321,7 @@ class Run:
         return artifact
 
     def _drop_checkpoints(self) -> None:
-        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(self._checkpoints, ignore_errors=True)
 
     def _save_manifest(self) -> None:
         path = self.folder / "manifest.json"

@@ -62,12 +62,14 @@ def prepare_step(
     """Set learning rate and epsilon for update number `step` (from 0) of `total`; returns the learning rate.
 
     TensorFlow's Adam divides by sqrt(v) + eps, PyTorch's by sqrt(v) / sqrt(1 - beta2^t) + eps, so the one is the other
-    with eps / sqrt(1 - beta2^t).
+    with eps / sqrt(1 - beta2^t). There t counts the updates that were made; of those that `step` counts, `kl_stop` may
+    have skipped some.
     """
     rate = learning_rate_at(step, total, config)
     eps = config.eps
     if config.adam_style == "tensorflow":
-        eps /= math.sqrt(1 - config.beta2 ** (step + 1))
+        made = next((int(moments["step"]) for moments in optimizer.state.values()), 0)
+        eps /= math.sqrt(1 - config.beta2 ** (made + 1))
     for group in optimizer.param_groups:
         group["lr"], group["eps"] = rate, eps
     return rate

@@ -56,7 +56,8 @@ def update(
         step: updates before this one.
 
     Raises:
-        NumericsError: the gradient is not finite; no weight was changed.
+        NumericsError: the gradient is not finite, and no weight was changed; or a weight is not after the step, and the
+            model is lost.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
     world.sum_gradients(parameters)
@@ -73,4 +74,10 @@ def update(
     rate = prepare_step(optimizer, config, step, total)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    # The norm overflows as well where weights are finite and hopeless: neither is to reach a checkpoint or an artefact.
+    if not math.isfinite(float(nn.utils.get_total_norm(parameters))):
+        raise NumericsError(
+            f"step {step + 1}: weights are no longer finite after the update of the {term} loss; the last checkpoint "
+            "is good: lower the learning rate"
+        )
     return norm, rate

@@ -17,7 +17,7 @@ from typing import Any
 from alignloop.config import Precision, load_config
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Text, texts_sha256
-from alignloop.errors import ArtifactError, Interrupted
+from alignloop.errors import ArtifactError
 from alignloop.files import write_json
 from alignloop.resources import asset, recipe
 from alignloop.runs.artifact import Artifact, open_artifact
@@ -51,10 +51,6 @@ class Demo:
         began = time.perf_counter()
         try:
             artifact = run_stage(stage, self.folder / name, config, resume=True, **inputs)
-        except Interrupted as stop:
-            raise Interrupted(
-                "the demo was interrupted; the same command goes on", stop.exit_code - 128
-            ) from None
         finally:
             # A stage that was finished before costs a look at its files, which is not what its time means.
             seconds = self.note_time(name, time.perf_counter() - began if is_new else 0.0)
@@ -89,7 +85,7 @@ def run_demo(
         chat_command: what the report tells its reader to type next.
 
     Raises:
-        AlignloopError: whatever a stage refuses; an interruption says that the same command goes on.
+        AlignloopError: whatever a stage refuses; an interruption says which command goes on.
     """
     demo = Demo(folder, seed, smoke, precision, say, {} if smoke else stage_budget())
     base, judge = asset("base"), asset("outside_judge")
