@@ -67,12 +67,7 @@ class NativeEngine:
     ) -> list[Response]:
         weight = output_weight(self._model)
         # What each row will draw with: uniforms from its own stream, one per step.
-        uniforms = torch.stack(
-            [
-                torch.rand(sampling.max_new_tokens, generator=generator(seed), dtype=torch.float64)
-                for seed in seeds
-            ]
-        )
+        uniforms = torch.stack([_uniforms(sampling.max_new_tokens, seed) for seed in seeds])
         hidden, cache, is_real = self.encode(prompts, sampling.max_new_tokens)
         tokens: list[list[int]] = [[] for _ in prompts]
         log_probs: list[list[float]] = [[] for _ in prompts]
@@ -139,6 +134,12 @@ class NativeEngine:
         ).last_hidden_state
 
 
+def _uniforms(count: int, seed: int) -> Tensor:
+    """A stream of one row, drawn on the CPU: the same on every device."""
+    drawn = torch.rand(count, generator=generator(seed), dtype=torch.float64, device="cpu")
+    return drawn.to(torch.get_default_device())
+
+
 def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Invert each row's cumulative distribution at its uniform: [B, V], [B] -> tokens [B], log-probabilities [B]."""
     log_probs = torch.log_softmax(logits, dim=-1)
@@ -195,7 +196,7 @@ def stream_tokens(
     """Draw one response token by token, the end token included; the same seed draws what `generate` draws."""
     engine = NativeEngine(model, end)
     weight = output_weight(model)
-    uniforms = torch.rand(sampling.max_new_tokens, generator=generator(seed), dtype=torch.float64)
+    uniforms = _uniforms(sampling.max_new_tokens, seed)
     hidden, cache, is_real = engine.encode([prompt], sampling.max_new_tokens)
     for step in range(sampling.max_new_tokens):
         logits = torch.nn.functional.linear(hidden, weight).float() / sampling.temperature

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,6 +24,7 @@ from alignloop.models.loading import (
     load_causal_lm,
     load_tokenizer,
     save_model,
+    sharded,
 )
 from alignloop.models.reward_model import ScalarModel, ValueHead
 from alignloop.ppo.config import PPOConfig
@@ -80,11 +84,14 @@ class Learner:
             ConfigError: the config asks for a value function from a reward model, and there is none.
             ModelError: a folder holds no such model.
         """
+        world = world or World()
         tokenizer = load_tokenizer(policy)
-        actor, reference = load_causal_lm(policy), load_causal_lm(policy)
-        reference.requires_grad_(False)
+        actor = sharded(load_causal_lm(policy), world)
+        reference = sharded(load_causal_lm(policy).requires_grad_(False), world)
         check_tokenizer(policy, actor, tokenizer)
         critic = _value_function(config, policy, actor, value_start)
+        if isinstance(critic, ScalarModel):
+            sharded(critic.model, world)
         context = context_length(actor)
         if isinstance(critic, ScalarModel):
             context = min(context, context_length(critic.model))
@@ -103,7 +110,7 @@ class Learner:
             packed=packed,
             context=context,
             kl_coef=config.kl_coef,
-            world=world or World(),
+            world=world,
         )
 
     def save(self, folder: Path) -> None:
@@ -114,6 +121,7 @@ class Learner:
             optimizers=self.optimizers,
             tensors={"ema": self.ema.weights},
             values={"kl_coef": self.kl_coef},
+            world=self.world,
         )
 
     def load(self, folder: Path) -> None:
@@ -123,17 +131,24 @@ class Learner:
             RunError: it is damaged, or of other models.
         """
         models = {"policy": self.actor, "value": self.critic}
-        tensors, values = load_state(folder, models, self.optimizers)
+        tensors, values = load_state(folder, models, self.optimizers, self.world)
         self.ema.weights = tensors["ema"]
         self.kl_coef = values["kl_coef"]
 
+    @contextmanager
+    def exported(self) -> Iterator[Callable[[Path], None]]:
+        """Within the block every rank has whole weights to export, averaged or raw; gives what writes them."""
+        with ExitStack() as stack:
+            if self.config.export == "ema":
+                stack.enter_context(self.ema.applied_to(self.actor))
+            stack.enter_context(self.world.gathered(self.actor))
+            yield partial(save_model, self.actor, self.tokenizer)
+
     def export(self, folder: Path) -> None:
         """Write the policy: the average of its weights, or they as they are, as the config says."""
-        if self.config.export == "ema":
-            with self.ema.applied_to(self.actor):
-                save_model(self.actor, self.tokenizer, folder)
-        else:
-            save_model(self.actor, self.tokenizer, folder)
+        with self.exported() as write:
+            if self.world.is_main:
+                write(folder)
 
 
 def _value_function(

@@ -10,13 +10,19 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import Ragged, micro_batches
+from alignloop.data.batches import Ragged, own_groups
+from alignloop.distributed import ALONE, World
 from alignloop.generation.engine import Response
 from alignloop.models.policy import response_log_probs
 
 
 class ValueFunction(Protocol):
     """Says what each state is worth: a `ScalarModel`, or a `ValueHead` on the policy's trunk."""
+
+    @property
+    def trunk(self) -> PreTrainedModel:
+        """The model that it reads states with."""
+        ...
 
     def values(self, batch: Ragged) -> Tensor:
         """[B, T]: at response token t the value of the state before it; zeros elsewhere."""
@@ -75,7 +81,6 @@ class Estimates:
     """Advantages plus values, before any whitening of the advantages."""
 
 
-@torch.no_grad()
 def make_episodes(
     batch: Ragged,
     responses: Sequence[Response],
@@ -85,6 +90,7 @@ def make_episodes(
     value_function: ValueFunction,
     temperature: float,
     budget: int,
+    world: World = ALONE,
 ) -> Episodes:
     """Look at drawn responses through the frozen models; the sampler's own log-probabilities are the old policy's.
 
@@ -94,16 +100,22 @@ def make_episodes(
     Args:
         batch: the prompts with their responses.
         scores: [B] of the reward.
+        world: each rank passes its share of the rows through the models; all get all of them.
     """
     is_response = batch.is_response()
     log_probs = torch.zeros(batch.tokens.shape)
     log_probs[is_response] = torch.tensor([p for response in responses for p in response.log_probs])
     reference_log_probs, values = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
-    for group in micro_batches(batch.lengths.tolist(), budget):
-        at, part = torch.tensor(group), batch.rows(group)
-        width = part.tokens.shape[1]
-        reference_log_probs[at, :width] = response_log_probs(reference, part, temperature)
-        values[at, :width] = value_function.values(part)
+    groups = own_groups(batch, budget, world)
+    with world.gathered(reference):
+        for rows in groups:
+            found = response_log_probs(reference, batch.rows(rows), temperature)
+            reference_log_probs[rows, : found.shape[1]] = found
+    with world.gathered(value_function.trunk):
+        for rows in groups:
+            found = value_function.values(batch.rows(rows))
+            values[rows, : found.shape[1]] = found
+    reference_log_probs, values = world.add(reference_log_probs), world.add(values)
     return Episodes(
         batch=batch,
         is_response=is_response,

@@ -14,7 +14,7 @@ from alignloop.distributed import World
 from alignloop.errors import ConfigError
 from alignloop.judges.gold import Gold
 from alignloop.judges.lexicon import Lexicon
-from alignloop.models.loading import check_same_tokens, context_length
+from alignloop.models.loading import check_same_tokens, context_length, sharded
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import alarms
 from alignloop.ppo.checks import rewards_never_stopping
@@ -75,10 +75,10 @@ def train(
         exclude_prompts_from: artefacts of earlier stages whose prompts are not to be asked.
     """
     start = run.input("policy", policy, "policy")
-    models = _reward_models(run, start.path, reward_model, more_reward_models)
+    models = _reward_models(run, start.path, reward_model, more_reward_models, world)
     asked = run.input("prompts", prompts, "prompts")
-    reward = _reward(config, run, models, reward_function, ask_person)
-    watched = _watched(config, run, start.path, heldout_reward_model, gold)
+    reward = _reward(config, run, models, reward_function, ask_person, world)
+    watched = _watched(config, run, start.path, heldout_reward_model, gold, world)
     value_start = models[0][0] if models else None
     learner = Learner.open(config, start.path, reward, value_start=value_start, world=world)
     for _, member in models:
@@ -118,8 +118,11 @@ def train(
 
             tokens = int(episodes.is_response.sum())
             run.log(iteration, figures, **clock.rates(tokens, config.inner_epochs))
-            _look_for_trouble(run, figures, warn)
-            if iteration % config.samples_every == 0 or iteration == config.iterations:
+            if world.is_main:
+                _look_for_trouble(run, figures, warn)
+            if world.is_main and (
+                iteration % config.samples_every == 0 or iteration == config.iterations
+            ):
                 _write_samples(run, iteration, learner.formatter, rollout, episodes)
             bar.set_postfix_str(f"score {float(episodes.scores.mean()):.2f}")
             bar.update()
@@ -138,23 +141,25 @@ def train(
     }
     if overlap:
         facts["excluded_prompts"] = overlap
-    return run.finish("policy", learner.export, facts)
+    with learner.exported() as write:
+        return run.finish("policy", write, facts)
 
 
 def _reward_models(
-    run: Run, policy: Path, first: Path | None, more: Sequence[Path]
+    run: Run, policy: Path, first: Path | None, more: Sequence[Path], world: World
 ) -> list[tuple[Path, ScalarModel]]:
     """Every reward model and its folder; the first is also what the value function starts from."""
     given = {"reward_model": first} if first is not None else {}
     given |= {f"reward_model-{n}": path for n, path in enumerate(more, start=2)}
     opened = [run.input(role, path, "reward-model").path for role, path in given.items()]
-    return [(path, _frozen(policy, path)) for path in opened]
+    return [(path, _frozen(policy, path, world)) for path in opened]
 
 
-def _frozen(policy: Path, path: Path) -> ScalarModel:
+def _frozen(policy: Path, path: Path, world: World) -> ScalarModel:
     check_same_tokens(policy, path)
     scorer = ScalarModel.load(path)
     scorer.requires_grad_(False)
+    sharded(scorer.model, world)
     return scorer
 
 
@@ -164,11 +169,12 @@ def _reward(
     models: Sequence[tuple[Path, ScalarModel]],
     function: str | None,
     ask_person: bool,
+    world: World,
 ) -> Reward:
     """The one source of the score.
 
     Raises:
-        ConfigError: there is none, or more than one.
+        ConfigError: there is none, or more than one; or a person would keep several ranks waiting.
     """
     if (function is not None) + ask_person > 1 or not (models or function or ask_person):
         raise ConfigError(
@@ -178,22 +184,24 @@ def _reward(
     if function is not None:
         loaded, file = load_function(function)
         run.input_file("reward_function", file)
-        return FunctionReward(loaded, function)
+        return FunctionReward(loaded, function, world)
     if ask_person:
+        if world.size > 1:
+            raise ConfigError("--ask-person works in one process: start it without torchrun")
         return PersonReward(run.folder / "judgments.jsonl")
     members = [member for _, member in models]
-    return RewardModels(members, config.micro_batch_tokens * 2, config.reward_combine)
+    return RewardModels(members, config.micro_batch_tokens * 2, config.reward_combine, world)
 
 
 def _watched(
-    config: PPOConfig, run: Run, policy: Path, heldout: Path | None, gold: Path | None
+    config: PPOConfig, run: Run, policy: Path, heldout: Path | None, gold: Path | None, world: World
 ) -> dict[str, Reward]:
     """What is logged beside the reward, by metric."""
     found: dict[str, Reward] = {}
     if heldout is not None:
         opened = run.input("heldout_reward_model", heldout, "reward-model")
-        members = [_frozen(policy, opened.path)]
-        found["heldout_score"] = RewardModels(members, config.micro_batch_tokens * 2)
+        members = [_frozen(policy, opened.path, world)]
+        found["heldout_score"] = RewardModels(members, config.micro_batch_tokens * 2, world=world)
     if gold is not None:
         lexicon = run.input("gold", gold, "lexicon").file("lexicon.json.gz")
         judge = Gold(Lexicon.load(lexicon))
@@ -201,7 +209,7 @@ def _watched(
         def utilities(prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
             return [judge.utility(p, text) for p, text in zip(prompts, texts, strict=True)]
 
-        found["gold_score"] = FunctionReward(utilities, judge.name)
+        found["gold_score"] = FunctionReward(utilities, judge.name, world)
     return found
 
 

@@ -8,14 +8,20 @@ from pathlib import Path
 
 import torch
 
-from alignloop.data.batches import Ragged, epoch_order, micro_batches
+from alignloop.data.batches import Ragged, epoch_order, micro_batches, shares_of_batch
 from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration, Ranking
 from alignloop.distributed import World
 from alignloop.errors import DataError
 from alignloop.models.dropout import residual_dropout
-from alignloop.models.loading import attention_window, check_tokenizer, load_tokenizer, save_model
+from alignloop.models.loading import (
+    attention_window,
+    check_tokenizer,
+    load_tokenizer,
+    save_model,
+    sharded,
+)
 from alignloop.models.reward_model import ScalarModel
 from alignloop.progress import progress
 from alignloop.reward.batches import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
@@ -60,6 +66,7 @@ def train(
     scorer.new_head(derive_seed(config.seed, "head"))
     # The loss does not see the bias: pairs differ by it on both sides. It is set once, at the end.
     scorer.bias.requires_grad_(False)
+    sharded(scorer.model, world)
     optimizer = make_optimizer(scorer, config.optimizer)
     batches = [
         order[at : at + config.batch_size]
@@ -70,7 +77,7 @@ def train(
     step = 0
     if found := run.latest_checkpoint():
         step, folder = found
-        load_state(folder, {"model": scorer}, {"model": optimizer})
+        load_state(folder, {"model": scorer}, {"model": optimizer}, world)
 
     with (
         residual_dropout(scorer.model, 0.0),
@@ -79,19 +86,19 @@ def train(
         while step < len(batches):
             scorer.train()
             chosen = [prompts[i] for i in batches[step]]
-            logged = {
-                "loss": 0.0,
-                "pair_accuracy": 0.0,
-                "comparisons": sum(len(p.pairs) for p in chosen),
-            }
-            for group in prompt_groups(chosen, config.micro_batch_tokens):
-                batch = RankedBatch.of([chosen[i] for i in group], formatter.pad)
+            comparisons = sum(len(p.pairs) for p in chosen)
+            sums = {"loss": 0.0, "pair_accuracy": 0.0}
+            for rows, weight in shares_of_batch(
+                [p.size for p in chosen], config.micro_batch_tokens, world
+            ):
+                batch = RankedBatch.of([chosen[i] for i in rows], formatter.pad)
                 with autocast(config.precision):
                     scores = scorer.scores_of_all(batch.completions)
                 summed = _loss(scores, batch, config)
-                logged["loss"] += backward(summed.total / len(chosen), "ranking", step)
+                sums["loss"] += backward(summed.total * weight / len(chosen), "ranking", step)
                 right = pair_accuracy(scores.detach(), batch.preferred, batch.other)
-                logged["pair_accuracy"] += float(right.total) / logged["comparisons"]
+                sums["pair_accuracy"] += weight * float(right.total) / comparisons
+            logged = {**world.sums(sums), "comparisons": comparisons}
             norm, rate = update(
                 scorer,
                 optimizer,
@@ -106,7 +113,7 @@ def train(
             logged["epoch"] = step * config.epochs / len(batches)
             if step % config.valid_every == 0 or step == len(batches):
                 logged["valid_loss"], logged["valid_pair_accuracy"] = _validate(
-                    scorer.eval(), valid, config, formatter
+                    scorer.eval(), valid, config, formatter, world
                 )
             run.log(step, logged)
             bar.set_postfix_str(f"accuracy {logged['pair_accuracy']:.2f}")
@@ -114,7 +121,12 @@ def train(
             if step % config.checkpoint_every == 0 or step == len(batches) or run.stop_requested():
                 run.save_checkpoint(
                     step,
-                    partial(save_state, models={"model": scorer}, optimizers={"model": optimizer}),
+                    partial(
+                        save_state,
+                        models={"model": scorer},
+                        optimizers={"model": optimizer},
+                        world=world,
+                    ),
                 )
             if run.stop_requested():
                 raise run.interrupt()
@@ -127,21 +139,22 @@ def train(
         context,
         config,
     )
-    mean = zero_mean_on(scorer, chosen, formatter, config.micro_batch_tokens)
-    scorer.save_bias()
     last = run.metrics.read()[-1]  # of the last update, which always validates
-    return run.finish(
-        "reward-model",
-        lambda folder: save_model(scorer.model, tokenizer, folder),
-        {
-            "stage": "reward",
-            "reward_bias": float(scorer.bias.detach()),
-            "demonstration_mean_before_bias": mean,
-            "bias_demonstrations": [d.prompt.id for d in chosen],
-            "valid_loss": last["valid_loss"],
-            "valid_pair_accuracy": last["valid_pair_accuracy"],
-        },
-    )
+    with world.gathered(scorer):
+        mean = zero_mean_on(scorer, chosen, formatter, config.micro_batch_tokens)
+        scorer.save_bias()
+        return run.finish(
+            "reward-model",
+            lambda folder: save_model(scorer.model, tokenizer, folder),
+            {
+                "stage": "reward",
+                "reward_bias": float(scorer.bias.detach()),
+                "demonstration_mean_before_bias": mean,
+                "bias_demonstrations": [d.prompt.id for d in chosen],
+                "valid_loss": last["valid_loss"],
+                "valid_pair_accuracy": last["valid_pair_accuracy"],
+            },
+        )
 
 
 def _bias_demonstrations(
@@ -190,17 +203,22 @@ def _loss(scores: torch.Tensor, batch: RankedBatch, config: RewardConfig) -> Sum
     return ranking_loss(scores, batch.preferred, batch.other, batch.prompt_of_pair, divisors)
 
 
-@torch.no_grad()
 def _validate(
-    scorer: ScalarModel, prompts: Sequence[RankedPrompt], config: RewardConfig, formatter: Formatter
+    scorer: ScalarModel,
+    prompts: Sequence[RankedPrompt],
+    config: RewardConfig,
+    formatter: Formatter,
+    world: World,
 ) -> tuple[float, float]:
     """(Eq. 1, pair accuracy) on validation rankings."""
     loss, count, right, pairs = 0.0, 0, 0.0, 0
-    for group in prompt_groups(prompts, config.micro_batch_tokens * 2):
-        batch = RankedBatch.of([prompts[i] for i in group], formatter.pad)
-        scores = scorer.scores_of_all(batch.completions)
-        summed = _loss(scores, batch, config)
-        accuracy = pair_accuracy(scores, batch.preferred, batch.other)
-        loss, count = loss + float(summed.total), count + summed.count
-        right, pairs = right + float(accuracy.total), pairs + accuracy.count
-    return loss / count, right / pairs
+    mine = world.shard(prompts)
+    with world.gathered(scorer):
+        for group in prompt_groups(mine, config.micro_batch_tokens * 2):
+            batch = RankedBatch.of([mine[i] for i in group], formatter.pad)
+            scores = scorer.scores_of_all(batch.completions)
+            summed = _loss(scores, batch, config)
+            accuracy = pair_accuracy(scores, batch.preferred, batch.other)
+            loss, count = loss + float(summed.total), count + summed.count
+            right, pairs = right + float(accuracy.total), pairs + accuracy.count
+    return world.sum(loss) / world.sum(count), world.sum(right) / world.sum(pairs)

@@ -87,6 +87,12 @@ class Run:
                 f"{folder} was begun by alignloop {version_before}, this is {__version__}; "
                 "install that version to go on, or start in another folder"
             )
+        ranks_before, ranks = manifest.get("world_size"), _world_size()
+        if ranks_before != ranks and manifest.get("status") != "finished":
+            raise RunError(
+                f"{folder} was begun by {ranks_before} processes, this is {ranks}: go on with as many "
+                "(torchrun --nproc-per-node), or start in another folder"
+            )
         if before != config.as_json():
             raise RunError(
                 f"{folder} was begun with another config ({changed}); "
@@ -174,7 +180,7 @@ class Run:
         """
         checkpoints = self.folder / "checkpoints"
         final = checkpoints / f"step_{step:06d}"
-        aside = checkpoints / f".step_{step:06d}.tmp"
+        aside = self._aside(step)
         shutil.rmtree(aside, ignore_errors=True)
         try:
             self.metrics.sync()
@@ -192,6 +198,9 @@ class Run:
         aside.rename(final)
         for old in self._checkpoints()[:-keep]:
             shutil.rmtree(old, ignore_errors=True)
+
+    def _aside(self, step: int) -> Path:
+        return self.folder / "checkpoints" / f".step_{step:06d}.tmp"
 
     def latest_checkpoint(self) -> tuple[int, Path] | None:
         """(step, folder) of the newest whole checkpoint; metrics logged after it are forgotten."""
@@ -310,12 +319,17 @@ def _new_manifest(stage: str, config: Config) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "world_size": _world_size(),
         "packages": {name: _version_of(name) for name in _RECORDED_PACKAGES},
         "inputs": [],
         "started": _now(),
         "ended": None,
     }
+
+
+def _world_size() -> int:
+    """How many processes torchrun says that there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> str:

@@ -9,7 +9,14 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from alignloop.data.batches import PackedText, Ragged, block_pieces, epoch_order, micro_batches
+from alignloop.data.batches import (
+    PackedText,
+    Ragged,
+    epoch_order,
+    micro_batches,
+    shares_of_batch,
+    shares_of_blocks,
+)
 from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration
@@ -21,6 +28,7 @@ from alignloop.models.loading import (
     load_causal_lm,
     load_tokenizer,
     save_model,
+    sharded,
 )
 from alignloop.models.policy import block_log_probs, log_probs_at
 from alignloop.progress import progress
@@ -55,6 +63,7 @@ def train(
     policy = load_causal_lm(start.path)
     check_tokenizer(start.path, policy, tokenizer)
     context = context_length(policy)
+    policy = sharded(policy, world)
     examples, dropped = encode_demonstrations(
         read_records(source.file("train.jsonl.gz"), Demonstration),
         formatter,
@@ -74,7 +83,7 @@ def train(
     step, tokens = 0, 0
     if found := run.latest_checkpoint():
         step, folder = found
-        _, values = load_state(folder, {"model": policy}, {"model": optimizer})
+        _, values = load_state(folder, {"model": policy}, {"model": optimizer}, world)
         tokens = values["tokens"]
 
     per_epoch = -(-len(examples) // config.batch_size)
@@ -84,30 +93,31 @@ def train(
     ):
         while step < len(batches):
             policy.train()
-            torch.manual_seed(derive_seed(config.seed, "dropout", step))
+            torch.manual_seed(derive_seed(config.seed, "dropout", step) + world.rank)
             chosen = [examples[i] for i in batches[step]]
             count = sum(_learned(example, config) for example in chosen)
             demo_share = 1.0 - config.pretraining_mix
-            loss = 0.0
-            for batch in _ragged(chosen, config.micro_batch_tokens, formatter.pad):
+            logged = {"loss": 0.0}
+            for rows, weight in shares_of_batch(
+                [len(e.prompt) + len(e.response) for e in chosen], config.micro_batch_tokens, world
+            ):
+                batch = _ragged([chosen[i] for i in rows], formatter.pad)
                 with autocast(config.precision):
                     summed = _loss(policy, batch, config.loss_on_prompt)
-                loss += (
-                    backward(summed.total * (demo_share / count), "demonstration", step)
-                    / demo_share
-                )
-            logged = {"loss": loss}
+                share = weight * demo_share / count
+                logged["loss"] += backward(summed.total * share, "demonstration", step) / demo_share
             if packed is not None:
                 blocks = packed.batch(step * mixed, mixed)
-                share = config.pretraining_mix / blocks[:, 1:].numel()
                 logged["pretraining_loss"] = 0.0
-                for piece in block_pieces(blocks, config.micro_batch_tokens):
+                for piece, weight in shares_of_blocks(blocks, config.micro_batch_tokens, world):
                     with autocast(config.precision):
                         log_probs = block_log_probs(policy, piece)
+                    share = weight * config.pretraining_mix / blocks[:, 1:].numel()
                     logged["pretraining_loss"] += (
                         backward(-log_probs.sum() * share, "pretraining", step)
                         / config.pretraining_mix
                     )
+            logged = world.sums(logged)
             norm, rate = update(
                 policy,
                 optimizer,
@@ -127,12 +137,14 @@ def train(
             }
             ends_epoch = step % per_epoch == 0 or step == len(batches)
             if ends_epoch:
-                logged["valid_loss"] = _validate(policy.eval(), valid, config, formatter.pad)
+                logged["valid_loss"] = _validate(policy.eval(), valid, config, formatter.pad, world)
             run.log(step, logged)
-            bar.set_postfix_str(f"loss {loss:.3f}")
+            bar.set_postfix_str(f"loss {logged['loss']:.3f}")
             bar.update()
             if ends_epoch and step < len(batches):
-                _keep_epoch(run, policy, tokenizer, -(-step // per_epoch))
+                with world.gathered(policy):
+                    if world.is_main:
+                        _keep_epoch(run, policy, tokenizer, -(-step // per_epoch))
             if step % config.checkpoint_every == 0 or ends_epoch or run.stop_requested():
                 run.save_checkpoint(
                     step,
@@ -141,21 +153,23 @@ def train(
                         models={"model": policy},
                         optimizers={"model": optimizer},
                         values={"tokens": tokens},
+                        world=world,
                     ),
                 )
             if run.stop_requested():
                 raise run.interrupt()
 
-    return run.finish(
-        "policy",
-        lambda folder: save_model(policy.eval(), tokenizer, folder),
-        {
-            "stage": run.stage,
-            "response_tokens": tokens,
-            "demonstrations": len(examples),
-            "dropped_long_prompts": dropped,
-        },
-    )
+    with world.gathered(policy):
+        return run.finish(
+            "policy",
+            lambda folder: save_model(policy.eval(), tokenizer, folder),
+            {
+                "stage": run.stage,
+                "response_tokens": tokens,
+                "demonstrations": len(examples),
+                "dropped_long_prompts": dropped,
+            },
+        )
 
 
 def _plan(config: SFTConfig, examples: Sequence[Example]) -> list[list[int]]:
@@ -197,12 +211,8 @@ def _pretraining_text(
     return packed, max(round(config.batch_size * share), 1)
 
 
-def _ragged(examples: Sequence[Example], budget: int, pad: int) -> list[Ragged]:
-    groups = micro_batches([len(e.prompt) + len(e.response) for e in examples], budget)
-    return [
-        Ragged.of([examples[i].prompt for i in group], [examples[i].response for i in group], pad)
-        for group in groups
-    ]
+def _ragged(examples: Sequence[Example], pad: int) -> Ragged:
+    return Ragged.of([e.prompt for e in examples], [e.response for e in examples], pad)
 
 
 def _learned(example: Example, config: SFTConfig) -> int:
@@ -215,16 +225,19 @@ def _loss(policy: PreTrainedModel, batch: Ragged, loss_on_prompt: bool) -> Summe
     return response_loss(log_probs_at(policy, batch, is_learned), is_learned)
 
 
-@torch.no_grad()
 def _validate(
-    policy: PreTrainedModel, examples: Sequence[Example], config: SFTConfig, pad: int
+    policy: PreTrainedModel, examples: Sequence[Example], config: SFTConfig, pad: int, world: World
 ) -> float:
     """Mean loss per response token on the validation demonstrations."""
     total, count = 0.0, 0
-    for batch in _ragged(examples, config.micro_batch_tokens * 2, pad):
-        summed = _loss(policy, batch, loss_on_prompt=False)
-        total, count = total + float(summed.total), count + summed.count
-    return total / count
+    mine = world.shard(examples)
+    with world.gathered(policy):
+        for rows in micro_batches(
+            [len(e.prompt) + len(e.response) for e in mine], config.micro_batch_tokens * 2
+        ):
+            summed = _loss(policy, _ragged([mine[i] for i in rows], pad), loss_on_prompt=False)
+            total, count = total + float(summed.total), count + summed.count
+    return world.sum(total) / world.sum(count)
 
 
 def _keep_epoch(
