@@ -80,7 +80,7 @@ def new_llama(shape: LlamaShape, tokenizer: PreTrainedTokenizerFast, seed: int) 
         eos_token_id=token_id(tokenizer.eos_token_id),
         pad_token_id=token_id(tokenizer.pad_token_id),
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same weights on every device
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)
 

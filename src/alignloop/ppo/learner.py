@@ -132,7 +132,7 @@ class Learner:
         """
         models = {"policy": self.actor, "value": self.critic}
         tensors, values = load_state(folder, models, self.optimizers, self.world)
-        self.ema.weights = tensors["ema"]
+        self.ema.load(tensors["ema"])
         self.kl_coef = values["kl_coef"]
 
     @contextmanager

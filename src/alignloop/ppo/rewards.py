@@ -83,7 +83,7 @@ class FunctionReward:
         Raises:
             RewardError: it raised, or did not return one finite number per response.
         """
-        return self.world.from_main(lambda: self._called(answered))
+        return torch.tensor(self.world.from_main(lambda: self._called(answered).tolist()))
 
     def _called(self, answered: Answered) -> Tensor:
         count = len(answered.texts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from alignloop.config import Config
-from alignloop.errors import Interrupted
+from alignloop.errors import Interrupted, RunError
 from alignloop.runs.artifact import Artifact, Kind, open_artifact
 from alignloop.runs.run import Run
 
@@ -69,7 +69,13 @@ class SharedRun(Run):
         if self._ranks.is_main:
             super().save_checkpoint(step, write_together, keep=keep)
         else:
-            write_together(self._aside(step))
+            try:
+                write_together(self._aside(step))
+            except OSError as error:
+                raise RunError(
+                    f"{self._aside(step)}: this rank's shards could not be saved ({error}); "
+                    "free some space and go on with --resume"
+                ) from None
         self._ranks.barrier()
 
     def latest_checkpoint(self) -> tuple[int, Path] | None:

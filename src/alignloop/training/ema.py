@@ -6,7 +6,7 @@ part of the weights that it holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -30,6 +30,11 @@ class EMA:
         """Take in the weights after an update."""
         for name, parameter in model.named_parameters():
             self.weights[name].lerp_(own(parameter).detach().float(), 1 - self.decay)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Go on from an average that was saved."""
+        for name, weight in self.weights.items():
+            weight.copy_(weights[name])
 
     @contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[None]:
