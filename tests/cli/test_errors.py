@@ -337,13 +337,35 @@ def test_a_full_disk(
     main()
 
 
-def test_more_processes_than_one(
+def test_ranks_that_nobody_numbered(
     given: Path, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No loop shares its batch out: every rank would train on all of it, and write the same files."""
     monkeypatch.setenv("WORLD_SIZE", "2")
 
-    assert "without torchrun" in refused(*sft(given, tmp_path / "run"))
+    assert "start with torchrun, or unset WORLD_SIZE" in refused(*sft(given, tmp_path / "run"))
+
+
+def test_several_processes_for_a_stage_that_does_not_train(
+    given: Path, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every rank would do all of the work, and write the same files."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    stories = ["data", "stories", "--run", str(tmp_path / "run")]
+
+    assert "'stories' works in one process: start it without torchrun" in refused(*stories)
+
+
+def test_going_on_with_another_number_of_processes(
+    given: Path, tmp_path: Path, refused: Refused
+) -> None:
+    folder = tmp_path / "run"
+    refused(*sft(given, folder, demonstrations=tmp_path / "none"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"world_size": 4}))
+
+    said = refused(*sft(given, folder, "--resume"))
+
+    assert "begun by 4 processes, this is 1" in said
 
 
 # --- tokenizers ---

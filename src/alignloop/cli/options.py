@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,6 +78,8 @@ def call_stage(
 
     config = load_config(config_class(stage), config_path, overrides)
     artifact = run_stage(stage, run_folder, config, resume=resume, **inputs)
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several ranks one speaks
     facts = ", ".join(
         f"{key} {_short(value)}" for key, value in artifact.facts.items() if key != "stage"
     )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from alignloop.data.formatter import encode_texts
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Text
+from alignloop.distributed import World
 from alignloop.errors import DataError
 from alignloop.seeds import derive_seed
 from alignloop.tensors import counts_up_to
@@ -49,7 +50,7 @@ class PackedText:
     def batch(self, first: int, count: int) -> Tensor:
         """Blocks `first` to `first + count` of the stream: [count, width + 1], inputs and targets in one."""
         rows = [self._block(number) for number in range(first, first + count)]
-        return torch.from_numpy(np.stack(rows)).long()
+        return torch.as_tensor(np.stack(rows), device=torch.get_default_device()).long()
 
     def _block(self, number: int) -> NDArray[np.int32]:
         epoch, at = divmod(number, self.blocks_per_epoch)
@@ -65,11 +66,6 @@ class PackedText:
         )
         starts = random.permutation(self.blocks_per_epoch) * self._width
         return stream[starts[:, None] + np.arange(self._width + 1)[None, :]]
-
-
-def block_pieces(blocks: Tensor, budget: int) -> Sequence[Tensor]:
-    """Blocks [N, width + 1] in pieces of at most `budget` predicted tokens, one block at least."""
-    return blocks.split(max(budget // (blocks.shape[1] - 1), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +197,41 @@ def row_groups(
     """`micro_batches` of prompts with their responses, for passes that learn nothing."""
     sizes = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
     return micro_batches(sizes, _READING_BUDGET)
+
+
+def shares_of_batch(
+    lengths: Sequence[int],
+    budget: int,
+    world: World,
+    grouped: Callable[[Sequence[int], int], list[list[int]]] = micro_batches,
+) -> list[tuple[list[int], float]]:
+    """The micro-batches of this rank: rows of the batch, and the weight of their loss.
+
+    Every rank gets as many, since all have to make the same number of passes: one that has fewer repeats the batch's
+    shortest row with weight 0. With one rank they are `micro_batches`, each with weight 1.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    ranks: list[list[list[int]]] = []
+    for rank in range(world.size):
+        rows = order[rank :: world.size]
+        groups = grouped([lengths[i] for i in rows], budget)
+        ranks.append([[rows[i] for i in group] for group in groups])
+    mine = ranks[world.rank]
+    idle = max(map(len, ranks)) - len(mine)
+    return [(rows, 1.0) for rows in mine] + [(order[:1], 0.0)] * idle
+
+
+def shares_of_blocks(blocks: Tensor, budget: int, world: World) -> list[tuple[Tensor, float]]:
+    """`shares_of_batch` of blocks [N, width + 1], each of `width` predicted tokens."""
+    widths = [blocks.shape[1] - 1] * len(blocks)
+    return [(blocks[rows], weight) for rows, weight in shares_of_batch(widths, budget, world)]
+
+
+def own_groups(batch: Ragged, budget: int, world: World) -> list[list[int]]:
+    """This rank's share of the rows, in groups to pass through a gathered model."""
+    lengths = batch.lengths.tolist()
+    mine = world.shard(range(len(lengths)))
+    return [[mine[i] for i in rows] for rows in micro_batches([lengths[i] for i in mine], budget)]
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:

@@ -186,12 +186,17 @@ class AdaptedModel(nn.Module):
         """The embedding, which every role shares."""
         return self.backbone.model.get_input_embeddings()
 
+    def to(self, *arguments: Any, **options: Any) -> AdaptedModel:
+        """Move the shared weights, and with them this role's own."""
+        self.backbone.model.to(*arguments, **options)
+        return super().to(*arguments, **options)
+
     def train(self, mode: bool = True) -> AdaptedModel:
         """Training mode acts on the shared trunk as well: that is where dropout is."""
         self.backbone.model.train(mode)
         return super().train(mode)
 
-    def save_pretrained(self, folder: str) -> None:
+    def save_pretrained(self, folder: str, **_: Any) -> None:
         """Write the model with its adapter merged in, so that any tool opens it; and the adapter beside it."""
         assert self.name is not None
         model = self.backbone.model

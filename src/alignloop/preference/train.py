@@ -15,6 +15,7 @@ from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Ranking
 from alignloop.distributed import World
+from alignloop.errors import ConfigError
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     attention_window,
@@ -38,6 +39,8 @@ from alignloop.training.step import autocast, backward, update
 
 def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: Path) -> Artifact:
     """Train a policy from `model`, which is the reference too, on a `rankings` artefact; leaves a `policy` artefact."""
+    if world.size > 1:
+        raise ConfigError("dpo works in one process: start it without torchrun (WORLD_SIZE is set)")
     start = run.input("model", model, "policy")
     ranked = run.input("rankings", rankings, "rankings")
     tokenizer = load_tokenizer(start.path)
