@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from alignloop.errors import Interrupted
-from alignloop.runs.run import Run
 from alignloop.runs.shared import SharedRun
 from alignloop.workflow.stages import config_class, run_stage
 
@@ -82,6 +81,5 @@ def with_gradients(folder: Path, work: Any) -> None:
 
 
 if __name__ == "__main__":
-    assert issubclass(SharedRun, Run)
     for one in json.loads(Path(sys.argv[1]).read_text()):
         perform(one)
