@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -138,6 +141,41 @@ def write_model(folder: Path, architecture: str = "llama", **settings: Any) -> P
     model = tiny_model(architecture, **settings)
     save_model(model, tiny_tokenizer(settings.get("context", CONTEXT)), folder)
     return folder
+
+
+def write_classifier(folder: Path, architecture: str = "llama", labels: int = 1) -> PreTrainedModel:
+    """A sequence-classification model as plain transformers saves one; its trunk is `tiny_model`'s."""
+    trunk = tiny_model(architecture)
+    trunk.config.num_labels = labels
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = AutoModelForSequenceClassification.from_config(trunk.config)
+    model.base_model.load_state_dict(trunk.base_model.state_dict())
+    model.save_pretrained(str(folder))
+    tiny_tokenizer().save_pretrained(str(folder))
+    return model.eval()
+
+
+def write_encoder(folder: Path) -> PreTrainedModel:
+    """A BERT-like classifier with one label: a reward model that sees the whole text at once."""
+    tokenizer = tiny_tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        model = BertForSequenceClassification(
+            BertConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=48,
+                max_position_embeddings=CONTEXT,
+                num_labels=1,
+                initializer_range=0.2,
+            )
+        )
+    model.save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    return model.eval()
 
 
 # --- records ---
@@ -277,6 +315,17 @@ REWARD = {
     "valid_every": 3,
     "checkpoint_every": 2,
     "optimizer": {"learning_rate": 1e-3},
+}
+DPO = {
+    "seed": 3,
+    "epochs": 2,
+    "batch_size": 2,
+    "micro_batch_tokens": 256,
+    "sft_coef": 0.1,
+    "label_smoothing": 0.1,
+    "valid_every": 3,
+    "checkpoint_every": 2,
+    "optimizer": {"learning_rate": 1e-3, "warmup_steps": 0},
 }
 PPO = {
     "seed": 3,

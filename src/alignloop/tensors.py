@@ -55,6 +55,19 @@ def row_sums(values: Float[Tensor, "B T"], counts: Bool[Tensor, "B T"]) -> Float
     return torch.where(counts, values, torch.zeros_like(values)).sum(dim=1)
 
 
+def sum_over_prompts(
+    of_pairs: Float[Tensor, " P"], prompt_of_pair: Int[Tensor, " P"], divisors: Float[Tensor, " M"]
+) -> Summed:
+    """Sum over prompts of (1/divisor) * the sum over its pairs, and how many of the M prompts have a pair at all."""
+    per_prompt = torch.zeros_like(divisors).index_add(0, prompt_of_pair, of_pairs)
+    return Summed((per_prompt / divisors).sum(), int((torch.bincount(prompt_of_pair) > 0).sum()))
+
+
+def wins(margins: Float[Tensor, " P"]) -> Summed:
+    """Margins above 0, those of exactly 0 counting one half, and margins in all."""
+    return Summed(((margins > 0).float() + 0.5 * (margins == 0).float()).sum(), len(margins))
+
+
 def whiten(
     values: Float[Tensor, "*S"], counts: Bool[Tensor, "*S"], *, shift_mean: bool = True
 ) -> Float[Tensor, "*S"]:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 # Beside the sources: git's, the environment's, and what runs and builds leave behind.
-NOT_OURS = {ROOT / name for name in (".git", ".venv", "runs", "dist", "build")}
+NOT_OURS = {ROOT / name for name in (".git", ".venv", "benchmarks/.venvs", "runs", "dist", "build")}
 CACHES = {"__pycache__", ".hypothesis", ".import_linter_cache", ".pytest_cache", ".ruff_cache"}
 
 MOST_LINES = 450

@@ -80,3 +80,23 @@ def test_rankings_of_held_out_groups_are_left_out_and_counted(tmp_path: Path) ->
 def test_too_few_groups_are_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="leave nothing for"):
         imported(tmp_path, "demonstrations", [{"prompt": "One", "response": "Yes."}])
+
+
+def test_conversations_come_as_messages_and_keep_their_turns_on_one_side(tmp_path: Path) -> None:
+    opening = [
+        [{"role": "user", "content": f"Question {i}"}, {"role": "assistant", "content": "Yes."}]
+        for i in range(60)
+    ]
+    further = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    rows = [{"messages": [*start, *more]} for start in opening for more in ([], further)]
+    artifact = imported(tmp_path, "demonstrations", rows)
+    sides = [
+        read_records(artifact.file(f"{side}.jsonl.gz"), Demonstration)
+        for side in ("train", "valid", "test")
+    ]
+
+    assert sum(map(len, sides)) == 120
+    assert {len(d.prompt.history) for side in sides for d in side} == {0, 2}
+    for side in sides:
+        asked = [d.prompt.history[0].text if d.prompt.history else d.prompt.text for d in side]
+        assert all(asked.count(text) == 2 for text in asked)

@@ -27,6 +27,7 @@ STAGES_OF = {
     "demo/sample.toml": ("sample",),
     "demo/rank.toml": ("rank",),
     "demo/reward.toml": ("reward",),
+    "demo/dpo.toml": ("dpo",),
     "demo/select.toml": ("select",),
     "demo/ppo.toml": ("ppo",),
     "demo/ppo_ptx.toml": ("ppo",),

@@ -194,7 +194,7 @@ def episodes(
 
 def draw(actor: PreTrainedModel, scorer: ScalarModel, budget: int = 10_000) -> Episodes:
     formatter = Formatter.of(tiny_tokenizer())
-    prompts = [formatter.prompt(prompt(i, text="go " * (1 + i % 4)).text) for i in range(8)]
+    prompts = [formatter.prompt(prompt(i, text="go " * (1 + i % 4))) for i in range(8)]
     sampling = PPOConfig.model_validate(PPO).sampling
     responses = NativeEngine(actor, formatter.end).generate(prompts, list(range(8)), sampling)
     batch = Ragged.of(prompts, [response.tokens for response in responses], formatter.pad)
@@ -463,7 +463,7 @@ def test_demonstrations_score_zero_after_export_and_reload(inputs: dict[str, Pat
     scores = []
     for i in range(10):
         row = demonstration(i)
-        tokens = [*formatter.prompt(row.prompt.text), *formatter.response(row.response)]
+        tokens = [*formatter.prompt(row.prompt), *formatter.response(row.response)]
         logit = float(model(torch.tensor([tokens])).logits[0, 0])
         scores.append(logit + model.config.reward_bias)
 
@@ -471,6 +471,8 @@ def test_demonstrations_score_zero_after_export_and_reload(inputs: dict[str, Pat
     assert max(scores) - min(scores) > 1e-3
     assert artifact.facts["reward_bias"] == pytest.approx(model.config.reward_bias)
     ours = ScalarModel.load(artifact.path)
-    batch = Ragged.of([formatter.prompt("x")], [formatter.response("y")], formatter.pad)
+    batch = Ragged.of(
+        [formatter.prompt(prompt(0, text="x"))], [formatter.response("y")], formatter.pad
+    )
     expected = float(model(batch.tokens).logits[0, 0]) + model.config.reward_bias
     assert float(ours.scores(batch)[0]) == pytest.approx(expected, abs=1e-5)

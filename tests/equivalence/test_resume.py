@@ -1,6 +1,6 @@
 """A run that was stopped, killed or repeated ends with the same bytes as one that was left alone.
 
-Pretraining, SFT with dropout and a pretraining mix, the reward model, PPO with ptx: metrics, artefacts, kept epochs and
+Pretraining, SFT with dropout and a pretraining mix, the reward model, DPO, PPO with ptx: metrics, artefacts, epochs and
 samples are compared byte by byte; only what a clock decides (manifest, timings, TensorBoard) is left out.
 """
 
@@ -27,6 +27,7 @@ from alignloop.errors import Interrupted, RunError
 from alignloop.runs.run import Run
 from alignloop.training import state
 from tests.helpers import (
+    DPO,
     PPO,
     PRETRAIN,
     REWARD,
@@ -42,14 +43,15 @@ from tests.helpers import (
     write_text,
 )
 
-STAGES = ("pretrain", "sft", "reward", "ppo")
+STAGES = ("pretrain", "sft", "reward", "dpo", "ppo")
 CONFIGS: dict[str, dict[str, Any]] = {
     "pretrain": PRETRAIN,
     "sft": SFT,
     "reward": REWARD,
+    "dpo": DPO,
     "ppo": PPO,
 }
-STEPS = {"pretrain": 6, "sft": 8, "reward": 8, "ppo": 6}
+STEPS = {"pretrain": 6, "sft": 8, "reward": 8, "dpo": 8, "ppo": 6}
 """Updates, or iterations, that each config makes."""
 
 
@@ -68,9 +70,10 @@ class Bench:
                 "rankings": write_rankings(folder / "rankings"),
                 "demonstrations": demonstrations,
             },
+            "dpo": {"model": model, "rankings": folder / "rankings"},
         }
         self.whole: dict[str, dict[str, bytes]] = {}
-        for stage in ("pretrain", "sft", "reward"):
+        for stage in ("pretrain", "sft", "reward", "dpo"):
             self.whole[stage] = self._undisturbed(stage)
         self.inputs["ppo"] = {
             "policy": folder / "sft",
@@ -280,6 +283,7 @@ def resumed_after_death(
         "pretrain": {"tokens": 32 * 4 * 2, "valid_every": 2, "checkpoint_every": 1},
         "sft": {"epochs": 1, "batch_size": 5, "checkpoint_every": 1},
         "reward": {"epochs": 1, "batch_size": 4, "checkpoint_every": 1},
+        "dpo": {"epochs": 1, "batch_size": 4, "checkpoint_every": 1},
         "ppo": {"episodes": 8, "checkpoint_every": 1, "samples_every": 1},
     }[stage]
     with monkeypatch.context() as patched:

@@ -90,7 +90,7 @@ def test_the_first_sft_loss_is_the_mean_over_response_tokens(folder: Path, tmp_p
     total, count = 0.0, 0
     for i in range(10):
         record = demonstration(i)
-        asked, answered = formatter.prompt(record.prompt.text), formatter.response(record.response)
+        asked, answered = formatter.prompt(record.prompt), formatter.response(record.response)
         tokens = torch.tensor([[*asked, *answered]])
         with torch.no_grad():
             log_probs = torch.log_softmax(model(tokens).logits[0].double(), dim=-1)

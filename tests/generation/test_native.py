@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +16,9 @@ from transformers import PreTrainedModel
 from alignloop.data.batches import Ragged
 from alignloop.errors import DataError
 from alignloop.generation import native
+from alignloop.generation.decoder import Decoder
 from alignloop.generation.engine import Response, SamplingConfig
 from alignloop.generation.native import NativeEngine, stream_tokens
-from alignloop.models.loading import backbone_of
 from alignloop.models.policy import response_log_probs
 from alignloop.tensors import generator
 from tests.helpers import ARCHITECTURES, CONTEXT, tiny_model
@@ -50,17 +52,29 @@ def tokens_of(responses: list[Response]) -> list[list[int]]:
     return [response.tokens for response in responses]
 
 
-def forward_rows(
-    model: PreTrainedModel,
-) -> tuple[list[tuple[int, int]], torch.utils.hooks.RemovableHandle]:
-    """(rows, columns) of the inputs of every forward pass from here on."""
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(rows, columns) of the tokens in every forward pass from here on, whatever the decoder."""
     shapes: list[tuple[int, int]] = []
+    make = native.decoder_for
 
-    def note(_module: object, _args: object, kwargs: dict[str, torch.Tensor]) -> None:
-        rows, columns = kwargs["input_ids"].shape
-        shapes.append((rows, columns))
+    def recording(*arguments: Any) -> Decoder:
+        decoder = make(*arguments)
+        start, step = decoder.start, decoder.step
 
-    return shapes, backbone_of(model).register_forward_pre_hook(note, with_kwargs=True)
+        def noted_start(prompts: Sequence[Sequence[int]], *rest: Any) -> torch.Tensor:
+            shapes.append((len(prompts), max(map(len, prompts))))
+            return start(prompts, *rest)
+
+        def noted_step(tokens: torch.Tensor) -> torch.Tensor:
+            shapes.append((len(tokens), 1))
+            return step(tokens)
+
+        decoder.start, decoder.step = noted_start, noted_step  # type: ignore[method-assign]
+        return decoder
+
+    monkeypatch.setattr(native, "decoder_for", recording)
+    return shapes
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -136,44 +150,42 @@ def test_an_end_as_the_last_allowed_token_counts_as_finished(llama: PreTrainedMo
 
 
 def test_copies_of_one_prompt_are_encoded_once_and_draw_as_they_would_apart(
-    llama: PreTrainedModel,
+    model: PreTrainedModel, passes: list[tuple[int, int]]
 ) -> None:
-    engine = NativeEngine(llama, END)
+    engine = NativeEngine(model, END)
     apart = [engine.generate([PROMPTS[0]], [seed], SAMPLING)[0] for seed in range(9)]
-    shapes, hook = forward_rows(llama)
+    passes.clear()
 
     together = engine.generate([PROMPTS[0]] * 9, list(range(9)), SAMPLING)
-    hook.remove()
 
-    assert shapes[0] == (1, len(PROMPTS[0])), "one row for nine copies"
-    assert 1 < shapes[1][0] <= 9
-    assert shapes[1][1] == 1, "and then one new token per row"
+    assert passes[0] == (1, len(PROMPTS[0])), "one row for nine copies"
+    assert 1 < passes[1][0] <= 9
+    assert passes[1][1] == 1, "and then one new token per row"
     assert tokens_of(together) == tokens_of(apart)
 
 
 def test_finished_rows_are_dropped_and_nobody_notices(
-    monkeypatch: pytest.MonkeyPatch, llama: PreTrainedModel
+    monkeypatch: pytest.MonkeyPatch, model: PreTrainedModel, passes: list[tuple[int, int]]
 ) -> None:
     prompts, seeds = PROMPTS * 4, list(range(32))
-    shapes, hook = forward_rows(llama)
-    dropped = NativeEngine(llama, END).generate(prompts, seeds, SAMPLING)
-    hook.remove()
+    dropped = NativeEngine(model, END).generate(prompts, seeds, SAMPLING)
+    last = passes[-1]
 
     monkeypatch.setattr(native, "_COMPACT_BELOW", 0.0)
-    kept = NativeEngine(llama, END).generate(prompts, seeds, SAMPLING)
+    kept = NativeEngine(model, END).generate(prompts, seeds, SAMPLING)
 
-    assert shapes[-1][0] < 32 * 0.8
+    assert last[0] < 32 * 0.8
     assert tokens_of(dropped) == tokens_of(kept)
     for a, b in zip(dropped, kept, strict=True):
         assert a.log_probs == pytest.approx(b.log_probs, abs=1e-5)
 
 
-def test_no_more_forward_passes_than_needed(llama: PreTrainedModel) -> None:
-    shapes, hook = forward_rows(llama)
-    NativeEngine(llama, END).generate([[2, 40, 3]], [0], SamplingConfig(max_new_tokens=1))
-    hook.remove()
+def test_no_more_forward_passes_than_needed(
+    model: PreTrainedModel, passes: list[tuple[int, int]]
+) -> None:
+    NativeEngine(model, END).generate([[2, 40, 3]], [0], SamplingConfig(max_new_tokens=1))
 
-    assert shapes == [(1, 3)]
+    assert passes == [(1, 3)]
 
 
 def test_the_limit_is_respected_and_must_fit_the_context(llama: PreTrainedModel) -> None:

@@ -8,16 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from alignloop.data.batches import Forest, Ragged
 from alignloop.data.formatter import Formatter
-from alignloop.errors import ModelError
+from alignloop.errors import DataError, ModelError
 from alignloop.models.loading import backbone_of, save_model, scalar_head
 from alignloop.models.reward_model import ScalarModel
-from alignloop.reward.train import zero_mean_on
-from tests.helpers import ARCHITECTURES, demonstration, tiny_tokenizer, write_model
+from alignloop.reward.normalise import normalise
+from tests.helpers import (
+    ARCHITECTURES,
+    demonstration,
+    tiny_tokenizer,
+    write_classifier,
+    write_encoder,
+    write_model,
+)
 
 PROMPTS = [[2, 40, 41, 42, 3], [2, 50, 3], [2, 60, 61, 62, 63, 64, 65, 3]]
 RESPONSES = [[70, 71, 1], [72, 73, 74, 75, 76], [1]]
@@ -170,13 +178,85 @@ def test_demonstrations_score_zero_on_average_after_the_shift(scorer: ScalarMode
     formatter = Formatter.of(tiny_tokenizer())
     before = float(scorer.bias.detach())
 
-    shifts = [zero_mean_on(scorer, rows, formatter, budget) for budget in (10_000, 1)]
+    shifts = [normalise(scorer, rows, formatter, budget)[0] for budget in (10_000, 1)]
 
     assert abs(shifts[0]) > 1e-3
     assert abs(shifts[1]) < 1e-5, "one row at a time, the mean is 0 now"
     assert float(scorer.bias.detach()) == pytest.approx(before - sum(shifts), abs=1e-6)
     with torch.no_grad():
         scorer.bias.fill_(0.625)
+
+
+def test_with_a_gain_demonstrations_vary_by_one_and_the_exported_head_says_so(
+    tmp_path: Path,
+) -> None:
+    scorer = ScalarModel.load(write_model(tmp_path / "lm"))
+    scorer.new_head(7)
+    rows = [demonstration(i) for i in range(7)]
+    tokenizer = tiny_tokenizer()
+    formatter = Formatter.of(tokenizer)
+    with torch.no_grad():
+        before = scorer.scores(BATCH)
+
+    mean, deviation = normalise(scorer, rows, formatter, 10_000, "gain_and_bias")
+    scorer.save_bias()
+    save_model(scorer.model, tokenizer, tmp_path / "rm")
+    again = ScalarModel.load(tmp_path / "rm")
+
+    assert deviation > 0 and abs(deviation - 1) > 0.01
+    with torch.no_grad():
+        torch.testing.assert_close(again.scores(BATCH), (before - mean) / deviation)
+    assert normalise(again, rows, formatter, 1, "none") == (
+        pytest.approx(0, abs=1e-6),
+        pytest.approx(1, abs=1e-6),
+    )
+    assert normalise(again, rows, formatter, 1, "none")[0] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(DataError, match="set no gain"):
+        normalise(again, rows[:1], formatter, 1, "gain_and_bias")
+
+
+# --- reward models that plain transformers saved ---
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@torch.no_grad()
+def test_a_reward_model_that_plain_transformers_saved_scores_as_it_does_there(
+    tmp_path: Path, architecture: str
+) -> None:
+    plain = write_classifier(tmp_path, architecture)
+
+    scorer = ScalarModel.load(tmp_path)
+
+    expected = [
+        float(plain(input_ids=torch.tensor([[*prompt, *response]])).logits[0, 0])
+        for prompt, response in zip(PROMPTS, RESPONSES, strict=True)
+    ]
+    assert scorer.scores(BATCH).tolist() == pytest.approx(expected, abs=1e-5)
+    assert float(scorer.bias) == 0.0
+
+
+def test_a_classifier_of_two_labels_is_refused(tmp_path: Path) -> None:
+    write_classifier(tmp_path, "llama", labels=2)
+
+    with pytest.raises(ModelError, match="a classifier with 2 labels; a reward model has one"):
+        ScalarModel.load(tmp_path)
+
+
+def test_a_reward_model_without_its_head_is_refused(tmp_path: Path) -> None:
+    write_classifier(tmp_path, "llama")
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["score.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+
+    with pytest.raises(ModelError, match=r"weights are missing: score\.weight"):
+        ScalarModel.load(tmp_path)
+
+
+def test_an_encoder_that_sees_later_tokens_is_refused(tmp_path: Path) -> None:
+    write_encoder(tmp_path)
+
+    with pytest.raises(ModelError, match="BertForSequenceClassification sees later tokens too"):
+        ScalarModel.load(tmp_path)
 
 
 def test_half_written_weights_are_an_error_of_ours(tmp_path: Path) -> None:

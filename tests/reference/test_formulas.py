@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from alignloop.data.batches import Ragged
 from alignloop.distributed import World
 from alignloop.ppo import objective
-from alignloop.reward.batches import RankedBatch, RankedPrompt
-from alignloop.reward.objective import ranking_loss
+from alignloop.reward.config import RewardConfig
+from alignloop.reward.train import loss_of_batch
 from alignloop.sft.objective import response_loss
 from alignloop.tensors import Summed, row_sums, token_kl, token_log_probs, whiten
 from alignloop.training.ema import EMA
 from alignloop.training.optimizer import OptimizerConfig, make_optimizer
+from alignloop.training.rankings import RankedBatch, RankedPrompt
 from alignloop.training.step import update
-from tests.helpers import ranking
 from tests.reference import formulas
 from tests.reference.formulas import Array, Rows, gradient
 
@@ -113,12 +113,11 @@ def test_eq_1(seed: int, divisor: str) -> None:
         ]
         return sum(losses) / sum(len(set(r)) > 1 for r in ranks)
 
-    prompts = [RankedPrompt([1], [[2]] * len(r), ranking(0, r).pairs()) for r in ranks]
+    prompts = [RankedPrompt.of([1], [[2]] * len(r), r, "drop") for r in ranks]
     batch = RankedBatch.of(prompts, pad=0)
     ours = torch.tensor(scores, dtype=torch.float32, requires_grad=True)
-    loss = ranking_loss(
-        ours, batch.preferred, batch.other, batch.prompt_of_pair, getattr(batch, divisor)
-    ).mean()
+    config = RewardConfig.model_validate({"divisor": divisor})
+    loss = loss_of_batch(ours, batch, config).mean()
     loss.backward()
 
     assert ours.grad is not None

@@ -20,15 +20,23 @@ from alignloop.cli.options import PATH, longest_answer_option
 )
 @longest_answer_option(160)
 @click.option("--seed", type=int, help="Repeat a conversation.")
-def command(model: Path, temperature: float, max_new_tokens: int, seed: int | None) -> None:
+@click.option(
+    "--single-turn",
+    is_flag=True,
+    help="Every prompt stands alone: for a policy that has learned no conversations, as the demo's have not.",
+)
+def command(
+    model: Path, temperature: float, max_new_tokens: int, seed: int | None, single_turn: bool
+) -> None:
     """Talk to MODEL: a `policy` artefact, its run folder, or any Hugging Face causal LM folder.
 
-    Example: alignloop chat demo/ppo_ptx
+    Example: alignloop chat demo/ppo_ptx --single-turn
     """
     from alignloop.generation.engine import SamplingConfig
     from alignloop.serving.terminal import HELP, Chat, converse
 
-    chat = Chat(model, SamplingConfig(temperature=temperature, max_new_tokens=max_new_tokens), seed)
+    sampling = SamplingConfig(temperature=temperature, max_new_tokens=max_new_tokens)
+    chat = Chat(model, sampling, seed, remembers=not single_turn)
     click.echo(HELP)
 
     def ask() -> str:

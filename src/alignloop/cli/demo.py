@@ -46,7 +46,7 @@ def command(out: Path, seed: int, smoke: bool, precision: Precision) -> None:
 
     # The entry script of a checkout says by what name it was called.
     program = os.environ.get("ALIGNLOOP_PROGRAM", "alignloop")
-    chat_command = f"{program} chat {out / 'ppo_ptx'}"
+    chat_command = f"{program} chat {out / 'ppo_ptx'} --single-turn"
     report = run_demo(
         out,
         seed=seed,

@@ -65,6 +65,21 @@ def select(**arguments: Any) -> None:
     call_stage("select", **arguments)
 
 
+@command.command("epochs")
+@path_option("--sft", "The whole run folder of a finished `alignloop sft`.")
+@path_option(
+    "--reward-model", "A `reward-model` artefact: scores every epoch's answers.", required=False
+)
+@path_option("--prompts", "A `prompts` artefact; its `valid` file is used.", required=False)
+@run_options
+def epochs(**arguments: Any) -> None:
+    """Leave the best epoch of an SFT run, and the curves of loss and reward-model score over its epochs.
+
+    By reward-model score, as in the paper; before there is a reward model: --set select_by=last, or loss.
+    """
+    call_stage("epochs", **arguments)
+
+
 @command.command("text")
 @path_option("--model", "A `policy` artefact.")
 @path_option("--text", "A `pretraining-text` artefact.")

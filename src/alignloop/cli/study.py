@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from alignloop.cli.options import PATH
+from alignloop.cli.options import PATH, longest_answer_option, path_option
 
 
 @click.group("study")
 def command() -> None:
-    """Longer experiments over a finished demo."""
+    """Longer experiments: many runs, and what they say of one setting or method."""
 
 
 @command.command("ptx-coef")
@@ -36,4 +37,164 @@ def ptx_coef(demo: Path, overrides: tuple[str, ...]) -> None:
         "no coefficient keeps the loss within 3 %"
         if chosen is None
         else f"chosen by the rule: {chosen:g}"
+    )
+
+
+@command.command("dpo-vs-ppo")
+@click.option(
+    "--demo",
+    "demos",
+    type=PATH,
+    multiple=True,
+    default=(Path("demo"),),
+    show_default=True,
+    help="A finished demo; may be repeated, and each brings its own seed.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Seeds per demo: its own, and those that follow it, for all that is trained and drawn.",
+)
+@click.option(
+    "--out",
+    type=PATH,
+    help="Folder of the study; `studies/dpo_vs_ppo` in the first demo without it.",
+)
+@click.option(
+    "--beta",
+    "betas",
+    type=float,
+    multiple=True,
+    help="A beta of DPO; may be repeated. Without it 0.03, 0.1, 0.3 and 1.",
+)
+@click.option(
+    "--kl-coef",
+    "kl_coefs",
+    type=float,
+    multiple=True,
+    help="A KL coefficient of PPO and PPO-ptx; may be repeated. Without it 0.03, 0.1 and 0.3.",
+)
+@click.option(
+    "--best-of",
+    type=click.IntRange(min=2),
+    default=16,
+    show_default=True,
+    help="Answers per prompt for best of n.",
+)
+@click.option(
+    "--copies",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Answers per validation prompt of every other policy.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value of the DPO recipe.",
+)
+@click.option("--plan", "only_plan", is_flag=True, help="Say what there is to do, and stop.")
+def dpo_vs_ppo(
+    demos: tuple[Path, ...],
+    out: Path | None,
+    betas: tuple[float, ...],
+    kl_coefs: tuple[float, ...],
+    **options: Any,
+) -> None:
+    """DPO, PPO, PPO-ptx and best of n from one reference: gold win rate at matched KL.
+
+    Judged on validation prompts. Stop it at any time: the same command goes on.
+    """
+    from alignloop.workflow import dpo_vs_ppo as study
+
+    out = out or demos[0] / "studies" / "dpo_vs_ppo"
+    study.dpo_vs_ppo(
+        demos,
+        out,
+        click.echo,
+        betas=betas or study.BETAS,
+        kl_coefs=kl_coefs or study.KL_COEFS,
+        **options,
+    )
+    if not options["only_plan"]:
+        click.echo(f"figures: {out / 'dpo_vs_ppo.json'}\nplot:    {out / 'dpo_vs_ppo.svg'}")
+
+
+@command.command("learning-rate")
+@path_option(
+    "--model", "A `policy` artefact, its run folder, or any Hugging Face causal LM folder."
+)
+@path_option("--demonstrations", "A `demonstrations` artefact.")
+@path_option("--text", "A `pretraining-text` artefact, for pretraining_mix > 0.", required=False)
+@path_option(
+    "--reward-model", "A `reward-model` artefact, to choose by its scores.", required=False
+)
+@path_option("--prompts", "A `prompts` artefact; its `valid` file is used.", required=False)
+@path_option("--out", "Folder of the study; the same command goes on in it.")
+@click.option("--config", "recipe", type=PATH, help="TOML recipe of `alignloop sft`.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value of the SFT config.",
+)
+@click.option(
+    "--count", type=click.IntRange(min=2), default=7, show_default=True, help="How many rates."
+)
+@click.option(
+    "--factor",
+    type=click.FloatRange(min=1.1),
+    default=2.0,
+    show_default=True,
+    help="How many times the rate before each rate is.",
+)
+@longest_answer_option(96)
+def learning_rate(
+    out: Path,
+    recipe: Path | None,
+    overrides: tuple[str, ...],
+    count: int,
+    factor: float,
+    max_new_tokens: int,
+    model: Path,
+    demonstrations: Path,
+    text: Path | None,
+    reward_model: Path | None,
+    prompts: Path | None,
+) -> None:
+    """SFT at several learning rates around the config's, of each the best epoch, and of those the best rate.
+
+    By reward-model score on validation prompts, or without a reward model by validation loss.
+    """
+    from alignloop.config import load_config
+    from alignloop.evaluation.config import EpochsConfig
+    from alignloop.generation.engine import SamplingConfig
+    from alignloop.sft.config import SFTConfig
+    from alignloop.workflow.learning_rate import learning_rate_sweep
+    from alignloop.workflow.sweep import refuse_varied
+
+    refuse_varied("optimizer.learning_rate", overrides)
+    config = load_config(SFTConfig, recipe, overrides)
+    if (reward_model is None) != (prompts is None):
+        raise click.UsageError("--reward-model and --prompts go together")
+    inputs = {"model": model, "demonstrations": demonstrations, "text": text}
+    judge = {"reward_model": reward_model, "prompts": prompts}
+    result = learning_rate_sweep(
+        out,
+        click.echo,
+        config,
+        EpochsConfig(sampling=SamplingConfig(max_new_tokens=max_new_tokens)),
+        inputs={name: path for name, path in inputs.items() if path is not None},
+        judge={name: path for name, path in judge.items() if path is not None},
+        factor=factor,
+        count=count,
+    )
+    click.echo(
+        f"chosen by {result['by']}: {result['chosen']:g}"
+        + (", at the end of the grid: a better one may lie beyond" if result["at_edge"] else "")
     )

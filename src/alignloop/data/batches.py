@@ -21,6 +21,9 @@ from alignloop.errors import DataError
 from alignloop.seeds import derive_seed
 from alignloop.tensors import counts_up_to
 
+_READING_BUDGET = 8192
+"""Padded tokens per pass where there are no gradients to keep."""
+
 
 class PackedText:
     """An endless stream of fixed-width blocks from documents joined by an end token, reshuffled every epoch.
@@ -107,12 +110,6 @@ class Ragged:
         width = self.tokens.shape[1]
         return counts_up_to(self.lengths, width) & ~counts_up_to(self.prompt_lengths, width)
 
-    def is_predicted(self) -> Tensor:
-        """[B, T]: True at every real token but the first, prompt included."""
-        is_real = counts_up_to(self.lengths, self.tokens.shape[1])
-        is_real[:, 0] = False
-        return is_real
-
 
 @dataclass(frozen=True, slots=True)
 class Forest:
@@ -122,7 +119,8 @@ class Forest:
     read once for all of them.
 
     tokens, positions: [B, T]; sees: [B, 1, T, T] bool, True where the query (third axis) sees the key; last_row,
-    last_position: [C] where each response's last token stands, in the order of the responses.
+    last_position: [C] where each response's last token stands, in the order of the responses; and of every token of
+    every response, [N], which response it belongs to, its row, where it stands, and where the token before it stands.
     """
 
     tokens: Tensor
@@ -130,6 +128,10 @@ class Forest:
     sees: Tensor
     last_row: Tensor
     last_position: Tensor
+    response_of_token: Tensor
+    token_row: Tensor
+    token_position: Tensor
+    before_position: Tensor
 
     @classmethod
     def of(
@@ -149,6 +151,7 @@ class Forest:
         # Padding sees itself: a query that sees nothing would be NaN, and NaN spreads through masked keys.
         sees[:, 0].diagonal(dim1=1, dim2=2).fill_(True)
         last: list[tuple[int, int]] = []
+        each: list[tuple[int, int, int, int]] = []
         causal = torch.ones(width, width, dtype=torch.bool).tril()
         for row, (prompt, group) in enumerate(zip(prompts, responses, strict=True)):
             start = len(prompt)
@@ -162,10 +165,19 @@ class Forest:
                 positions[row, at:end] = torch.arange(start, start + len(response))
                 sees[row, 0, at:end, :start] = True
                 sees[row, 0, at:end, at:end] = causal[: end - at, : end - at]
+                # A response's first token follows the prompt's last, wherever it stands.
+                before = [start - 1, *range(at, end - 1)]
+                number = len(last)
+                each += [(number, row, at + i, place) for i, place in enumerate(before)]
                 last.append((row, end - 1))
                 at = end
         rows, ends = zip(*last, strict=True)
-        return cls(tokens, positions, sees, torch.tensor(rows), torch.tensor(ends))
+        of_tokens = torch.tensor(each).unbind(dim=1)
+        return cls(tokens, positions, sees, torch.tensor(rows), torch.tensor(ends), *of_tokens)
+
+    def lengths(self) -> Tensor:
+        """[C]: tokens of each response."""
+        return torch.bincount(self.response_of_token, minlength=len(self.last_row))
 
 
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -181,6 +193,14 @@ def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
         else:
             groups.append([i])
     return groups
+
+
+def row_groups(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """`micro_batches` of prompts with their responses, for passes that learn nothing."""
+    sizes = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
+    return micro_batches(sizes, _READING_BUDGET)
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:

@@ -1,31 +1,47 @@
 """The one place that turns a prompt and a response into tokens: SFT, reward model, sampling and RL all call it.
 
-Prompt and response are tokenised apart, so no token ever straddles the two, and user text cannot forge a special token.
+Every turn of a conversation is tokenised apart from the marks around it, so no token ever straddles prompt and
+response, and nobody's text can forge a special token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from alignloop.data.records import Completion
+from jinja2 import TemplateError
+
+from alignloop.data.records import Completion, Prompt
 from alignloop.data.tokenizer import END, PROMPT, RESPONSE
 from alignloop.errors import DataError, ModelError
 
-_SENTINEL = "\u241fprompt\u241f"
+_SENTINEL = "\u241fturn {}\u241f"
 _PLAIN = ("Instruction:\n", "\n\nResponse:\n")
 
 
 @dataclass(frozen=True, slots=True)
+class Conversation:
+    """A prompt as tokens, ready for a response.
+
+    `answers`: (start, stop) of every earlier turn of the assistant, the end token included where the format writes one.
+    """
+
+    tokens: list[int]
+    answers: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Formatter:
-    """`before` + prompt + `after`, then the response and the end token."""
+    """A chat template's marks around every turn, then the response and the end token."""
 
     tokenizer: Any
-    before: tuple[int, ...]
-    after: tuple[int, ...]
     end: int
     pad: int
+    _template: str | None
+    """Our own, for a tokenizer without."""
+    _marks: dict[tuple[str, ...], list[list[int]]] = field(default_factory=dict)
+    """Tokens around the turns, by who speaks in them."""
 
     @classmethod
     def of(cls, tokenizer: Any) -> Formatter:
@@ -34,32 +50,70 @@ class Formatter:
         Raises:
             ModelError: the chat template does not keep the user's text as it is.
         """
-        if getattr(tokenizer, "chat_template", None):
-            turn = [{"role": "user", "content": _SENTINEL}]
-            text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-            if text.count(_SENTINEL) != 1:
-                raise ModelError(
-                    "the tokenizer's chat template changes the user's text; it cannot be used"
+        own = None if getattr(tokenizer, "chat_template", None) else _own_template(tokenizer)
+        formatter = cls(tokenizer, int(tokenizer.eos_token_id), tokenizer.pad_token_id or 0, own)
+        formatter._marks_around(("user",))
+        return formatter
+
+    def prompt(self, prompt: Prompt) -> list[int]:
+        """Tokens of a whole prompt, with all that was said before, ready for a response."""
+        return self.prompts([prompt])[0]
+
+    def prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """`prompt` for many at once, on all cores."""
+        return [conversation.tokens for conversation in self.conversations(prompts)]
+
+    def conversations(self, prompts: Sequence[Prompt]) -> list[Conversation]:
+        """Many prompts as tokens, and where in them the assistant spoke.
+
+        Raises:
+            ModelError: the chat template refuses such a conversation, or changes what was said in it.
+        """
+        said = [[*(turn.text for turn in p.history), p.text] for p in prompts]
+        encoded = iter(encode_texts(self.tokenizer, [text for texts in said for text in texts]))
+        found: list[Conversation] = []
+        for prompt in prompts:
+            roles = (*(turn.role for turn in prompt.history), "user")
+            first, *marks = self._marks_around(roles)
+            conversation = Conversation([*first], [])
+            for role, mark in zip(roles, marks, strict=True):
+                start = len(conversation.tokens)
+                conversation.tokens.extend(next(encoded))
+                if role == "assistant":
+                    closing = mark.index(self.end) + 1 if self.end in mark else 0
+                    stop = len(conversation.tokens) + closing
+                    conversation.answers.append((start, stop))
+                conversation.tokens.extend(mark)
+            found.append(conversation)
+        return found
+
+    def _marks_around(self, roles: tuple[str, ...]) -> list[list[int]]:
+        """Tokens before the first turn, between any two, and after the last; a template may look at all the roles."""
+        if roles not in self._marks:
+            sentinels = [_SENTINEL.format(number) for number in range(len(roles))]
+            turns = [{"role": r, "content": s} for r, s in zip(roles, sentinels, strict=True)]
+            try:
+                rest = self.tokenizer.apply_chat_template(
+                    turns, chat_template=self._template, tokenize=False, add_generation_prompt=True
                 )
-            before, after = text.split(_SENTINEL)
-        elif PROMPT in tokenizer.get_vocab():
-            before, after = PROMPT, RESPONSE
-        else:
-            before, after = _PLAIN
+            except TemplateError as error:
+                raise ModelError(
+                    f"the tokenizer's chat template refuses a conversation of {', '.join(roles)}: {error}"
+                ) from None
+            marks: list[str] = []
+            for sentinel in sentinels:
+                if rest.count(sentinel) != 1:
+                    raise ModelError(
+                        f"the tokenizer's chat template changes what was said ({', '.join(roles)}); "
+                        "it cannot be used for this"
+                    )
+                mark, rest = rest.split(sentinel)
+                marks.append(mark)
+            self._marks[roles] = [self._with_special_tokens(mark) for mark in [*marks, rest]]
+        return self._marks[roles]
 
-        def encode(text: str) -> tuple[int, ...]:
-            return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-        pad = tokenizer.pad_token_id
-        return cls(tokenizer, encode(before), encode(after), int(tokenizer.eos_token_id), pad or 0)
-
-    def prompt(self, text: str) -> list[int]:
-        """Tokens of a whole prompt, ready for a response."""
-        return [*self.before, *self._plain(text), *self.after]
-
-    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """`prompt` for many texts at once, on all cores."""
-        return [[*self.before, *ids, *self.after] for ids in encode_texts(self.tokenizer, texts)]
+    def _with_special_tokens(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def response(self, text: str) -> list[int]:
         """Tokens of a response and the end token.
@@ -114,12 +168,16 @@ def encode_texts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 def set_chat_template(tokenizer: Any) -> None:
     """Write this format into the tokenizer as a chat template, so that other tools format prompts the same way."""
-    if getattr(tokenizer, "chat_template", None):
-        return
+    if not getattr(tokenizer, "chat_template", None):
+        tokenizer.chat_template = _own_template(tokenizer)
+
+
+def _own_template(tokenizer: Any) -> str:
+    """Marks around each of the user's turns, and the end token after every other: a response's, or a system turn's."""
     marks = PROMPT in tokenizer.get_vocab()
     before, after = (PROMPT, RESPONSE) if marks else _PLAIN
     end = END if marks else tokenizer.eos_token
-    tokenizer.chat_template = (
+    return (
         "{% for message in messages %}{% if message['role'] == 'user' %}"
         f"{{{{ {before!r} + message['content'] + {after!r} }}}}"
         "{% else %}"

@@ -24,7 +24,7 @@ class ImportConfig(Config):
 
     kind: ImportKind
     """`pretraining-text` (id, text), `demonstrations` (prompt, response), `prompts` (text) or `rankings`
-    (prompt, completions, ranks, labeler)."""
+    (prompt, completions, ranks, labeler); `messages` may stand for prompt and response."""
     valid: float = Field(default=0.05, gt=0, lt=1)
     """Share of the groups for validation."""
     test: float = Field(default=0.1, gt=0, lt=1)
@@ -43,7 +43,7 @@ def import_records(config: ImportConfig, run: Run, *, source: Path) -> Artifact:
     """Split a file of records by group and leave an artefact of `config.kind`.
 
     A record's group is its prompt's `group` (the user or organisation), or the prompt's id where none is given: then
-    every prompt may land on another side.
+    every prompt may land on another side. The turns of one conversation stay together even so.
 
     Raises:
         DataError: the file cannot be read, or a side would be empty.
@@ -103,9 +103,9 @@ def _group(record: Record) -> str:
         case Text():
             return record.group or record.id
         case Prompt():
-            return record.group or record.id
+            return record.group or record.opening_id
         case Demonstration() | Ranking():
-            return record.prompt.group or record.prompt.id
+            return _group(record.prompt)
         case _:
             raise AssertionError(f"records of {type(record).__name__} are not imported")
 

@@ -7,10 +7,11 @@ side of the split; a completion names the model that wrote it; a ranking names w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from typing import Any, Self, cast
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Self, cast
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from alignloop.config import Config
 from alignloop.data.constraints import Constraint
@@ -46,13 +47,28 @@ def texts_sha256(texts: Iterable[Text]) -> str:
     return digest.hexdigest()
 
 
+class Turn(Record):
+    """One earlier turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    """Who said it; `system` is what the assistant was told before the conversation."""
+    text: str = Field(min_length=1)
+    """What was said, without any mark of a chat template."""
+
+
 class Prompt(Record):
-    """What somebody asked. A bare string is read as a prompt of that text."""
+    """What somebody asked: one instruction, or the last message of a conversation.
+
+    A bare string is read as a prompt of that text. `messages`, a list of {"role", "content"} that ends with the
+    user's, stands for history and text; so does a bare list of them.
+    """
 
     id: str
-    """Unique within the project; made from the text where it is not given."""
+    """Unique within the project; made from the text, and the history if any, where it is not given."""
     text: str
-    """The whole instruction, with any text that it refers to."""
+    """The whole instruction, with any text that it refers to; in a conversation the user's last message."""
+    history: tuple[Turn, ...] = ()
+    """What was said before: user and assistant in turn, after a `system` turn if there is one."""
     group: str = ""
     """The unit that the split keeps whole: a user, an organisation, or a title."""
     source: str = ""
@@ -69,18 +85,57 @@ class Prompt(Record):
     def _complete(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = {"text": value}
+        elif isinstance(value, list):
+            value = {"messages": cast(list[Any], value)}
         if not isinstance(value, dict):
             return value
         fields = cast(dict[str, Any], value)
-        text = fields.get("text")
+        if "messages" in fields:
+            fields = _without_messages(fields, ("text", "history"))
+            *earlier, last = _turns(fields.pop("messages"))
+            if last["role"] != "user":
+                raise ValueError(
+                    f"the messages of a prompt end with the user's, not {last['role']!r}"
+                )
+            fields |= {"text": last["text"], "history": earlier}
+        text, history = fields.get("text"), fields.get("history", ())
         if "id" not in fields and isinstance(text, str):
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            return {"id": f"prompt-{digest[:16]}", **fields}
+            return {"id": _prompt_id(text, history), **fields}
         return fields
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        roles = [turn.role for turn in self.history]
+        spoken = roles[1:] if roles[:1] == ["system"] else roles
+        if spoken != ["user", "assistant"] * (len(spoken) // 2):
+            raise ValueError(
+                "history goes system (or not), then user and assistant in turn, up to the assistant's turn before "
+                f"'text'; here: {', '.join(roles)}"
+            )
+        return self
+
+    @property
+    def opening_id(self) -> str:
+        """What prompts from one conversation share: the id that its opening, up to the first message, has alone."""
+        at = [turn.role for turn in self.history].index("user") if self.history[1:] else None
+        if at is None:
+            return self.id
+        return _prompt_id(self.history[at].text, self.history[:at])
+
+    @property
+    def transcript(self) -> str:
+        """The whole conversation as a person reads it: the text alone where nothing was said before."""
+        if not self.history:
+            return self.text
+        said = [(turn.role, turn.text) for turn in self.history] + [("user", self.text)]
+        return "\n\n".join(f"{role.capitalize()}: {text}" for role, text in said)
 
 
 class Demonstration(Record):
-    """A prompt and the response that a person wrote."""
+    """A prompt and the response that a person wrote.
+
+    `messages` that end with the assistant's stand for both; fields of the prompt may then stand beside them.
+    """
 
     prompt: Prompt
     response: str
@@ -89,6 +144,53 @@ class Demonstration(Record):
     """Who wrote it."""
     instructions: str = ""
     """Version of the instructions they were given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "messages" not in value:
+            return cast(Any, value)
+        fields = _without_messages(cast(dict[str, Any], value), ("prompt", "response"))
+        messages: Any = fields.pop("messages")
+        last = _turns(messages)[-1]
+        if last["role"] != "assistant" or len(messages) < 2:
+            raise ValueError(
+                "the messages of a demonstration end with the user's and the assistant's answer"
+            )
+        of_prompt = {name: fields.pop(name) for name in [*fields] if name in Prompt.model_fields}
+        return {
+            **fields,
+            "prompt": {**of_prompt, "messages": messages[:-1]},
+            "response": last["text"],
+        }
+
+
+def _without_messages(fields: dict[str, Any], stood_for: Sequence[str]) -> dict[str, Any]:
+    """A copy to take `messages` out of, checked to hold nothing that they stand for."""
+    if given := [name for name in stood_for if name in fields]:
+        raise ValueError(f"'messages' stands for {' and '.join(stood_for)}; leave '{given[0]}' out")
+    return dict(fields)
+
+
+def _turns(messages: Any) -> list[dict[str, Any]]:
+    """Messages as turns; their roles are checked where they become records."""
+    if not isinstance(messages, list) or not messages:
+        raise ValueError('\'messages\' is a list of {"role": ..., "content": ...}')
+    turns: list[dict[str, Any]] = []
+    for number, message in enumerate(cast(list[Any], messages), start=1):
+        given = cast(dict[str, Any], message) if isinstance(message, dict) else {}
+        if set(given) != {"role", "content"} or not isinstance(given["content"], str):
+            raise ValueError(f"message {number} needs 'role' and 'content', a text, and no more")
+        turns.append({"role": given["role"], "text": given["content"]})
+    return turns
+
+
+def _prompt_id(text: str, history: Any) -> str:
+    """An id made from what was said; what is no turn is refused afterwards, where its place is known."""
+    turns = cast(Sequence[Any], history if isinstance(history, list | tuple) else ())
+    told = [dict(cast(Mapping[str, Any], turn)) for turn in turns if isinstance(turn, Turn | dict)]
+    said = json.dumps([told, text], sort_keys=True) if told else text
+    return f"prompt-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
 class Completion(Record):

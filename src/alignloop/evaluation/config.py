@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from alignloop.config import Config
@@ -49,7 +51,7 @@ class EvaluationConfig(Config):
 
 
 class SelectionConfig(Config):
-    """Choose among the epochs of an SFT run (InstructGPT C.1)."""
+    """Choose among policies by the mean reward-model score of their answers."""
 
     seed: int = 1
     """Draws the responses."""
@@ -57,3 +59,11 @@ class SelectionConfig(Config):
     """How every candidate answers."""
     copies: int = Field(default=1, gt=0)
     """Responses per validation prompt."""
+
+
+class EpochsConfig(SelectionConfig):
+    """Choose among the epochs of an SFT run (InstructGPT C.1)."""
+
+    select_by: Literal["reward", "loss", "last"] = "reward"
+    """`reward`: the highest mean score on validation prompts, as in the paper; `loss`: the lowest validation loss;
+    `last`: the last epoch, where there is no reward model yet."""

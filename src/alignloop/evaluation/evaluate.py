@@ -20,21 +20,17 @@ from alignloop.evaluation.config import EvaluationConfig
 from alignloop.evaluation.judging import Panel, criteria_rates, win_rates, win_rates_at_like_length
 from alignloop.evaluation.language_model import loss_by_title
 from alignloop.evaluation.outcome import Answers
-from alignloop.evaluation.respond import (
-    answer,
-    reward_scores,
-    sequence_log_probs,
-    story_likelihood,
-)
+from alignloop.evaluation.respond import sequence_log_probs, story_likelihood
 from alignloop.evaluation.reward_accuracy import reward_accuracy
 from alignloop.files import write_json
+from alignloop.generation.answers import answer
 from alignloop.judges.adversarial import earns_its_name
 from alignloop.judges.gold import Gold
 from alignloop.judges.intervals import paired_bootstrap
 from alignloop.judges.labelers import heldout_labelers, training_labelers
 from alignloop.judges.lexicon import Lexicon
 from alignloop.models.loading import check_same_tokens, load_causal_lm, load_tokenizer
-from alignloop.models.reward_model import ScalarModel
+from alignloop.models.reward_model import ScalarModel, reward_scores
 from alignloop.progress import each
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run

@@ -7,20 +7,7 @@ from dataclasses import dataclass, field
 
 from alignloop.data import text as prose
 from alignloop.data.records import Completion
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer and its log-probability."""
-
-    completion: Completion
-    log_prob: float
-    """Of all tokens together under the model that drew them, at the temperature of the draw."""
-
-    @property
-    def tokens(self) -> list[int]:
-        """The tokens as they were drawn."""
-        return list(self.completion.token_ids)
+from alignloop.generation.answers import Answer
 
 
 @dataclass(slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignloop.data.records import Completion, Completions, Prompt, Ranking
 from alignloop.evaluation.baselines import Scorer, accuracy, bag_of_words, longer_wins
+from alignloop.evaluation.reward_metrics import calibration
 from alignloop.judges.gold import Gold
 from alignloop.judges.labelers import SimulatedLabeler, assign
 
@@ -59,7 +59,12 @@ def reward_accuracy(
             name: accuracy(*row, length_matched=True) for name, row in rows.items()
         },
         "pairs": sum(len(ranking.pairs()) for ranking in by_training),
-        "calibration": _calibration(scores, by_training),
+        "calibration": calibration(
+            scores[ranking.prompt.id, ranking.completions[better].text]
+            - scores[ranking.prompt.id, ranking.completions[worse].text]
+            for ranking in by_training
+            for better, worse in ranking.pairs()
+        ),
     }
 
 
@@ -83,27 +88,3 @@ def _gold_ranking(gold: Gold, item: Completions) -> Ranking:
         ranks=tuple(order.index(utility) + 1 for utility in utilities),
         labeler=gold.name,
     )
-
-
-def _calibration(
-    scores: Mapping[tuple[str, str], float], rankings: Sequence[Ranking]
-) -> list[dict[str, float]]:
-    """Predicted against observed share of preferences, in ten bins of the model's own confidence (0.5 to 1)."""
-    bins: list[list[tuple[float, float]]] = [[] for _ in range(10)]
-    for ranking in rankings:
-        for better, worse in ranking.pairs():
-            margin = (
-                scores[ranking.prompt.id, ranking.completions[better].text]
-                - scores[ranking.prompt.id, ranking.completions[worse].text]
-            )
-            confidence = 1 / (1 + math.exp(-abs(margin)))
-            bins[min(int((confidence - 0.5) * 20), 9)].append((confidence, float(margin > 0)))
-    return [
-        {
-            "predicted": math.fsum(c for c, _ in found) / len(found),
-            "observed": math.fsum(o for _, o in found) / len(found),
-            "pairs": len(found),
-        }
-        for found in bins
-        if found
-    ]

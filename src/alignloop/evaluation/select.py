@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt
 from alignloop.evaluation.config import SelectionConfig
-from alignloop.evaluation.respond import answer, reward_scores
+from alignloop.generation.answers import answer
 from alignloop.models.loading import check_same_tokens, load_causal_lm, load_tokenizer
-from alignloop.models.reward_model import ScalarModel
+from alignloop.models.reward_model import ScalarModel, reward_scores
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Means over one policy's answers: reward-model score, length in tokens, share that ended by themselves."""
+
+    score: float
+    tokens: float
+    finished: float
 
 
 def select(
@@ -34,30 +45,48 @@ def select(
         run.input(f"candidates-{number}", path, "policy")
         for number, path in enumerate(candidates, start=1)
     ]
-    means: list[float] = []
     check_same_tokens(judge.path, *(artifact.path for artifact in opened))
-    for number, artifact in enumerate(opened, start=1):
-        formatter = Formatter.of(load_tokenizer(artifact.path))
-        answers = answer(
-            load_causal_lm(artifact.path),
-            formatter,
-            valid,
-            config.sampling,
-            config.seed,
-            f"candidate-{number}",
-            copies=config.copies,
-        )
-        repeated = [prompt for prompt in valid for _ in range(config.copies)]
-        scores = reward_scores(
-            scorer, formatter, repeated, [a.tokens for group in answers for a in group]
-        )
-        means.append(sum(scores) / len(scores))
+    means = [
+        score_policy(config, artifact.path, scorer, valid, number).score
+        for number, artifact in enumerate(opened, start=1)
+    ]
     chosen = max(range(len(means)), key=lambda i: means[i])
-
-    def write(folder: Path) -> None:
-        ignore = shutil.ignore_patterns("artifact.json")
-        shutil.copytree(opened[chosen].path, folder, ignore=ignore, dirs_exist_ok=True)
-
     return run.finish(
-        "policy", write, {"stage": "select", "mean_scores": means, "chosen": chosen + 1}
+        "policy",
+        partial(copy_model, opened[chosen].path),
+        {"stage": "select", "mean_scores": means, "chosen": chosen + 1},
+    )
+
+
+def score_policy(
+    config: SelectionConfig,
+    policy: Path,
+    scorer: ScalarModel,
+    prompts: Sequence[Prompt],
+    number: int,
+) -> Scored:
+    """Let a policy answer the prompts and score the answers.
+
+    Args:
+        number: of the candidate, from 1; its answers are drawn with seeds of its own.
+    """
+    formatter = Formatter.of(load_tokenizer(policy))
+    model, name = load_causal_lm(policy), f"candidate-{number}"
+    groups = answer(
+        model, formatter, prompts, config.sampling, config.seed, name, copies=config.copies
+    )
+    answers = [one for group in groups for one in group]
+    repeated = [prompt for prompt in prompts for _ in range(config.copies)]
+    scores = reward_scores(scorer, formatter, repeated, [one.tokens for one in answers])
+    return Scored(
+        score=sum(scores) / len(scores),
+        tokens=sum(len(one.tokens) for one in answers) / len(answers),
+        finished=sum(one.completion.finished for one in answers) / len(answers),
+    )
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """Write a policy artefact's files, less its description, which the new artefact has of its own."""
+    shutil.copytree(
+        source, folder, ignore=shutil.ignore_patterns("artifact.json"), dirs_exist_ok=True
     )

@@ -1,18 +1,19 @@
-"""Sampling with a key-value cache: each distinct prompt is encoded once, finished rows are dropped."""
+"""Sampling in this process: each distinct prompt is read once, finished rows leave the cache."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import PreTrainedModel
 
+from alignloop.config import Precision
 from alignloop.errors import DataError
+from alignloop.generation import llama
+from alignloop.generation.decoder import Decoder, TransformersDecoder
 from alignloop.generation.engine import Response, SamplingConfig
-from alignloop.models.loading import backbone_of, context_length, output_weight
+from alignloop.models.loading import context_length, output_weight
 from alignloop.tensors import generator
 
 _COMPACT_BELOW = 0.8
@@ -22,8 +23,20 @@ _COMPACT_BELOW = 0.8
 class NativeEngine:
     """Samples from a transformers model in this process."""
 
-    def __init__(self, model: PreTrainedModel, end: int, batch_rows: int = 128) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        end: int,
+        batch_rows: int = 128,
+        precision: Precision = "float32",
+    ) -> None:
+        """An engine that draws from the model as it is at each call.
+
+        Args:
+            precision: arithmetic of the matrix products; logits and what is drawn from them are float32 either way.
+        """
         self._model, self._end, self._batch_rows = model, end, batch_rows
+        self._precision: Precision = precision
 
     @torch.no_grad()
     def generate(
@@ -46,12 +59,19 @@ class NativeEngine:
             )
         was_training = self._model.training
         self._model.eval()
+        head = _Head(self._model, self._precision)
+        decoder = decoder_for(self._model, self._precision)
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), tuple(prompts[i]), i))
         responses: list[Response | None] = [None] * len(prompts)
         for at in range(0, len(order), self._batch_rows):
             rows = order[at : at + self._batch_rows]
             drawn = self._batch(
-                [prompts[i] for i in rows], [seeds[i] for i in rows], sampling, advance
+                decoder,
+                head,
+                [prompts[i] for i in rows],
+                [seeds[i] for i in rows],
+                sampling,
+                advance,
             )
             for i, response in zip(rows, drawn, strict=True):
                 responses[i] = response
@@ -60,12 +80,13 @@ class NativeEngine:
 
     def _batch(
         self,
+        decoder: Decoder,
+        head: _Head,
         prompts: list[Sequence[int]],
         seeds: list[int],
         sampling: SamplingConfig,
         advance: Callable[[int], object],
     ) -> list[Response]:
-        weight = output_weight(self._model)
         # What each row will draw with: uniforms from its own stream, one per step.
         uniforms = torch.stack(
             [
@@ -73,20 +94,21 @@ class NativeEngine:
                 for seed in seeds
             ]
         )
-        hidden, cache, is_real = self.encode(prompts, sampling.max_new_tokens)
-        tokens: list[list[int]] = [[] for _ in prompts]
-        log_probs: list[list[float]] = [[] for _ in prompts]
+        distinct = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
+        where = {prompt: row for row, prompt in enumerate(distinct)}
+        rows = torch.tensor([where[tuple(prompt)] for prompt in prompts])
+        hidden = decoder.start(distinct, rows, sampling.max_new_tokens)
         live = torch.arange(len(prompts))  # which prompt each row of the cache belongs to
         is_open = torch.ones(len(prompts), dtype=torch.bool)
+        tokens = torch.zeros(len(prompts), sampling.max_new_tokens, dtype=torch.long)
+        log_probs = torch.zeros(len(prompts), sampling.max_new_tokens)
+        lengths = torch.zeros(len(prompts), dtype=torch.long)
         for step in range(sampling.max_new_tokens):
-            logits = torch.nn.functional.linear(hidden, weight).float() / sampling.temperature
-            drawn, drawn_log_probs = _draw(logits, uniforms[live, step])
-            for row, token, log_prob in zip(
-                live.tolist(), drawn.tolist(), drawn_log_probs.tolist(), strict=True
-            ):
-                if is_open[row]:
-                    tokens[row].append(token)
-                    log_probs[row].append(log_prob)
+            drawn, drawn_log_probs = _draw(
+                head.logits(hidden) / sampling.temperature, uniforms[live, step]
+            )
+            tokens[live, step], log_probs[live, step] = drawn, drawn_log_probs
+            lengths[live] += is_open[live].long()
             ended = (drawn == self._end) & is_open[live]
             is_open[live[ended]] = False
             advance(int(ended.sum()))
@@ -95,48 +117,35 @@ class NativeEngine:
                 break
             if still_open.float().mean() < _COMPACT_BELOW:
                 kept = still_open.nonzero()[:, 0]
-                live, drawn, is_real = live[kept], drawn[kept], is_real[kept]
-                cache.batch_select_indices(kept)
-            is_real = torch.cat([is_real, torch.ones(len(live), 1, dtype=torch.long)], dim=1)
-            hidden = self.forward(drawn[:, None], is_real, cache)[:, -1]
+                live, drawn = live[kept], drawn[kept]
+                decoder.keep(kept)
+            hidden = decoder.step(drawn)
         advance(int(is_open.sum()))
         return [
-            Response(row, log_prob, finished=bool(row) and row[-1] == self._end)
-            for row, log_prob in zip(tokens, log_probs, strict=True)
+            Response(row[:length], found[:length], finished=row[length - 1] == self._end)
+            for row, found, length in zip(
+                tokens.tolist(), log_probs.tolist(), lengths.tolist(), strict=True
+            )
         ]
 
-    def encode(
-        self, prompts: list[Sequence[int]], room: int
-    ) -> tuple[Tensor, DynamicCache, Tensor]:
-        """Left-pad and encode each distinct prompt once, then copy its cache to its rows."""
-        distinct = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
-        width = max(map(len, distinct))
-        inputs = torch.zeros(len(distinct), width, dtype=torch.long)
-        is_real = torch.zeros(len(distinct), width, dtype=torch.long)
-        for row, prompt in enumerate(distinct):
-            inputs[row, width - len(prompt) :] = torch.tensor(prompt)
-            is_real[row, width - len(prompt) :] = 1
-        cache = DynamicCache(config=self._model.config)
-        cache.layers = [
-            _RoomyLayer(width + room) if type(layer) is DynamicLayer else layer
-            for layer in cache.layers
-        ]
-        hidden = self.forward(inputs, is_real, cache)[:, -1]
-        where = {prompt: row for row, prompt in enumerate(distinct)}
-        rows = torch.tensor([where[tuple(prompt)] for prompt in prompts])
-        cache.batch_select_indices(rows)
-        return hidden[rows], cache, is_real[rows]
 
-    def forward(self, inputs: Tensor, is_real: Tensor, cache: DynamicCache) -> Tensor:
-        """Hidden states [B, q, D] of `inputs`, the newest of the positions that `is_real` [B, T] describes."""
-        positions = (is_real.cumsum(dim=1) - 1).clamp(min=0)[:, -inputs.shape[1] :]
-        return backbone_of(self._model)(
-            input_ids=inputs,
-            attention_mask=None if bool(is_real.all()) else is_real,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+def decoder_for(model: PreTrainedModel, precision: Precision) -> Decoder:
+    """The quickest decoder that computes what the model computes."""
+    if not llama.supports(model):
+        return TransformersDecoder(model)
+    return llama.LlamaDecoder(model, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+
+
+class _Head:
+    """Hidden states to logits, in float32."""
+
+    def __init__(self, model: PreTrainedModel, precision: Precision) -> None:
+        weight = output_weight(model)
+        self._weight = weight.bfloat16() if precision == "bfloat16" else weight
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[B, V]."""
+        return torch.nn.functional.linear(hidden.to(self._weight.dtype), self._weight).float()
 
 
 def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,60 +157,17 @@ def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     return drawn, log_probs.gather(1, drawn[:, None])[:, 0]
 
 
-class _RoomyLayer(DynamicLayer):
-    """A cache layer that writes into room made beforehand, instead of copying everything for each new token."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self._room = room
-        self._buffers: tuple[Tensor, Tensor] | None = None
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        if self._buffers is None:
-            shape = (*key_states.shape[:2], self._room, key_states.shape[-1])
-            self._buffers = (
-                key_states.new_empty(shape),
-                value_states.new_empty((*shape[:3], value_states.shape[-1])),
-            )
-            self._filled = 0
-        start, stop = self._filled, self._filled + key_states.shape[-2]
-        keys, values = self._buffers
-        keys[:, :, start:stop] = key_states
-        values[:, :, start:stop] = value_states
-        self._filled = stop
-        self.keys, self.values = keys[:, :, :stop], values[:, :, :stop]
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        assert self._buffers is not None
-        selected = []
-        for buffer in self._buffers:
-            bigger = buffer.new_empty((len(indices), *buffer.shape[1:]))
-            bigger[:, :, : self._filled] = buffer[indices, :, : self._filled]
-            selected.append(bigger)
-        self._buffers = selected[0], selected[1]
-        self.keys = selected[0][:, :, : self._filled]
-        self.values = selected[1][:, :, : self._filled]
-
-
 @torch.no_grad()
 def stream_tokens(
     model: PreTrainedModel, prompt: Sequence[int], sampling: SamplingConfig, end: int, seed: int
 ) -> Iterator[int]:
     """Draw one response token by token, the end token included; the same seed draws what `generate` draws."""
-    engine = NativeEngine(model, end)
-    weight = output_weight(model)
+    decoder, head = decoder_for(model, "float32"), _Head(model, "float32")
     uniforms = torch.rand(sampling.max_new_tokens, generator=generator(seed), dtype=torch.float64)
-    hidden, cache, is_real = engine.encode([prompt], sampling.max_new_tokens)
+    hidden = decoder.start([prompt], torch.tensor([0]), sampling.max_new_tokens)
     for step in range(sampling.max_new_tokens):
-        logits = torch.nn.functional.linear(hidden, weight).float() / sampling.temperature
-        drawn, _ = _draw(logits, uniforms[step : step + 1])
+        drawn, _ = _draw(head.logits(hidden) / sampling.temperature, uniforms[step : step + 1])
         yield int(drawn)
         if int(drawn) == end:
             return
-        is_real = torch.cat([is_real, torch.ones(1, 1, dtype=torch.long)], dim=1)
-        hidden = engine.forward(drawn[:, None], is_real, cache)[:, -1]
+        hidden = decoder.step(drawn)

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -23,6 +24,7 @@ from transformers import (
 )
 
 from alignloop.config import Config
+from alignloop.data.batches import Forest
 from alignloop.data.tokenizer import END, PAD
 from alignloop.errors import ModelError
 
@@ -200,16 +202,70 @@ def load_scalar_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTr
     """Read a model with one scalar output per sequence; the head is new where the folder holds a language model.
 
     Raises:
-        ModelError: the architecture has no sequence-classification form.
+        ModelError: the architecture has no sequence-classification form, or it is one that cannot be read token by
+            token: it sees what comes later, or its score is not one matrix times the last token's hidden state.
     """
+    return checked_scalar_model(folder, load_classifier(folder, dtype))
+
+
+def load_classifier(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Read a sequence-classification model with one label, causal or not.
+
+    Raises:
+        ModelError: the architecture has no such form, it has more labels, or the weights are not whole.
+    """
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=folder.exists())
+    except _UNREADABLE as error:
+        raise ModelError(f"{folder}: cannot become a reward model ({_first_line(error)})") from None
+    has_head = any(n.endswith("ForSequenceClassification") for n in config.architectures or [])
+    if has_head and config.num_labels != 1:
+        raise ModelError(
+            f"{folder}: a classifier with {config.num_labels} labels; a reward model has one"
+        )
     return _read_model(
         AutoModelForSequenceClassification,
         folder,
         "cannot become a reward model",
-        new=("score.", "classifier."),
+        new=() if has_head else ("score.", "classifier."),
         num_labels=1,
         dtype=dtype,
     )
+
+
+@torch.no_grad()
+def sees_later_tokens(model: PreTrainedModel) -> bool:
+    """Whether what comes later changes a token's hidden state, as in BERT."""
+    tokens = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]]) % _embedding_rows(model)
+    hidden = backbone_of(model)(input_ids=tokens).last_hidden_state
+    return not torch.allclose(hidden[0, :3], hidden[1, :3], rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def checked_scalar_model(folder: Path, model: PreTrainedModel) -> PreTrainedModel:
+    """The model, if its score can be read as its head times the last token's hidden state.
+
+    Raises:
+        ModelError: as `load_scalar_model`.
+    """
+    if sees_later_tokens(model):
+        raise ModelError(
+            f"{folder}: {type(model).__name__} sees later tokens too, so it has no score of an unfinished answer; "
+            "`alignloop reward report` can examine it, but it can neither be trained here nor used in RL"
+        )
+    tokens = torch.arange(4)[None] % _embedding_rows(model)
+    hidden = backbone_of(model)(input_ids=tokens, use_cache=False).last_hidden_state
+    ours = scalar_head(model)(hidden[:, -1])
+    # Without a pad token transformers reads the last position of a lone row; with one, the last that is not it.
+    pad, model.config.pad_token_id = model.config.pad_token_id, None
+    theirs = model(input_ids=tokens, use_cache=False).logits
+    model.config.pad_token_id = pad
+    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
+        raise ModelError(
+            f"{folder}: the score of {type(model).__name__} is not its head times the last token's hidden state, "
+            "which is not supported"
+        )
+    return model
 
 
 def save_model(
@@ -263,6 +319,16 @@ def branches_of(layer: nn.Module) -> list[nn.Module]:
 def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
     """The decoder layers, first to last; empty where the architecture's are not known."""
     return [module for module in model.modules() if branches_of(module)]
+
+
+def forest_hidden(model: PreTrainedModel, forest: Forest) -> torch.Tensor:
+    """[B, T, D]: last hidden states of a forest, whose responses see their prompt and themselves."""
+    return backbone_of(model)(
+        input_ids=forest.tokens,
+        position_ids=forest.positions,
+        attention_mask=forest.sees,
+        use_cache=False,
+    ).last_hidden_state
 
 
 def output_weight(model: PreTrainedModel) -> torch.Tensor:

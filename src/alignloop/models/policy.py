@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import Ragged
-from alignloop.models.loading import backbone_of, output_weight
+from alignloop.data.batches import Forest, Ragged
+from alignloop.models.loading import backbone_of, forest_hidden, output_weight
+from alignloop.models.packing import PackedRow, packed_hidden_states
 from alignloop.tensors import token_kl, token_log_probs
 
 
@@ -28,6 +29,20 @@ def response_kl(
     return kl.new_zeros(batch.tokens.shape).index_put((row, position), kl)
 
 
+def forest_log_probs(model: PreTrainedModel, forest: Forest) -> Tensor:
+    """[C]: log-probability of every response of a forest, its tokens' summed; a prompt is read once for all its own."""
+    hidden = forest_hidden(model, forest)
+    row = forest.token_row
+    log_probs = token_log_probs(
+        hidden[row, forest.before_position],
+        output_weight(model),
+        forest.tokens[row, forest.token_position],
+    )
+    return log_probs.new_zeros(len(forest.last_row)).index_add(
+        0, forest.response_of_token, log_probs
+    )
+
+
 def block_log_probs(model: PreTrainedModel, blocks: Tensor) -> Tensor:
     """[N * width]: log-probabilities of every next token in packed blocks [N, width + 1], inputs and targets in one."""
     hidden = backbone_of(model)(input_ids=blocks[:, :-1], use_cache=False).last_hidden_state
@@ -35,14 +50,25 @@ def block_log_probs(model: PreTrainedModel, blocks: Tensor) -> Tensor:
 
 
 def log_probs_at(
-    model: PreTrainedModel, batch: Ragged, is_wanted: Tensor, temperature: float = 1.0
+    model: PreTrainedModel, batch: Ragged | PackedRow, is_wanted: Tensor, temperature: float = 1.0
 ) -> Tensor:
-    """[B, T]: log-probabilities of the wanted tokens; zeros elsewhere. The first token of a row cannot be wanted."""
-    return log_probs_of(hidden_states(model, batch), model, batch, is_wanted, temperature)
+    """[B, T]: log-probabilities of the wanted tokens; zeros elsewhere.
+
+    The first token of a row, or of a sequence in a packed row, cannot be wanted.
+    """
+    if isinstance(batch, PackedRow):
+        hidden = packed_hidden_states(model, batch)
+    else:
+        hidden = hidden_states(model, batch)
+    return log_probs_of(hidden, model, batch, is_wanted, temperature)
 
 
 def log_probs_of(
-    hidden: Tensor, model: PreTrainedModel, batch: Ragged, is_wanted: Tensor, temperature: float
+    hidden: Tensor,
+    model: PreTrainedModel,
+    batch: Ragged | PackedRow,
+    is_wanted: Tensor,
+    temperature: float,
 ) -> Tensor:
     """`log_probs_at` from the trunk's hidden states [B, T, D]."""
     row, position = is_wanted.nonzero(as_tuple=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import Forest, Ragged
+from alignloop.data.batches import Forest, Ragged, row_groups
+from alignloop.data.formatter import Formatter
+from alignloop.data.records import Prompt
+from alignloop.errors import DataError
 from alignloop.models.loading import (
-    backbone_of,
+    context_length,
+    forest_hidden,
     load_scalar_model,
     output_weight,
     scalar_head,
@@ -65,12 +69,7 @@ class ScalarModel(nn.Module):
 
     def scores_of_all(self, forest: Forest) -> Tensor:
         """[C]: `scores` of every response of a forest; as for a row of its own, but for rounding."""
-        hidden = backbone_of(self.model)(
-            input_ids=forest.tokens,
-            position_ids=forest.positions,
-            attention_mask=forest.sees,
-            use_cache=False,
-        ).last_hidden_state
+        hidden = forest_hidden(self.model, forest)
         return self._scalar(hidden[forest.last_row, forest.last_position])
 
     def values(self, batch: Ragged) -> Tensor:
@@ -122,3 +121,30 @@ def _before_each_response_token(
     row, position = batch.is_response().nonzero(as_tuple=True)
     values = scalar(hidden[row, position - 1])
     return values.new_zeros(batch.tokens.shape).index_put((row, position), values)
+
+
+@torch.no_grad()
+def reward_scores(
+    scorer: ScalarModel,
+    formatter: Formatter,
+    prompts: Sequence[Prompt],
+    responses: Sequence[Sequence[int]],
+) -> list[float]:
+    """Reward-model score of each (prompt, response tokens).
+
+    Raises:
+        DataError: one of them does not fit the reward model's context.
+    """
+    encoded = formatter.prompts(prompts)
+    longest = max((len(p) + len(r) for p, r in zip(encoded, responses, strict=True)), default=0)
+    if longest > context_length(scorer.model):
+        raise DataError(
+            f"a prompt and its answer have {longest} tokens; the reward model's context is "
+            f"{context_length(scorer.model)}"
+        )
+    scores = [0.0] * len(prompts)
+    for group in row_groups(encoded, responses):
+        batch = Ragged.of([encoded[i] for i in group], [responses[i] for i in group], formatter.pad)
+        for i, score in zip(group, scorer.scores(batch).tolist(), strict=True):
+            scores[i] = score
+    return scores

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from alignloop.config import Config, Precision
 from alignloop.generation.engine import SamplingConfig
+from alignloop.models.adapters import AdaptersConfig
 from alignloop.training.optimizer import OptimizerConfig
 
 
@@ -87,10 +88,14 @@ class PPOConfig(Config):
     """Decay of the average of the policy's weights, per update, kept in float32."""
     export: Literal["ema", "raw"] = "ema"
     """Which weights the artefact holds."""
+    adapters: AdaptersConfig | None = None
+    """Policy, reference, reward and value on one set of frozen weights, told apart by LoRA adapters [LORA-01]."""
     micro_batch_tokens: int = Field(default=4096, gt=0)
     """Padded tokens per forward pass; changes memory, not the result beyond rounding."""
     precision: Precision = "float32"
-    """Arithmetic of the matrix products in the updates; weights are float32 either way."""
+    """Arithmetic of the matrix products in scoring and updates; weights are float32 either way."""
+    rollout_precision: Precision = "float32"
+    """Arithmetic of the sampler's matrix products [PPO-04]; `bfloat16` acts on Llama-type models."""
     checkpoint_every: int = Field(default=10, gt=0)
     """Iterations between checkpoints."""
     samples_every: int = Field(default=10, gt=0)
@@ -115,6 +120,11 @@ class PPOConfig(Config):
             if getattr(self, name).warmup_steps:
                 raise ValueError(f"set warmup_iterations, not {name}.warmup_steps")
         return self
+
+    @property
+    def draws_as_it_learns(self) -> bool:
+        """Whether the sampler's log-probabilities are those that the updates compute, but for rounding."""
+        return self.precision == "float32" and self.rollout_precision == "float32"
 
     @property
     def iterations(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,6 @@ from alignloop.models.policy import (
     block_log_probs,
     hidden_states,
     log_probs_of,
-    response_log_probs,
 )
 from alignloop.models.reward_model import ScalarModel, ValueHead
 from alignloop.ppo import objective
@@ -23,24 +21,6 @@ from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.report import Tally
 from alignloop.ppo.rollout import Episodes
 from alignloop.training.step import autocast, backward
-
-
-@torch.no_grad()
-def log_probs_as_trained(actor: PreTrainedModel, episodes: Episodes, config: PPOConfig) -> Episodes:
-    """The episodes with the log-probabilities that the ratio is taken to, in the arithmetic of the updates [PPO-04].
-
-    In float32 the sampler's own agree with the trainer's. In bfloat16 they do not: the ratio would differ from 1
-    before any update, so they are computed again.
-    """
-    if config.precision == "float32":
-        return episodes
-    log_probs = torch.zeros_like(episodes.log_probs)
-    for rows in micro_batches(episodes.lengths(), config.micro_batch_tokens):
-        piece = episodes.rows(rows)
-        with autocast(config.precision):
-            found = response_log_probs(actor, piece.batch, config.sampling.temperature)
-        log_probs[rows, : found.shape[1]] = found
-    return replace(episodes, log_probs=log_probs)
 
 
 def accumulate_policy(

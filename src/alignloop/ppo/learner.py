@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -15,16 +16,19 @@ from alignloop.distributed import World
 from alignloop.errors import ConfigError
 from alignloop.generation.engine import Engine
 from alignloop.generation.native import NativeEngine
+from alignloop.models.backbone import AdaptedModel, Backbone, value_on, weights_sha256
 from alignloop.models.loading import (
     check_tokenizer,
     context_length,
     load_causal_lm,
     load_tokenizer,
+    output_weight,
     save_model,
 )
 from alignloop.models.reward_model import ScalarModel, ValueHead
 from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.rewards import Reward
+from alignloop.seeds import derive_seed
 from alignloop.training.ema import EMA
 from alignloop.training.optimizer import OptimizerConfig, make_optimizer
 from alignloop.training.state import load_state, save_state
@@ -65,7 +69,8 @@ class Learner:
         policy: Path,
         reward: Reward,
         *,
-        value_start: Path | None = None,
+        value_start: Path | ScalarModel | None = None,
+        backbone: Backbone | None = None,
         packed: PackedText | None = None,
         world: World | None = None,
     ) -> Learner:
@@ -73,7 +78,9 @@ class Learner:
 
         Args:
             policy: model folder of the policy to start from, which is the reference as well.
-            value_start: model folder of the reward model that a separate value function starts from.
+            value_start: the reward model that a separate value function starts from: its model folder, or, with
+                adapters, the model itself.
+            backbone: the policy's weights, shared by all roles, where the config asks for adapters.
             packed: pretraining text, needed by the time of an update where ptx_coef > 0.
 
         Raises:
@@ -81,10 +88,10 @@ class Learner:
             ModelError: a folder holds no such model.
         """
         tokenizer = load_tokenizer(policy)
-        actor, reference = load_causal_lm(policy), load_causal_lm(policy)
+        actor, reference = _policies(config, policy, backbone)
         reference.requires_grad_(False)
         check_tokenizer(policy, actor, tokenizer)
-        critic = _value_function(config, policy, actor, value_start)
+        critic = _value_function(config, policy, actor, value_start, backbone)
         context = context_length(actor)
         if isinstance(critic, ScalarModel):
             context = min(context, context_length(critic.model))
@@ -97,7 +104,7 @@ class Learner:
             reference=reference,
             critic=critic,
             reward=reward,
-            engine=NativeEngine(actor, formatter.end),
+            engine=NativeEngine(actor, formatter.end, precision=config.rollout_precision),
             ema=EMA(actor, config.ema_decay),
             optimizers=_optimizers(config, actor, critic),
             packed=packed,
@@ -136,13 +143,36 @@ class Learner:
             save_model(self.actor, self.tokenizer, folder)
 
 
+def open_backbone(config: PPOConfig, policy: Path) -> Backbone | None:
+    """The policy's weights, for all roles to share, where the config asks for adapters."""
+    if config.adapters is None:
+        return None
+    return Backbone(load_causal_lm(policy), weights_sha256(policy))
+
+
+def _policies(
+    config: PPOConfig, policy: Path, backbone: Backbone | None
+) -> tuple[PreTrainedModel, PreTrainedModel]:
+    """(the policy that learns, the reference)."""
+    if backbone is None or config.adapters is None:
+        return load_causal_lm(policy), load_causal_lm(policy)
+    backbone.add("policy", config.adapters, derive_seed(config.seed, "adapter"))
+    backbone.train("policy")
+    roles = AdaptedModel(backbone, "policy"), AdaptedModel(backbone, None)
+    return cast(tuple[PreTrainedModel, PreTrainedModel], roles)
+
+
 def _value_function(
-    config: PPOConfig, policy: Path, actor: PreTrainedModel, value_start: Path | None
+    config: PPOConfig,
+    policy: Path,
+    actor: PreTrainedModel,
+    value_start: Path | ScalarModel | None,
+    backbone: Backbone | None,
 ) -> ScalarModel | ValueHead:
     if config.value_network == "shared":
         return ValueHead(actor)
     if config.value_start == "policy":
-        critic = ScalarModel.load(policy)
+        critic = _on_policys_trunk(config, policy, backbone)
         critic.zero_head()
         return critic
     if value_start is None:
@@ -150,7 +180,19 @@ def _value_function(
             "value_start = 'reward_model' needs a reward model (--reward-model); without one set "
             "value_start = 'policy', which begins with the policy's trunk and values of 0"
         )
+    if isinstance(value_start, ScalarModel):
+        assert backbone is not None
+        return value_on(backbone, value_start)
     return ScalarModel.load(value_start)
+
+
+def _on_policys_trunk(config: PPOConfig, policy: Path, backbone: Backbone | None) -> ScalarModel:
+    if backbone is None or config.adapters is None:
+        return ScalarModel.load(policy)
+    backbone.add("value", config.adapters, derive_seed(config.seed, "value adapter"))
+    backbone.train("value")
+    head = nn.Linear(output_weight(backbone.model).shape[1], 1, bias=False)
+    return ScalarModel(cast(PreTrainedModel, AdaptedModel(backbone, "value", head=head)))
 
 
 def _optimizers(

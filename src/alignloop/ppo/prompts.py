@@ -72,7 +72,7 @@ def without(
 
 
 def _marks(prompt: Prompt) -> Set[str]:
-    return {f"id {prompt.id}", f"text {' '.join(prompt.text.casefold().split())}"}
+    return {f"id {prompt.id}", f"text {' '.join(prompt.transcript.casefold().split())}"}
 
 
 def refuse_labelers(prompts: Sequence[Prompt]) -> None:
@@ -98,7 +98,7 @@ def encode(
     Raises:
         DataError: one has not.
     """
-    encoded = formatter.prompts([prompt.text for prompt in prompts])
+    encoded = formatter.prompts(prompts)
     for prompt, tokens in zip(prompts, encoded, strict=True):
         if len(tokens) + max_new_tokens > context:
             raise DataError(

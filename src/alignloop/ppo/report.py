@@ -53,17 +53,12 @@ class Tally:
 
 def iteration_metrics(
     episodes: Episodes,
-    old: Episodes,
     estimates: Estimates,
     tally: Tally,
     config: PPOConfig,
     kl_coef: float,
 ) -> dict[str, float]:
-    """All metrics of one iteration, named as in the glossary.
-
-    Args:
-        old: the episodes with the log-probabilities that the ratios were taken to.
-    """
+    """All metrics of one iteration, named as in the glossary."""
     counts = episodes.is_response
     kl = row_sums(episodes.log_probs - episodes.reference_log_probs, counts)
     penalised = row_sums(episodes.kl, counts)
@@ -83,11 +78,13 @@ def iteration_metrics(
         "kl_coef": kl_coef,
         "kl_penalty": penalty,
         "objective": score - penalty - config.ptx_coef * pretraining,
-        "entropy": float(masked_mean(-episodes.log_probs, counts)),
+        "entropy": float(masked_mean(-episodes.drawn_log_probs, counts)),
         "eos_rate": float(episodes.finished.float().mean()),
         "response_tokens": float(counts.sum()) / len(episodes.scores),
         "advantage_std": estimates.advantage_std,
-        "sampler_gap": float(masked_mean((old.log_probs - episodes.log_probs).abs(), counts)),
+        "sampler_gap": float(
+            masked_mean((episodes.log_probs - episodes.drawn_log_probs).abs(), counts)
+        ),
         "value_explained": float(1 - missed / spread.clamp(min=1e-8)),
         **means,
     }

@@ -17,10 +17,12 @@ import click
 import torch
 from torch import Tensor
 
+from alignloop.config import Precision
 from alignloop.data.batches import Ragged, micro_batches
 from alignloop.data.records import Prompt
 from alignloop.errors import ConfigError, RewardError, RunError
 from alignloop.models.reward_model import ScalarModel
+from alignloop.training.step import autocast
 
 RewardFunction = Callable[[Sequence[Prompt], Sequence[str]], Sequence[float]]
 """Prompts and the responses to them, as text -> one number per response; more is better."""
@@ -51,6 +53,7 @@ class RewardModels:
     budget: int
     """Padded tokens per forward pass."""
     combine: Literal["mean", "min"] = "mean"
+    precision: Precision = "float32"
 
     @torch.no_grad()
     def score(self, answered: Answered) -> Tensor:
@@ -60,7 +63,8 @@ class RewardModels:
         for group in micro_batches(batch.lengths.tolist(), self.budget):
             part = batch.rows(group)
             for number, member in enumerate(self.members):
-                scores[number, group] = member.scores(part)
+                with autocast(self.precision):
+                    scores[number, group] = member.scores(part)
         return scores.mean(dim=0) if self.combine == "mean" else scores.amin(dim=0)
 
 
@@ -122,9 +126,9 @@ class PersonReward:
         for number, (prompt, text) in enumerate(
             zip(answered.prompts, answered.texts, strict=True), start=1
         ):
-            key = _key(prompt.text, text)
+            key = _key(prompt.transcript, text)
             if key not in self._known:
-                head = f"\nAnswer {number} of {len(answered.texts)}. Prompt:\n{prompt.text}\n\nAnswer:\n{text}\n"
+                head = f"\nAnswer {number} of {len(answered.texts)}. Prompt:\n{prompt.transcript}\n\nAnswer:\n{text}\n"
                 self._keep(key, prompt, text, self._number(head))
             scores.append(self._known[key])
         return torch.tensor(scores)
@@ -141,7 +145,12 @@ class PersonReward:
             question = f"'{given}' is not a number."
 
     def _keep(self, key: str, prompt: Prompt, text: str, score: float) -> None:
-        row = {"prompt_id": prompt.id, "prompt": prompt.text, "response": text, "score": score}
+        row = {
+            "prompt_id": prompt.id,
+            "prompt": prompt.transcript,
+            "response": text,
+            "score": score,
+        }
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from alignloop.config import Precision
 from alignloop.data.batches import Ragged, micro_batches
 from alignloop.generation.engine import Response
 from alignloop.models.policy import response_log_probs
+from alignloop.training.step import autocast
 
 
 class ValueFunction(Protocol):
@@ -33,8 +35,10 @@ class Episodes:
     """[B, T] bool: the actions."""
     finished: Tensor
     """[B] bool: ended by EOS, not by the length limit."""
+    drawn_log_probs: Tensor
+    """[B, T] as the sampler drew with them."""
     log_probs: Tensor
-    """[B, T] of the policy that drew them."""
+    """[B, T] of the policy that drew them, as the updates compute them: what ratios and the KL are taken to."""
     reference_log_probs: Tensor
     """[B, T] of the frozen reference."""
     kl: Tensor
@@ -85,29 +89,34 @@ def make_episodes(
     value_function: ValueFunction,
     temperature: float,
     budget: int,
+    actor: PreTrainedModel | None = None,
+    precision: Precision = "float32",
 ) -> Episodes:
-    """Look at drawn responses through the frozen models; the sampler's own log-probabilities are the old policy's.
-
-    The log-probabilities are those of the engine, which agree with the trainer's to float32 rounding (doctor and
-    tests check it), so no forward pass is spent on them [PPO-04].
+    """Look at drawn responses through the models, in the arithmetic of the updates.
 
     Args:
         batch: the prompts with their responses.
         scores: [B] of the reward.
+        actor: the policy, whose log-probabilities are computed again; where absent the sampler's own are taken, which
+            agree in float32 (doctor and tests check it), so that no forward pass is spent on them [PPO-04].
     """
     is_response = batch.is_response()
-    log_probs = torch.zeros(batch.tokens.shape)
-    log_probs[is_response] = torch.tensor([p for response in responses for p in response.log_probs])
-    reference_log_probs, values = torch.zeros_like(log_probs), torch.zeros_like(log_probs)
+    drawn = torch.zeros(batch.tokens.shape)
+    drawn[is_response] = torch.tensor([p for response in responses for p in response.log_probs])
+    log_probs, reference_log_probs, values = drawn.clone(), drawn * 0, drawn * 0
     for group in micro_batches(batch.lengths.tolist(), budget):
         at, part = torch.tensor(group), batch.rows(group)
         width = part.tokens.shape[1]
-        reference_log_probs[at, :width] = response_log_probs(reference, part, temperature)
-        values[at, :width] = value_function.values(part)
+        with autocast(precision):
+            reference_log_probs[at, :width] = response_log_probs(reference, part, temperature)
+            values[at, :width] = value_function.values(part)
+            if actor is not None:
+                log_probs[at, :width] = response_log_probs(actor, part, temperature)
     return Episodes(
         batch=batch,
         is_response=is_response,
         finished=torch.tensor([response.finished for response in responses]),
+        drawn_log_probs=drawn,
         log_probs=log_probs,
         reference_log_probs=reference_log_probs,
         kl=log_probs - reference_log_probs,

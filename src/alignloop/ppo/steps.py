@@ -31,7 +31,6 @@ from alignloop.ppo.gradients import (
     accumulate_policy,
     accumulate_ptx,
     accumulate_value,
-    log_probs_as_trained,
 )
 from alignloop.ppo.learner import Learner, with_warmup
 from alignloop.ppo.prompts import encode
@@ -83,6 +82,8 @@ def score(learner: Learner, rollout: Rollout) -> Episodes:
         value_function=learner.critic,
         temperature=config.sampling.temperature,
         budget=config.micro_batch_tokens * 2,
+        actor=None if config.draws_as_it_learns else learner.actor,
+        precision=config.precision,
     )
     return episodes if config.kl_estimator == "sampled" else _with_exact_kl(learner, episodes)
 
@@ -151,7 +152,6 @@ def update(
     config = learner.config
     if (learner.packed is None) == (config.ptx_coef > 0):
         raise ConfigError("pretraining text is needed where ptx_coef > 0, and there alone")
-    old = log_probs_as_trained(learner.actor, episodes, config)
     total = config.iterations * config.updates_per_iteration
     critic = learner.critic
     head = critic if isinstance(critic, ValueHead) else None
@@ -159,7 +159,7 @@ def update(
     tally = Tally()
     for number, rows in enumerate(minibatches(iteration, config)):
         step = iteration * config.updates_per_iteration + number
-        part = old.rows(rows)
+        part = episodes.rows(rows)
         width = part.batch.tokens.shape[1]
         wanted, due = estimates.advantages[rows, :width], estimates.returns[rows, :width]
         if config.whiten_advantages == "minibatch":
@@ -192,7 +192,7 @@ def update(
             tally.add(value_gradient_norm=value_norm)
         if config.kl_stop is not None and approx_kl > config.kl_stop:
             break
-    metrics = iteration_metrics(episodes, old, estimates, tally, config, learner.kl_coef)
+    metrics = iteration_metrics(episodes, estimates, tally, config, learner.kl_coef)
     learner.kl_coef = next_kl_coef(learner.kl_coef, episodes, config)
     return metrics
 

@@ -14,12 +14,13 @@ from alignloop.distributed import World
 from alignloop.errors import ConfigError
 from alignloop.judges.gold import Gold
 from alignloop.judges.lexicon import Lexicon
+from alignloop.models.backbone import Backbone, scorer_on
 from alignloop.models.loading import check_same_tokens, context_length
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import alarms
 from alignloop.ppo.checks import rewards_never_stopping
 from alignloop.ppo.config import PPOConfig
-from alignloop.ppo.learner import Learner
+from alignloop.ppo.learner import Learner, open_backbone
 from alignloop.ppo.prompts import (
     asked_in,
     encode,
@@ -75,12 +76,19 @@ def train(
         exclude_prompts_from: artefacts of earlier stages whose prompts are not to be asked.
     """
     start = run.input("policy", policy, "policy")
-    models = _reward_models(run, start.path, reward_model, more_reward_models)
+    backbone = open_backbone(config, start.path)
+    models = _reward_models(run, start.path, reward_model, more_reward_models, backbone)
     asked = run.input("prompts", prompts, "prompts")
     reward = _reward(config, run, models, reward_function, ask_person)
-    watched = _watched(config, run, start.path, heldout_reward_model, gold)
-    value_start = models[0][0] if models else None
-    learner = Learner.open(config, start.path, reward, value_start=value_start, world=world)
+    watched = _watched(config, run, start.path, heldout_reward_model, gold, backbone)
+    learner = Learner.open(
+        config,
+        start.path,
+        reward,
+        value_start=(models[0][0] if backbone is None else models[0][1]) if models else None,
+        backbone=backbone,
+        world=world,
+    )
     for _, member in models:
         learner.context = min(learner.context, context_length(member.model))
     records, overlap = _prompts(config, run, asked, exclude_prompts_from)
@@ -142,18 +150,22 @@ def train(
 
 
 def _reward_models(
-    run: Run, policy: Path, first: Path | None, more: Sequence[Path]
+    run: Run,
+    policy: Path,
+    first: Path | None,
+    more: Sequence[Path],
+    backbone: Backbone | None,
 ) -> list[tuple[Path, ScalarModel]]:
     """Every reward model and its folder; the first is also what the value function starts from."""
     given = {"reward_model": first} if first is not None else {}
     given |= {f"reward_model-{n}": path for n, path in enumerate(more, start=2)}
-    opened = [run.input(role, path, "reward-model").path for role, path in given.items()]
-    return [(path, _frozen(policy, path)) for path in opened]
+    opened = {role: run.input(role, path, "reward-model").path for role, path in given.items()}
+    return [(path, _frozen(policy, path, role, backbone)) for role, path in opened.items()]
 
 
-def _frozen(policy: Path, path: Path) -> ScalarModel:
+def _frozen(policy: Path, path: Path, role: str, backbone: Backbone | None) -> ScalarModel:
     check_same_tokens(policy, path)
-    scorer = ScalarModel.load(path)
+    scorer = ScalarModel.load(path) if backbone is None else scorer_on(backbone, role, path)
     scorer.requires_grad_(False)
     return scorer
 
@@ -182,18 +194,28 @@ def _reward(
     if ask_person:
         return PersonReward(run.folder / "judgments.jsonl")
     members = [member for _, member in models]
-    return RewardModels(members, config.micro_batch_tokens * 2, config.reward_combine)
+    return RewardModels(
+        members, config.micro_batch_tokens * 2, config.reward_combine, config.precision
+    )
 
 
 def _watched(
-    config: PPOConfig, run: Run, policy: Path, heldout: Path | None, gold: Path | None
+    config: PPOConfig,
+    run: Run,
+    policy: Path,
+    heldout: Path | None,
+    gold: Path | None,
+    backbone: Backbone | None,
 ) -> dict[str, Reward]:
     """What is logged beside the reward, by metric."""
     found: dict[str, Reward] = {}
     if heldout is not None:
-        opened = run.input("heldout_reward_model", heldout, "reward-model")
-        members = [_frozen(policy, opened.path)]
-        found["heldout_score"] = RewardModels(members, config.micro_batch_tokens * 2)
+        role = "heldout_reward_model"
+        opened = run.input(role, heldout, "reward-model")
+        members = [_frozen(policy, opened.path, role, backbone)]
+        found["heldout_score"] = RewardModels(
+            members, config.micro_batch_tokens * 2, precision=config.precision
+        )
     if gold is not None:
         lexicon = run.input("gold", gold, "lexicon").file("lexicon.json.gz")
         judge = Gold(Lexicon.load(lexicon))
@@ -313,7 +335,7 @@ def _write_samples(
     rows = [
         {
             "prompt_id": prompt.id,
-            "prompt": prompt.text,
+            "prompt": prompt.transcript,
             "response": text,
             "score": round(float(episodes.scores[i]), 4),
             "kl_reference": round(float(ratios[i]), 4),

@@ -1,111 +1,44 @@
-"""Rankings as token batches: the completions of a prompt stay together, with the indices of their pairs."""
+"""The reward model's batches: whole prompts, or every pair as a row of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 
-import torch
-from torch import Tensor
-
-from alignloop.data.batches import Forest, micro_batches
-from alignloop.data.formatter import Formatter
-from alignloop.data.records import Ranking
-from alignloop.errors import DataError
+from alignloop.data.batches import epoch_order
+from alignloop.data.pairs import Pair
+from alignloop.reward.config import RewardConfig
+from alignloop.training.rankings import RankedPrompt
 
 
-@dataclass(frozen=True, slots=True)
-class RankedPrompt:
-    """One ranking as tokens."""
-
-    prompt: list[int]
-    completions: list[list[int]]
-    pairs: list[tuple[int, int]]
-    """(preferred, other) indices into `completions`; ties are left out."""
-
-    @property
-    def all_pairs(self) -> int:
-        """K(K-1)/2, ties included."""
-        return len(self.completions) * (len(self.completions) - 1) // 2
-
-    @property
-    def width(self) -> int:
-        """Tokens of the prompt with its longest completion: what must fit the context."""
-        return len(self.prompt) + max(map(len, self.completions))
-
-    @property
-    def size(self) -> int:
-        """Tokens of the prompt and all its completions."""
-        return len(self.prompt) + sum(map(len, self.completions))
-
-
-@dataclass(frozen=True, slots=True)
-class RankedBatch:
-    """Some prompts' completions, each once, and their pairs as indices into all completions."""
-
-    completions: Forest
-    preferred: Tensor
-    other: Tensor
-    prompt_of_pair: Tensor
-    kept_pairs: Tensor
-    all_pairs: Tensor
-
-    @classmethod
-    def of(cls, prompts: Sequence[RankedPrompt], pad: int) -> RankedBatch:
-        """Lay the prompts out as rows, each with its completions."""
-        preferred: list[int] = []
-        other: list[int] = []
-        owner: list[int] = []
-        offset = 0
-        for number, prompt in enumerate(prompts):
-            for better, worse in prompt.pairs:
-                preferred.append(offset + better)
-                other.append(offset + worse)
-                owner.append(number)
-            offset += len(prompt.completions)
-        return cls(
-            Forest.of([p.prompt for p in prompts], [p.completions for p in prompts], pad),
-            torch.tensor(preferred, dtype=torch.long),
-            torch.tensor(other, dtype=torch.long),
-            torch.tensor(owner, dtype=torch.long),
-            torch.tensor([float(max(len(p.pairs), 1)) for p in prompts]),
-            torch.tensor([float(p.all_pairs) for p in prompts]),
+def as_pairs(prompts: Sequence[RankedPrompt]) -> list[RankedPrompt]:
+    """Every pair as a prompt of its own with two completions: the data set that footnote 5 warns against."""
+    return [
+        RankedPrompt(
+            prompt.prompt,
+            [prompt.completions[pair.preferred], prompt.completions[pair.other]],
+            [Pair(0, 1, pair.gap)],
+            [True, not pair.is_ordered],
         )
+        for prompt in prompts
+        for pair in prompt.pairs
+    ]
 
 
-def encode_rankings(
-    rankings: Sequence[Ranking], formatter: Formatter, context: int
-) -> list[RankedPrompt]:
-    """Tokens of every ranking that orders at least one pair.
+def batches_of(prompts: Sequence[RankedPrompt], config: RewardConfig) -> list[list[RankedPrompt]]:
+    """The batches of all epochs in their order.
 
-    Completions are read as they were drawn where their tokens are known, truncated ones without an end.
-
-    Raises:
-        DataError: a completion is empty or does not fit the context; or no ranking has a pair that is not a tie.
+    With `shuffled_pairs` an epoch has as many updates as with `ranking`, so a batch holds about as many pairs as
+    `batch_size` prompts bring [RM-07].
     """
-    encoded: list[RankedPrompt] = []
-    for ranking in rankings:
-        pairs = ranking.pairs()
-        if not pairs:
-            continue
-        prompt = formatter.prompt(ranking.prompt.text)
-        completions: list[list[int]] = []
-        for completion in ranking.completions:
-            try:
-                completions.append(formatter.completion(completion))
-            except DataError as error:
-                raise DataError(f"ranking of prompt '{ranking.prompt.id}': {error}") from None
-        row = RankedPrompt(prompt, completions, pairs)
-        if row.width > context:
-            raise DataError(
-                f"ranking of prompt '{ranking.prompt.id}': {row.width} tokens, the context is {context}"
-            )
-        encoded.append(row)
-    if not encoded:
-        raise DataError("no ranking orders any pair: all are ties, so there is nothing to learn")
-    return encoded
-
-
-def prompt_groups(prompts: Sequence[RankedPrompt], budget: int) -> list[list[int]]:
-    """Indices in groups whose padded rows stay within `budget` tokens; prompts of similar size together."""
-    return micro_batches([prompt.size for prompt in prompts], budget)
+    updates = -(-len(prompts) // config.batch_size)
+    rows = as_pairs(prompts) if config.loss == "shuffled_pairs" else list(prompts)
+    batches: list[list[RankedPrompt]] = []
+    for epoch in range(config.epochs):
+        order = [rows[i] for i in epoch_order(len(rows), config.seed, epoch)]
+        if config.loss == "shuffled_pairs":
+            cuts = [len(rows) * number // updates for number in range(updates + 1)]
+        else:
+            cuts = [*range(0, len(rows), config.batch_size), len(rows)]
+        batches += [order[at:end] for at, end in pairwise(cuts)]
+    return batches

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from alignloop.data.batches import Ragged, epoch_order, micro_batches
 from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration, Ranking
 from alignloop.distributed import World
-from alignloop.errors import DataError
+from alignloop.errors import ConfigError
+from alignloop.models.backbone import adapted, whole_model
 from alignloop.models.dropout import residual_dropout
-from alignloop.models.loading import attention_window, check_tokenizer, load_tokenizer, save_model
+from alignloop.models.loading import (
+    attention_window,
+    check_tokenizer,
+    load_scalar_model,
+    load_tokenizer,
+    save_model,
+)
 from alignloop.models.reward_model import ScalarModel
 from alignloop.progress import progress
-from alignloop.reward.batches import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
-from alignloop.reward.config import RewardConfig
-from alignloop.reward.objective import pair_accuracy, ranking_loss
-from alignloop.runs.artifact import Artifact
+from alignloop.reward.batches import batches_of
+from alignloop.reward.config import Head, RewardConfig
+from alignloop.reward.normalise import chosen_demonstrations, normalise
+from alignloop.reward.objective import best_of_k_loss, pair_accuracy, ranking_loss
+from alignloop.runs.artifact import Artifact, Kind, model_kind
 from alignloop.runs.run import Run
 from alignloop.seeds import derive_seed
 from alignloop.tensors import Summed
 from alignloop.training.optimizer import make_optimizer
+from alignloop.training.rankings import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
 from alignloop.training.state import load_state, save_state
 from alignloop.training.step import autocast, backward, update
 
@@ -39,59 +49,65 @@ def train(
     rankings: Path,
     demonstrations: Path,
 ) -> Artifact:
-    """Train a reward model from `model` on a `rankings` artefact; leaves a `reward-model` artefact."""
-    start = run.input("model", model, "policy")
+    """Train a reward model from `model` on a `rankings` artefact; leaves a `reward-model` artefact.
+
+    Args:
+        model: a `policy`, whose trunk gets a new head, or a `reward-model` to go on from.
+    """
+    start = run.input("model", model, model_kind(model))
+    head = config.head or ("kept" if start.kind == "reward-model" else "new")
+    if head == "kept" and start.kind != "reward-model":
+        raise ConfigError(f"head = 'kept', but {model} is no reward model and has no scalar head")
     ranked = run.input("rankings", rankings, "rankings")
     written = run.input("demonstrations", demonstrations, "demonstrations")
     tokenizer = load_tokenizer(start.path)
     formatter = Formatter.of(tokenizer)
     set_chat_template(tokenizer)
-    scorer = ScalarModel.load(start.path)
+    model_read = load_scalar_model(start.path)
+    if config.adapters is not None:
+        seed = derive_seed(config.seed, "adapter")
+        model_read = adapted(model_read, start.path, config.adapters, "reward", seed)
+    scorer = ScalarModel(model_read)
     check_tokenizer(start.path, scorer.model, tokenizer)
     scorer.model.config.pad_token_id = tokenizer.pad_token_id
     # Answers side by side bring a mask of their own, which knows of no window: none may be longer.
     context = attention_window(scorer.model)
     rankings_read = read_records(ranked.file("train.jsonl.gz"), Ranking)
-    prompts = encode_rankings(rankings_read, formatter, context)
+    prompts = encode_rankings(rankings_read, formatter, context, config.ties)
     valid = encode_rankings(
         read_records(ranked.file("valid.jsonl.gz"), Ranking), formatter, context
     )
 
-    scorer.new_head(derive_seed(config.seed, "head"))
+    if head == "new":
+        scorer.new_head(derive_seed(config.seed, "head"))
     # The loss does not see the bias: pairs differ by it on both sides. It is set once, at the end.
     scorer.bias.requires_grad_(False)
     optimizer = make_optimizer(scorer, config.optimizer)
-    batches = [
-        order[at : at + config.batch_size]
-        for epoch in range(config.epochs)
-        for order in [epoch_order(len(prompts), config.seed, epoch)]
-        for at in range(0, len(order), config.batch_size)
-    ]
+    batches = batches_of(prompts, config)
+    per_epoch = len(batches) // config.epochs
     step = 0
     if found := run.latest_checkpoint():
         step, folder = found
         load_state(folder, {"model": scorer}, {"model": optimizer})
 
     with (
-        residual_dropout(scorer.model, 0.0),
+        residual_dropout(whole_model(scorer.model), 0.0),
         progress(len(batches), "reward model", "update", step) as bar,
     ):
         while step < len(batches):
             scorer.train()
-            chosen = [prompts[i] for i in batches[step]]
-            logged = {
-                "loss": 0.0,
-                "pair_accuracy": 0.0,
-                "comparisons": sum(len(p.pairs) for p in chosen),
-            }
+            chosen = batches[step]
+            ordered = sum(prompt.ordered_pairs for prompt in chosen)
+            logged = {"loss": 0.0, "pair_accuracy": 0.0, "comparisons": ordered}
             for group in prompt_groups(chosen, config.micro_batch_tokens):
                 batch = RankedBatch.of([chosen[i] for i in group], formatter.pad)
                 with autocast(config.precision):
                     scores = scorer.scores_of_all(batch.completions)
-                summed = _loss(scores, batch, config)
+                summed = loss_of_batch(scores, batch, config)
                 logged["loss"] += backward(summed.total / len(chosen), "ranking", step)
-                right = pair_accuracy(scores.detach(), batch.preferred, batch.other)
-                logged["pair_accuracy"] += float(right.total) / logged["comparisons"]
+                right = _accuracy(scores.detach(), batch)
+                # A batch of ties alone has no order to be right about.
+                logged["pair_accuracy"] += float(right.total) / max(ordered, 1)
             norm, rate = update(
                 scorer,
                 optimizer,
@@ -104,7 +120,8 @@ def train(
             step += 1
             logged |= {"gradient_norm": norm, "learning_rate": rate}
             logged["epoch"] = step * config.epochs / len(batches)
-            if step % config.valid_every == 0 or step == len(batches):
+            ends_epoch = step % per_epoch == 0
+            if step % config.valid_every == 0 or ends_epoch:
                 logged["valid_loss"], logged["valid_pair_accuracy"] = _validate(
                     scorer.eval(), valid, config, formatter
                 )
@@ -120,16 +137,22 @@ def train(
                 raise run.interrupt()
 
     scorer.eval()
-    chosen = _bias_demonstrations(
+    chosen = chosen_demonstrations(
         read_records(written.file("train.jsonl.gz"), Demonstration),
         {ranking.prompt.use_case for ranking in rankings_read},
         formatter,
         context,
         config,
     )
-    mean = zero_mean_on(scorer, chosen, formatter, config.micro_batch_tokens)
+    mean, deviation = normalise(
+        scorer, chosen, formatter, config.micro_batch_tokens, config.normalise
+    )
     scorer.save_bias()
-    last = run.metrics.read()[-1]  # of the last update, which always validates
+    curve = [
+        {key: row[key] for key in ("valid_loss", "valid_pair_accuracy")}
+        for row in run.metrics.read()
+        if row["step"] % per_epoch == 0
+    ]
     return run.finish(
         "reward-model",
         lambda folder: save_model(scorer.model, tokenizer, folder),
@@ -138,69 +161,90 @@ def train(
             "reward_bias": float(scorer.bias.detach()),
             "demonstration_mean_before_bias": mean,
             "bias_demonstrations": [d.prompt.id for d in chosen],
-            "valid_loss": last["valid_loss"],
-            "valid_pair_accuracy": last["valid_pair_accuracy"],
+            **curve[-1],
+            **_beyond_the_defaults(config, run, start.kind, head, deviation, curve),
         },
     )
 
 
-def _bias_demonstrations(
-    demonstrations: Sequence[Demonstration],
-    ranked: Set[str],
-    formatter: Formatter,
-    context: int,
+def _beyond_the_defaults(
     config: RewardConfig,
-) -> list[Demonstration]:
-    """Those that the bias is set on [RM-02]: of the use cases that were ranked, and no longer than the context."""
-    alike = [d for d in demonstrations if d.prompt.use_case in ranked] or list(demonstrations)
-    order = [alike[i] for i in epoch_order(len(alike), config.seed, 0)]
-    chosen: list[Demonstration] = []
-    for one in order:
-        if len(chosen) == config.bias_demonstrations:
-            break
-        tokens = len(formatter.prompt(one.prompt.text)) + len(formatter.response(one.response))
-        if tokens <= context:
-            chosen.append(one)
-    if not chosen:
-        raise DataError(
-            f"no demonstration fits the reward model's context of {context}; its bias cannot be set"
-        )
-    return chosen
+    run: Run,
+    kind: Kind,
+    head: Head,
+    deviation: float,
+    curve: list[dict[str, float]],
+) -> dict[str, Any]:
+    """Facts of a run that does other than the paper."""
+    facts: dict[str, Any] = {}
+    if kind == "reward-model":
+        facts |= {"init_from": kind, "head": head}
+    if config.loss != "ranking":
+        facts["loss"] = config.loss
+    if config.normalise != "bias":
+        facts["normalise"] = config.normalise
+    if config.normalise == "gain_and_bias":
+        facts["reward_gain"] = 1.0 / deviation
+    if config.epochs > 1:
+        facts["epochs"] = curve
+        if worse := overfits_from([row["valid_loss"] for row in curve]):
+            facts["overfits_from_epoch"] = worse
+            before, after = (row["valid_loss"] for row in curve[worse - 2 : worse])
+            run.warn(
+                f"the validation loss rose in epoch {worse} (from {before:.4f} to {after:.4f}): the reward model "
+                "overfits; the paper trains for one epoch"
+            )
+    return facts
 
 
-@torch.no_grad()
-def zero_mean_on(
-    scorer: ScalarModel, demonstrations: Sequence[Demonstration], formatter: Formatter, budget: int
-) -> float:
-    """Set the bias so that these demonstrations score 0 on average [RM-02]; returns their mean before."""
-    rows = [
-        (formatter.prompt(d.prompt.text), formatter.response(d.response)) for d in demonstrations
-    ]
-    total = 0.0
-    for group in micro_batches([len(p) + len(r) for p, r in rows], budget):
-        batch = Ragged.of([rows[i][0] for i in group], [rows[i][1] for i in group], formatter.pad)
-        total += float(scorer.scores(batch).double().sum())
-    mean = total / len(rows)
-    scorer.bias.sub_(mean)
-    return mean
+def overfits_from(losses: Sequence[float]) -> int | None:
+    """The first epoch (from 1) whose validation loss is above that of the epoch before."""
+    for epoch, (before, after) in enumerate(pairwise(losses), start=2):
+        if after > before:
+            return epoch
+    return None
 
 
-def _loss(scores: torch.Tensor, batch: RankedBatch, config: RewardConfig) -> Summed:
+def loss_of_batch(scores: torch.Tensor, batch: RankedBatch, config: RewardConfig) -> Summed:
+    """What is minimised: the sum over the batch's prompts, or over its pairs where each is a row of its own."""
+    if config.loss == "best_of_k":
+        return best_of_k_loss(scores, batch.prompt_of_completion, batch.is_best)
+    margins = torch.where(
+        batch.is_ordered,
+        config.margin + config.margin_per_rank * batch.gaps,
+        torch.zeros_like(batch.gaps),
+    )
+    return _eq_1(scores, batch, config, torch.where(batch.is_ordered, 1.0, 0.5), margins)
+
+
+def _eq_1(
+    scores: torch.Tensor,
+    batch: RankedBatch,
+    config: RewardConfig,
+    targets: torch.Tensor,
+    margins: torch.Tensor,
+) -> Summed:
     divisors = batch.kept_pairs if config.divisor == "kept_pairs" else batch.all_pairs
-    return ranking_loss(scores, batch.preferred, batch.other, batch.prompt_of_pair, divisors)
+    pairs = (batch.preferred, batch.other, batch.prompt_of_pair)
+    return ranking_loss(scores, *pairs, targets, margins, divisors)
+
+
+def _accuracy(scores: torch.Tensor, batch: RankedBatch) -> Summed:
+    return pair_accuracy(scores, batch.preferred, batch.other, batch.is_ordered)
 
 
 @torch.no_grad()
 def _validate(
     scorer: ScalarModel, prompts: Sequence[RankedPrompt], config: RewardConfig, formatter: Formatter
 ) -> tuple[float, float]:
-    """(Eq. 1, pair accuracy) on validation rankings."""
+    """(Eq. 1, pair accuracy) on validation rankings, without ties or margins whatever is minimised: runs compare."""
     loss, count, right, pairs = 0.0, 0, 0.0, 0
     for group in prompt_groups(prompts, config.micro_batch_tokens * 2):
         batch = RankedBatch.of([prompts[i] for i in group], formatter.pad)
         scores = scorer.scores_of_all(batch.completions)
-        summed = _loss(scores, batch, config)
-        accuracy = pair_accuracy(scores, batch.preferred, batch.other)
+        even = torch.zeros_like(batch.gaps)
+        summed = _eq_1(scores, batch, config, even + 1.0, even)
+        accuracy = _accuracy(scores, batch)
         loss, count = loss + float(summed.total), count + summed.count
         right, pairs = right + float(accuracy.total), pairs + accuracy.count
     return loss / count, right / pairs

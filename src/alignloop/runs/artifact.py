@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from alignloop.errors import ArtifactError
 from alignloop.files import sha256_of, sync_folder, write_json
@@ -98,15 +98,21 @@ def write_artifact(
 def open_artifact(path: Path, kind: Kind) -> Artifact:
     """Open an artefact folder, or the run folder that holds one, and check kind, schema and every hash.
 
-    A plain Hugging Face model folder opens as a `policy`, so any causal language model can start the loop.
+    A plain Hugging Face model folder opens as a `policy`, so that any causal language model can start the loop, or as
+    a `reward-model` where its config names a sequence-classification architecture.
 
     Raises:
         ArtifactError: it is missing, unfinished, of another kind, or its files changed.
     """
     folder = _artifact_folder(path, kind)
     if not (folder / "artifact.json").is_file():
-        if kind == "policy" and (folder / "config.json").is_file():
-            return Artifact(folder, "policy", _hash_plain_model(folder), {})
+        if plain := _plain_model_kind(folder):
+            if kind == plain:
+                return Artifact(folder, kind, _hash_plain_model(folder), {})
+            if kind in ("policy", "reward-model"):
+                raise ArtifactError(
+                    f"{path} is a model folder that counts as a '{plain}', but a '{kind}' is needed"
+                )
         raise ArtifactError(
             f"{path}: no artefact here; a '{kind}' artefact or its run folder is needed"
         )
@@ -147,6 +153,33 @@ def kind_of(path: Path) -> Kind:
     except (OSError, ValueError, KeyError, TypeError):
         raise ArtifactError(f"{path}: no artefact here") from None
     return found
+
+
+def model_kind(path: Path) -> Kind:
+    """Whether a reward model is here; anything else, a mistake included, is for `open_artifact` to take as a policy."""
+    folder = _artifact_folder(path, "policy")
+    description = folder / "artifact.json"
+    if not description.is_file():
+        return _plain_model_kind(folder) or "policy"
+    try:
+        found = json.loads(description.read_text(encoding="utf-8"))
+    except ValueError:
+        return "policy"
+    fields = cast(dict[str, Any], found) if isinstance(found, dict) else {}
+    return "reward-model" if fields.get("kind") == "reward-model" else "policy"
+
+
+def _plain_model_kind(folder: Path) -> Kind | None:
+    """What a Hugging Face model folder without artifact.json counts as, by the architecture that its config names."""
+    config = folder / "config.json"
+    if not config.is_file():
+        return None
+    try:
+        names: list[Any] = json.loads(config.read_text(encoding="utf-8"))["architectures"] or []
+    except (ValueError, KeyError, TypeError):
+        return "policy"  # it names none: the model's reader says what is wrong with it
+    is_classifier = any(str(name).endswith("ForSequenceClassification") for name in names)
+    return "reward-model" if is_classifier else "policy"
 
 
 def _artifact_folder(path: Path, kind: str) -> Path:

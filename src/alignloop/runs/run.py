@@ -28,7 +28,15 @@ from alignloop.runs.command import command_to_go_on
 from alignloop.runs.metrics import MetricsLog
 from alignloop.runs.signals import StopSignal
 
-_RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic")
+_RECORDED_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "peft",
+    "numpy",
+    "pydantic",
+)
 
 
 class Run:

@@ -1,4 +1,4 @@
-"""Settings of `alignloop sample`."""
+"""Settings of `alignloop sample` and the verbs below it."""
 
 from __future__ import annotations
 
@@ -31,3 +31,23 @@ class SampleConfig(Config):
         if self.k_min > self.k_max:
             raise ValueError(f"k_min {self.k_min} is above k_max {self.k_max}")
         return self
+
+
+class BestOfNConfig(Config):
+    """How many answers each prompt gets, of which a reward model chooses."""
+
+    seed: int = 1
+    """Draws the prompts, where there is a limit, and every answer."""
+    n: int = Field(default=16, ge=2)
+    """Answers per prompt."""
+    limit: int | None = Field(default=None, gt=0)
+    """Use that many prompts of each file, drawn at random; all of them without it."""
+    sampling: SamplingConfig = SamplingConfig()
+    """How answers are drawn."""
+
+
+class RejectionConfig(BestOfNConfig):
+    """Which sampled answers become demonstrations."""
+
+    min_score: float | None = None
+    """Keep every distinct answer with at least this score; without it the best answer of each prompt."""

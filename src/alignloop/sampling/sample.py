@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alignloop.data.batches import epoch_order
 from alignloop.data.formatter import Formatter
-from alignloop.data.jsonl import read_records, write_records
+from alignloop.data.jsonl import write_records
 from alignloop.data.records import Completion, Completions, Prompt
-from alignloop.errors import DataError
 from alignloop.generation.engine import Engine, completion_of
 from alignloop.generation.native import NativeEngine
 from alignloop.models.loading import context_length, load_causal_lm, load_tokenizer
@@ -19,6 +17,7 @@ from alignloop.progress import progress
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 from alignloop.sampling.config import SampleConfig
+from alignloop.sampling.scored import check_room, read_prompts
 from alignloop.seeds import derive_seed
 
 
@@ -39,11 +38,8 @@ def sample(
     drawn: dict[str, list[Completions]] = {}
     dropped: dict[str, int] = {}
     for file in files:
-        records = read_records(source.file(f"{file}.jsonl.gz"), Prompt)
-        if config.limit is not None:
-            order = epoch_order(len(records), config.seed, 0)
-            records = [records[i] for i in sorted(order[: config.limit])]
-        _check_room(records, formatter, config, context)
+        records = read_prompts(source, file, config.limit, config.seed)
+        check_room(records, formatter, config.sampling, context)
         drawn[file] = distinct_completions(engine, formatter, records, config, name)
         dropped[file] = len(records) - len(drawn[file])
 
@@ -64,18 +60,6 @@ def sample(
     )
 
 
-def _check_room(
-    prompts: Sequence[Prompt], formatter: Formatter, config: SampleConfig, context: int
-) -> None:
-    """Every prompt must leave room for the longest completion."""
-    for prompt, tokens in zip(prompts, formatter.prompts([p.text for p in prompts]), strict=True):
-        if len(tokens) + config.sampling.max_new_tokens > context:
-            raise DataError(
-                f"prompt '{prompt.id}' has {len(tokens)} tokens; with a completion of up to "
-                f"{config.sampling.max_new_tokens} they do not fit the model's context of {context}"
-            )
-
-
 def distinct_completions(
     engine: Engine, formatter: Formatter, prompts: Sequence[Prompt], config: SampleConfig, name: str
 ) -> list[Completions]:
@@ -88,7 +72,7 @@ def distinct_completions(
         )
         for p in prompts
     ]
-    encoded = formatter.prompts([prompt.text for prompt in prompts])
+    encoded = formatter.prompts(prompts)
     found: list[dict[str, Completion]] = [{} for _ in prompts]
     with progress(sum(wanted), f"sample from {name}", "completion") as bar:
         for draw in range(config.draws):

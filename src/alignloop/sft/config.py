@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from alignloop.config import Config, Precision
+from alignloop.models.adapters import AdaptersConfig
 from alignloop.training.optimizer import OptimizerConfig
+
+Turns = Literal["last", "all"]
+Packing = Literal["bucketed", "packed"]
 
 
 class SFTConfig(Config):
@@ -20,13 +26,19 @@ class SFTConfig(Config):
     batch_size: int = Field(default=32, gt=0)
     """Demonstrations per update."""
     micro_batch_tokens: int = Field(default=4096, gt=0)
-    """Padded tokens per forward pass; changes memory and, with dropout, which branches drop; else rounding alone."""
+    """Tokens per forward pass, padding included; changes memory and, with dropout, which branches drop; else rounding
+    alone."""
+    packing: Packing = "bucketed"
+    """How demonstrations share a forward pass: `bucketed`, rows of similar length with padding; `packed`, one row
+    without, in which each sees itself alone. Changes speed, and else what `micro_batch_tokens` changes."""
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=9.65e-6, schedule="cosine", final_share=0.1
     )
     """How weights are updated."""
     residual_dropout: float = Field(default=0.2, ge=0, lt=1)
     """Dropout on the residual branches; acts on Llama-type models too."""
+    learn_turns: Turns = "last"
+    """Of a conversation learn the `last` turn, the response, or `all` turns of the assistant [SFT-05]."""
     loss_on_prompt: bool = False
     """Learn the prompt's tokens as well [SFT-01]."""
     pretraining_mix: float = Field(default=0.0, ge=0, lt=1)
@@ -35,6 +47,8 @@ class SFTConfig(Config):
     """Predicted tokens per sequence of pretraining text."""
     max_prompt_tokens: int | None = Field(default=None, gt=0)
     """Leave out (and count) demonstrations with a longer prompt; without it a prompt beyond the context is an error."""
+    adapters: AdaptersConfig | None = None
+    """Train LoRA adapters on frozen weights; all weights where absent."""
     precision: Precision = "float32"
     """Arithmetic of the matrix products; weights are float32 either way."""
     checkpoint_every: int = Field(default=50, gt=0)

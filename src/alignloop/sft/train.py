@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from alignloop.data.batches import PackedText, Ragged, block_pieces, epoch_order, micro_batches
+from alignloop.data.batches import PackedText, block_pieces, epoch_order
 from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration
 from alignloop.distributed import World
+from alignloop.models.backbone import adapted, whole_model
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     check_tokenizer,
@@ -22,12 +23,13 @@ from alignloop.models.loading import (
     load_tokenizer,
     save_model,
 )
+from alignloop.models.packing import check_packing
 from alignloop.models.policy import block_log_probs, log_probs_at
 from alignloop.progress import progress
 from alignloop.runs.artifact import Artifact, write_artifact
 from alignloop.runs.run import Run
 from alignloop.seeds import derive_seed
-from alignloop.sft.batches import Example, encode_demonstrations
+from alignloop.sft.batches import Example, MicroBatch, encode_demonstrations, lay_out
 from alignloop.sft.config import SFTConfig
 from alignloop.sft.objective import response_loss
 from alignloop.tensors import Summed
@@ -53,19 +55,22 @@ def train(
     formatter = Formatter.of(tokenizer)
     set_chat_template(tokenizer)
     policy = load_causal_lm(start.path)
+    if config.adapters is not None:
+        seed = derive_seed(config.seed, "adapter")
+        policy = adapted(policy, start.path, config.adapters, "policy", seed)
     check_tokenizer(start.path, policy, tokenizer)
+    if config.packing == "packed":
+        check_packing(policy)
     context = context_length(policy)
-    examples, dropped = encode_demonstrations(
-        read_records(source.file("train.jsonl.gz"), Demonstration),
-        formatter,
-        context,
-        config.max_prompt_tokens,
-    )
-    valid, _ = encode_demonstrations(
-        read_records(source.file("valid.jsonl.gz"), Demonstration),
-        formatter,
-        context,
-        config.max_prompt_tokens,
+    (examples, dropped), (valid, _) = (
+        encode_demonstrations(
+            read_records(source.file(f"{side}.jsonl.gz"), Demonstration),
+            formatter,
+            context,
+            config.max_prompt_tokens,
+            config.learn_turns,
+        )
+        for side in ("train", "valid")
     )
     packed, mixed = _pretraining_text(config, run, text, tokenizer, context)
 
@@ -79,19 +84,25 @@ def train(
 
     per_epoch = -(-len(examples) // config.batch_size)
     with (
-        residual_dropout(policy, config.residual_dropout),
+        residual_dropout(whole_model(policy), config.residual_dropout),
         progress(len(batches), run.stage, "update", step) as bar,
     ):
         while step < len(batches):
             policy.train()
             torch.manual_seed(derive_seed(config.seed, "dropout", step))
             chosen = [examples[i] for i in batches[step]]
-            count = sum(_learned(example, config) for example in chosen)
+            count = sum(example.count(on_prompt=config.loss_on_prompt) for example in chosen)
             demo_share = 1.0 - config.pretraining_mix
             loss = 0.0
-            for batch in _ragged(chosen, config.micro_batch_tokens, formatter.pad):
+            for batch in lay_out(
+                chosen,
+                config.packing,
+                config.micro_batch_tokens,
+                formatter.pad,
+                on_prompt=config.loss_on_prompt,
+            ):
                 with autocast(config.precision):
-                    summed = _loss(policy, batch, config.loss_on_prompt)
+                    summed = _loss(policy, batch)
                 loss += (
                     backward(summed.total * (demo_share / count), "demonstration", step)
                     / demo_share
@@ -118,7 +129,7 @@ def train(
                 term="SFT",
             )
             step += 1
-            tokens += sum(len(example.response) for example in chosen)
+            tokens += sum(example.count() for example in chosen)
             logged |= {
                 "gradient_norm": norm,
                 "learning_rate": rate,
@@ -168,7 +179,7 @@ def _plan(config: SFTConfig, examples: Sequence[Example]) -> list[list[int]]:
             if config.response_tokens is not None and tokens >= config.response_tokens:
                 return batches
             batches.append(order[at : at + config.batch_size])
-            tokens += sum(len(examples[i].response) for i in batches[-1])
+            tokens += sum(examples[i].count() for i in batches[-1])
         epoch += 1
     return batches
 
@@ -197,22 +208,8 @@ def _pretraining_text(
     return packed, max(round(config.batch_size * share), 1)
 
 
-def _ragged(examples: Sequence[Example], budget: int, pad: int) -> list[Ragged]:
-    groups = micro_batches([len(e.prompt) + len(e.response) for e in examples], budget)
-    return [
-        Ragged.of([examples[i].prompt for i in group], [examples[i].response for i in group], pad)
-        for group in groups
-    ]
-
-
-def _learned(example: Example, config: SFTConfig) -> int:
-    """How many tokens of an example the loss counts; a first token has nothing before it."""
-    return len(example.response) + (len(example.prompt) - 1 if config.loss_on_prompt else 0)
-
-
-def _loss(policy: PreTrainedModel, batch: Ragged, loss_on_prompt: bool) -> Summed:
-    is_learned = batch.is_predicted() if loss_on_prompt else batch.is_response()
-    return response_loss(log_probs_at(policy, batch, is_learned), is_learned)
+def _loss(policy: PreTrainedModel, batch: MicroBatch) -> Summed:
+    return response_loss(log_probs_at(policy, batch.rows, batch.is_learned), batch.is_learned)
 
 
 @torch.no_grad()
@@ -221,8 +218,9 @@ def _validate(
 ) -> float:
     """Mean loss per response token on the validation demonstrations."""
     total, count = 0.0, 0
-    for batch in _ragged(examples, config.micro_batch_tokens * 2, pad):
-        summed = _loss(policy, batch, loss_on_prompt=False)
+    budget = config.micro_batch_tokens * 2
+    for batch in lay_out(examples, config.packing, budget, pad, on_prompt=False):
+        summed = _loss(policy, batch)
         total, count = total + float(summed.total), count + summed.count
     return total / count
 

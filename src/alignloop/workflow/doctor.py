@@ -83,7 +83,7 @@ def examine(
     room = context_length(model) - sampling.max_new_tokens
     source = open_artifact(prompts, "prompts")
     records = read_records(source.file("rl.jsonl.gz"), Prompt)
-    encoded = formatter.prompts([record.text for record in records[: 8 * PROMPTS]])
+    encoded = formatter.prompts(records[: 8 * PROMPTS])
     fitting = [tokens for tokens in encoded if len(tokens) <= room][:PROMPTS]
     findings = [
         Finding(

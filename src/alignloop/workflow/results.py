@@ -152,7 +152,7 @@ def _samples(folder: Path, evaluation: Path) -> list[dict[str, Any]]:
         }
         shown.append(
             {
-                "prompt": prompt.text,
+                "prompt": prompt.transcript,
                 "constraints": [describe(constraint) for constraint in prompt.constraints],
                 "human": human.get(prompt.id, ""),
                 "responses": answers,

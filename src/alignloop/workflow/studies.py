@@ -12,18 +12,18 @@ from alignloop.config import load_config
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt, Text
-from alignloop.errors import ConfigError
 from alignloop.evaluation.config import EvaluationConfig
 from alignloop.evaluation.language_model import loss_by_title
-from alignloop.evaluation.respond import answer, reward_scores
 from alignloop.files import write_json
+from alignloop.generation.answers import answer
 from alignloop.judges.gold import Gold
 from alignloop.judges.lexicon import Lexicon
 from alignloop.models.loading import load_causal_lm, load_tokenizer
-from alignloop.models.reward_model import ScalarModel
+from alignloop.models.reward_model import ScalarModel, reward_scores
 from alignloop.ppo.config import PPOConfig
 from alignloop.resources import recipe
 from alignloop.workflow.stages import run_stage
+from alignloop.workflow.sweep import refuse_varied
 
 PTX_COEFS = (0.3, 1.0, 3.0, 10.0, 27.8)
 """The values that the demo's rule chooses from; 27.8 is the paper's."""
@@ -44,8 +44,7 @@ def ptx_sweep(
         {"rows": [{ptx_coef, pretrain_loss, ratio, score, gold, length}], "chosen": coefficient or None}; also written
         to `demo/studies/ptx.json`.
     """
-    if any(override.partition("=")[0].strip() == "ptx_coef" for override in overrides):
-        raise ConfigError("ptx_coef is what the study varies; leave it out of --set")
+    refuse_varied("ptx_coef", overrides)
     config = load_config(PPOConfig, recipe("demo", "ppo_ptx.toml"), overrides)
     characters = load_config(EvaluationConfig, recipe("demo", "evaluate.toml")).title_characters
     folder = demo / "studies" / "ptx"

@@ -51,7 +51,7 @@ class ReportData:
     """Stage -> seconds; these stand on the page, not in `report.json`."""
     budget: dict[str, float] = field(default_factory=dict[str, float])
     """Stage -> seconds it may take on two cores; empty where nothing was promised."""
-    chat_command: str = "alignloop chat demo/ppo_ptx"
+    chat_command: str = "alignloop chat demo/ppo_ptx --single-turn"
     """What the page says to type next."""
 
 

@@ -7,22 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from alignloop.files import write_bytes
 from alignloop.workflow.report import curves, panels, views
-from alignloop.workflow.report.data import (
-    ReportData,
-    duration,
-    number,
-    percent,
-    unbroken,
-    whole,
-    without_nulls,
-)
-
-_HERE = Path(__file__).parent
+from alignloop.workflow.report.data import ReportData, duration, number, without_nulls
+from alignloop.workflow.report.sheet import template
 
 SECTIONS: Mapping[str, str] = {
     "steps": "The three steps",
@@ -54,21 +42,12 @@ def write_report(path: Path, data: ReportData) -> None:
 
 def render(data: ReportData) -> str:
     """The report as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     results = without_nulls(data.results)
-    environment.filters.update(whole=whole, percent=percent, unbroken=unbroken)
     content = _content(replace(data, results=results))
     always = ("steps", "words", "next")
     sections = {key: title for key, title in SECTIONS.items() if key in always or content[key]}
-    return environment.get_template("template.html.j2").render(
+    return template("template.html.j2").render(
         content,
-        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         sections=sections,
         results=results,
         counts=results.get("counts", {}),

@@ -134,8 +134,9 @@ def line_plot(
     in_percent: bool = False,
     reference: float | None = None,
     marks_start: bool = False,
+    is_geometric: bool = False,
 ) -> Markup:
-    """Lines over steps (or over KL); each ends in its own marker."""
+    """Lines over steps (or over KL); each ends in its own marker. `is_geometric`: xs are factors apart."""
     has_legend = len(series) > 1
     left, right, top, bottom, height = 44.0, 12.0, 26.0 if has_legend else 8.0, 38.0, 214.0
 
@@ -153,6 +154,11 @@ def line_plot(
             axis.set_major_formatter(ScalarFormatter(useOffset=False))
         if in_percent:
             axes.yaxis.set_major_formatter(_in_percent())
+        if is_geometric:
+            axes.set_xscale("log")
+            axes.set_xticks(series[0].xs[:: 1 + (len(series[0].xs) - 1) // 4])
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.2g}"))
+            axes.minorticks_off()
         if has_legend:
             axes.legend(
                 loc="lower left", bbox_to_anchor=(0.0, 1.01), borderaxespad=0.0, ncols=len(series)

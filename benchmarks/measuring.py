@@ -1,0 +1,158 @@
+"""Processes in turn: ours, each peer, ours again; and what their answers come to."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks import environments
+from benchmarks.catalogue import Benchmark, Peer, Setting
+from benchmarks.job import ANSWER, Job, Precision
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = "ours"
+MOST_SECONDS = 1800
+"""What a process may take: a setting in which a peer does not come to an end counts as failed."""
+
+Measured = dict[str, Any]
+"""A process's answer, or {"error": its last words}."""
+
+
+def run(python: Path, script: str, argument: str, threads: int) -> Measured:
+    """Run one script in a process of its own and read its answer; a peer may fail in one of its settings."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "TRL_EXPERIMENTAL_SILENCE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    try:
+        done = subprocess.run(
+            [str(python), "-m", script, argument],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=MOST_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done after {MOST_SECONDS} seconds"}
+    answers = [line for line in done.stdout.splitlines() if line.startswith(ANSWER)]
+    if done.returncode == 0 and answers:
+        return json.loads(answers[-1].removeprefix(ANSWER))
+    words = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    return {"error": words[-1] if words else f"exit code {done.returncode}"}
+
+
+def run_ours(script: str, job: Job) -> Measured:
+    """Our side; it has no setting to fail in, so a failure ends the benchmark."""
+    return _whole(run(Path(sys.executable), script, job.as_json(), job.threads), script)
+
+
+def run_peer(peer: Peer, job: Job, venvs: Path) -> Measured:
+    """One peer in one setting."""
+    python = Path(sys.executable)
+    if peer.environment is not None:
+        python = environments.python_of(peer.environment, venvs)
+    return run(python, peer.script, job.as_json(), job.threads)
+
+
+def _whole(measured: Measured, script: str) -> Measured:
+    if "error" in measured:
+        raise SystemExit(f"{script} failed: {measured['error']}")
+    return measured
+
+
+def best_settings(
+    peer: Peer,
+    job: Job,
+    precisions: Sequence[Precision],
+    venvs: Path,
+    steps: int,
+    say: Callable[[str], None],
+) -> tuple[dict[Precision, Setting], list[Measured]]:
+    """The fastest setting of a peer in each precision, each tried once for so many steps; and what was tried."""
+    chosen: dict[Precision, Setting] = {}
+    tried: list[Measured] = []
+    for precision in precisions:
+        rates: list[tuple[float, int]] = []
+        for number, setting in enumerate(peer.settings):
+            told = replace(job, precision=precision, setting=setting, steps=steps)
+            if setting.get("compile"):  # it may compile again in the steps after the first
+                told = replace(told, skip=max(job.skip + job.steps - steps, job.skip))
+            measured = run_peer(peer, told, venvs)
+            rate = measured.get("rate")
+            tried.append(
+                {
+                    "peer": peer.name,
+                    "precision": precision,
+                    "setting": dict(setting),
+                    "rate": rate,
+                    "error": measured.get("error"),
+                }
+            )
+            shown = f"{rate:.4g}" if rate else f"failed: {measured['error']}"
+            say(f"{peer.name} {precision} {json.dumps(dict(setting))}: {shown}")
+            if rate:
+                rates.append((rate, -number))
+        if not rates:
+            raise SystemExit(f"{peer.name} failed in every setting; see the lines above")
+        chosen[precision] = peer.settings[-max(rates)[1]]
+    return chosen, tried
+
+
+def alternate(
+    benchmark: Benchmark,
+    job: Job,
+    settings: Mapping[str, Mapping[Precision, Setting]],
+    precisions: Sequence[Precision],
+    repeats: int,
+    venvs: Path,
+    say: Callable[[str], None],
+) -> dict[tuple[str, Precision], list[Measured]]:
+    """Everyone in every precision once, then again: what the machine does meanwhile falls on all sides alike."""
+    found: dict[tuple[str, Precision], list[Measured]] = {}
+    sides = {peer.name: peer for peer in benchmark.peers if peer.name in settings}
+    for repeat in range(repeats):
+        for precision in precisions:
+            told = replace(job, precision=precision)
+            answers = {OURS: run_ours(benchmark.ours, told)}
+            for name, peer in sides.items():
+                setting = settings[name][precision]
+                measured = run_peer(peer, replace(told, setting=setting), venvs)
+                answers[name] = _whole(measured, peer.script)
+            for name, measured in answers.items():
+                found.setdefault((name, precision), []).append(measured)
+                say(f"{repeat + 1}/{repeats} {precision} {name}: {measured['rate']:.4g}")
+    return found
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Smallest, median and largest."""
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def ratios(ours: Sequence[Measured], theirs: Sequence[Measured]) -> dict[str, float]:
+    """Ours over theirs, repeat by repeat."""
+    return spread([a["rate"] / b["rate"] for a, b in zip(ours, theirs, strict=True)])
+
+
+def fastest(
+    found: Mapping[tuple[str, Precision], Sequence[Measured]], name: str
+) -> tuple[Precision, Sequence[Measured]]:
+    """A side's better precision by its median, with all its repeats."""
+    own = {precision: rows for (side, precision), rows in found.items() if side == name}
+    best = max(own, key=lambda p: statistics.median(row["rate"] for row in own[p]))
+    return best, own[best]

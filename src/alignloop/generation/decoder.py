@@ -1,0 +1,122 @@
+"""Decoding with a key-value cache: what the sampler asks of a model, and how any transformers model gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from alignloop.models.loading import backbone_of
+
+
+class Decoder(Protocol):
+    """Hidden states of the newest token of every row; the rows' past is in a cache."""
+
+    def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> Tensor:
+        """[B, D]: read distinct prompts, then go on with `rows` [B] of them; each may get `room` more tokens."""
+        ...
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """[B, D]: one more token per row."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all other rows."""
+        ...
+
+
+def left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Tokens [P, T] with padding on the left, and [P, T] bool: True at the prompts' own tokens."""
+    width = max(map(len, prompts))
+    tokens = torch.zeros(len(prompts), width, dtype=torch.long)
+    is_real = torch.zeros(len(prompts), width, dtype=torch.bool)
+    for row, prompt in enumerate(prompts):
+        tokens[row, width - len(prompt) :] = torch.tensor(prompt)
+        is_real[row, width - len(prompt) :] = True
+    return tokens, is_real
+
+
+class TransformersDecoder:
+    """Any model of transformers, through its own forward pass."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+
+    def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> Tensor:
+        """See `Decoder`."""
+        tokens, is_real = left_padded(prompts)
+        self._cache = DynamicCache(config=self._model.config)
+        self._cache.layers = [
+            _RoomyLayer(tokens.shape[1] + room) if type(layer) is DynamicLayer else layer
+            for layer in self._cache.layers
+        ]
+        self._is_real = is_real.long()
+        hidden = self._forward(tokens)[rows]
+        self._cache.batch_select_indices(rows)
+        self._is_real = self._is_real[rows]
+        return hidden
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """See `Decoder`."""
+        ones = torch.ones(len(tokens), 1, dtype=torch.long)
+        self._is_real = torch.cat([self._is_real, ones], dim=1)
+        return self._forward(tokens[:, None])
+
+    def keep(self, rows: Tensor) -> None:
+        """See `Decoder`."""
+        self._cache.batch_select_indices(rows)
+        self._is_real = self._is_real[rows]
+
+    def _forward(self, tokens: Tensor) -> Tensor:
+        positions = (self._is_real.cumsum(dim=1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+        return backbone_of(self._model)(
+            input_ids=tokens,
+            attention_mask=None if bool(self._is_real.all()) else self._is_real,
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+        ).last_hidden_state[:, -1]
+
+
+class _RoomyLayer(DynamicLayer):
+    """A cache layer that writes into room made beforehand, instead of copying everything for each new token."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+        self._buffers: tuple[Tensor, Tensor] | None = None
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        if self._buffers is None:
+            shape = (*key_states.shape[:2], self._room, key_states.shape[-1])
+            self._buffers = (
+                key_states.new_empty(shape),
+                value_states.new_empty((*shape[:3], value_states.shape[-1])),
+            )
+            self._filled = 0
+        start, stop = self._filled, self._filled + key_states.shape[-2]
+        keys, values = self._buffers
+        keys[:, :, start:stop] = key_states
+        values[:, :, start:stop] = value_states
+        self._filled = stop
+        self.keys, self.values = keys[:, :, :stop], values[:, :, :stop]
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        assert self._buffers is not None
+        selected = []
+        for buffer in self._buffers:
+            bigger = buffer.new_empty((len(indices), *buffer.shape[1:]))
+            bigger[:, :, : self._filled] = buffer[indices, :, : self._filled]
+            selected.append(bigger)
+        self._buffers = selected[0], selected[1]
+        self.keys = selected[0][:, :, : self._filled]
+        self.values = selected[1][:, :, : self._filled]

@@ -1,0 +1,235 @@
+"""The DPO loop: reference log-probabilities once, then pairs of completions of whole prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from alignloop.data.batches import epoch_order
+from alignloop.data.formatter import Formatter, set_chat_template
+from alignloop.data.jsonl import read_records
+from alignloop.data.records import Ranking
+from alignloop.distributed import World
+from alignloop.models.dropout import residual_dropout
+from alignloop.models.loading import (
+    attention_window,
+    check_tokenizer,
+    load_causal_lm,
+    load_tokenizer,
+    save_model,
+)
+from alignloop.models.policy import forest_log_probs
+from alignloop.preference.config import DPOConfig
+from alignloop.preference.objective import best_loss, pair_margins, preference_loss
+from alignloop.progress import progress
+from alignloop.runs.artifact import Artifact
+from alignloop.runs.run import Run
+from alignloop.tensors import wins
+from alignloop.training.optimizer import make_optimizer
+from alignloop.training.rankings import RankedBatch, RankedPrompt, encode_rankings, prompt_groups
+from alignloop.training.state import load_state, save_state
+from alignloop.training.step import autocast, backward, update
+
+
+def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: Path) -> Artifact:
+    """Train a policy from `model`, which is the reference too, on a `rankings` artefact; leaves a `policy` artefact."""
+    start = run.input("model", model, "policy")
+    ranked = run.input("rankings", rankings, "rankings")
+    tokenizer = load_tokenizer(start.path)
+    formatter = Formatter.of(tokenizer)
+    set_chat_template(tokenizer)
+    policy = load_causal_lm(start.path)
+    check_tokenizer(start.path, policy, tokenizer)
+    # Answers side by side bring a mask of their own, which knows of no window: none may be longer.
+    context = attention_window(policy)
+    prompts, valid = (
+        encode_rankings(read_records(ranked.file(f"{side}.jsonl.gz"), Ranking), formatter, context)
+        for side in ("train", "valid")
+    )
+    batches = [
+        order[at : at + config.batch_size]
+        for epoch in range(config.epochs)
+        for order in [epoch_order(len(prompts), config.seed, epoch)]
+        for at in range(0, len(order), config.batch_size)
+    ]
+    plan = [_groups(prompts, batch, config.micro_batch_tokens) for batch in batches]
+    valid_groups = _groups(valid, range(len(valid)), config.micro_batch_tokens * 2)
+
+    # The reference is read in the groups of the first epoch. So at the start it is the policy to the last bit.
+    per_epoch = len(batches) // config.epochs
+    first_epoch = [group for groups in plan[:per_epoch] for group in groups]
+    known = reference_log_probs(policy, prompts, first_epoch, config, formatter.pad)
+    known_valid = reference_log_probs(policy, valid, valid_groups, config, formatter.pad)
+
+    optimizer = make_optimizer(policy, config.optimizer)
+    step = 0
+    if found := run.latest_checkpoint():
+        step, folder = found
+        load_state(folder, {"model": policy}, {"model": optimizer})
+
+    # Dropout is off, as in RL [PPO-06]: with it the log-ratios would not start at 0.
+    with residual_dropout(policy, 0.0), progress(len(batches), "dpo", "update", step) as bar:
+        while step < len(batches):
+            policy.train()
+            chosen = [prompts[i] for i in batches[step]]
+            best_tokens = sum(
+                len(tokens)
+                for p in chosen
+                for tokens, is_best in zip(p.completions, p.is_best, strict=True)
+                if is_best
+            )
+            found_here = _Tally()
+            loss = 0.0
+            for group in plan[step]:
+                batch = RankedBatch.of([prompts[i] for i in group], formatter.pad)
+                with autocast(config.precision):
+                    log_probs = forest_log_probs(policy, batch.completions)
+                margins = found_here.add(log_probs, [known[i] for i in group], batch, config)
+                objective = _loss(margins, batch, config) / len(chosen)
+                if config.sft_coef:
+                    lengths = batch.completions.lengths()
+                    best = best_loss(log_probs, lengths, batch.is_best)
+                    objective = objective + config.sft_coef * best.total / best_tokens
+                loss += backward(objective, "preference", step)
+            norm, rate = update(
+                policy,
+                optimizer,
+                config.optimizer,
+                step=step,
+                total=len(batches),
+                world=world,
+                term="preference",
+            )
+            step += 1
+            logged = {"loss": loss, **found_here.means(config.beta)}
+            logged |= {"gradient_norm": norm, "learning_rate": rate}
+            logged["epoch"] = step / per_epoch
+            if step % config.valid_every == 0 or step == len(batches):
+                logged["valid_loss"], logged["valid_pair_accuracy"] = _validate(
+                    policy.eval(), valid, valid_groups, known_valid, config, formatter.pad
+                )
+            run.log(step, logged)
+            bar.set_postfix_str(f"accuracy {logged['pair_accuracy']:.2f}")
+            bar.update()
+            if step % config.checkpoint_every == 0 or step == len(batches) or run.stop_requested():
+                run.save_checkpoint(
+                    step,
+                    partial(save_state, models={"model": policy}, optimizers={"model": optimizer}),
+                )
+            if run.stop_requested():
+                raise run.interrupt()
+
+    last = run.metrics.read()[-1]  # of the last update, which always validates
+    return run.finish(
+        "policy",
+        lambda folder: save_model(policy.eval(), tokenizer, folder),
+        {
+            "stage": "dpo",
+            "loss": config.loss,
+            "beta": config.beta,
+            "rankings": len(prompts),
+            "updates": len(batches),
+            "valid_loss": last["valid_loss"],
+            "valid_pair_accuracy": last["valid_pair_accuracy"],
+        },
+    )
+
+
+@torch.no_grad()
+def reference_log_probs(
+    model: PreTrainedModel,
+    prompts: Sequence[RankedPrompt],
+    groups: Sequence[Sequence[int]],
+    config: DPOConfig,
+    pad: int,
+) -> list[Tensor]:
+    """[K] for each prompt: log-probabilities of its completions under the model as it is now, one forward pass each."""
+    found: dict[int, Tensor] = {}
+    with progress(len(prompts), "reference", "prompt") as bar:
+        for group in groups:
+            batch = RankedBatch.of([prompts[i] for i in group], pad)
+            with autocast(config.precision):
+                log_probs = forest_log_probs(model, batch.completions)
+            parts = log_probs.split([len(prompts[i].completions) for i in group])
+            found |= zip(group, parts, strict=True)
+            bar.update(len(group))
+    return [found[i] for i in range(len(prompts))]
+
+
+class _Tally:
+    """Sums over the micro-batches of one update."""
+
+    def __init__(self) -> None:
+        self.right, self.margin, self.preferred, self.other, self.drift = 0.0, 0.0, 0.0, 0.0, 0.0
+        self.pairs, self.completions = 0, 0
+
+    def add(
+        self, log_probs: Tensor, known: Sequence[Tensor], batch: RankedBatch, config: DPOConfig
+    ) -> Tensor:
+        """Take in one micro-batch; returns the margins of its pairs."""
+        changes = log_probs - torch.cat(list(known))
+        ratios = changes / batch.completions.lengths() if config.length_normalised else changes
+        margins = pair_margins(ratios, batch.preferred, batch.other)
+        changes = changes.detach()
+        self.right += float(wins(margins.detach()).total)
+        self.margin += float(margins.detach().sum())
+        self.preferred += float(changes[batch.preferred].sum())
+        self.other += float(changes[batch.other].sum())
+        self.drift -= float(changes.sum())
+        self.pairs += len(margins)
+        self.completions += len(changes)
+        return margins
+
+    def means(self, beta: float) -> dict[str, float]:
+        """What an update logs of its pairs and completions."""
+        return {
+            "pair_accuracy": self.right / self.pairs,
+            "comparisons": self.pairs,
+            "reward_margin": beta * self.margin / self.pairs,
+            "preferred_change": self.preferred / self.pairs,
+            "other_change": self.other / self.pairs,
+            "kl_from_reference": self.drift / self.completions,
+        }
+
+
+def _groups(prompts: Sequence[RankedPrompt], chosen: Sequence[int], budget: int) -> list[list[int]]:
+    """The chosen prompts' indices in micro-batches."""
+    grouped = prompt_groups([prompts[i] for i in chosen], budget)
+    return [[chosen[at] for at in group] for group in grouped]
+
+
+def _loss(margins: Tensor, batch: RankedBatch, config: DPOConfig) -> Tensor:
+    """Sum over the batch's prompts, each of which has a pair."""
+    return preference_loss(
+        margins,
+        batch.prompt_of_pair,
+        batch.kept_pairs,
+        beta=config.beta,
+        loss=config.loss,
+        label_smoothing=config.label_smoothing,
+    ).total
+
+
+@torch.no_grad()
+def _validate(
+    policy: PreTrainedModel,
+    prompts: Sequence[RankedPrompt],
+    groups: Sequence[Sequence[int]],
+    known: Sequence[Tensor],
+    config: DPOConfig,
+    pad: int,
+) -> tuple[float, float]:
+    """(preference loss, pair accuracy) on validation rankings."""
+    tally, loss = _Tally(), 0.0
+    for group in groups:
+        batch = RankedBatch.of([prompts[i] for i in group], pad)
+        with autocast(config.precision):
+            log_probs = forest_log_probs(policy, batch.completions)
+        margins = tally.add(log_probs, [known[i] for i in group], batch, config)
+        loss += float(_loss(margins, batch, config))
+    return loss / len(prompts), tally.right / tally.pairs

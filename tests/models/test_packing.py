@@ -1,0 +1,179 @@
+"""Packed rows: every sequence has the states and gradients that it has alone, in every architecture that we test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from alignloop.errors import ModelError
+from alignloop.models import packing
+from alignloop.models.loading import backbone_of
+from alignloop.models.packing import (
+    PackedRow,
+    check_packing,
+    packed_groups,
+    packed_hidden_states,
+)
+from tests.helpers import ARCHITECTURES, tiny_model
+
+SEQUENCES = [[5, 9, 12, 7], [8], [30, 31, 32, 33, 34, 35, 36, 37, 38], [5, 9]]
+WINDOW: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}
+"""One layer of a Qwen3-type model sees all that came before, the other one three tokens."""
+
+
+@pytest.fixture(params=[*ARCHITECTURES, "window"])
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    if request.param == "window":
+        return tiny_model("qwen3", **WINDOW)
+    return tiny_model(request.param)
+
+
+def alone(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> Tensor:
+    """What each sequence gives in a row of its own, through transformers' own attention."""
+    rows = [
+        backbone_of(model)(input_ids=torch.tensor([list(one)]), use_cache=False).last_hidden_state
+        for one in sequences
+    ]
+    return torch.cat(rows, dim=1)
+
+
+def gradients(model: PreTrainedModel, hidden: Tensor) -> dict[str, Tensor]:
+    """Of a sum that weighs every number of the states differently."""
+    model.zero_grad()
+    weights = torch.linspace(-1, 1, hidden.numel(), dtype=hidden.dtype).view_as(hidden)
+    (hidden * weights).sum().backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+def test_states_and_gradients_are_those_of_rows_of_their_own(
+    model: PreTrainedModel, dtype: torch.dtype, within: float
+) -> None:
+    model = model.to(dtype)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    expected = alone(model, SEQUENCES)
+    expected_gradients = gradients(model, expected)
+
+    found = packed_hidden_states(model, PackedRow.of(SEQUENCES))
+
+    torch.testing.assert_close(
+        found, expected, rtol=0, atol=within * float(expected.detach().abs().max())
+    )
+    found_gradients = gradients(model, found)
+    assert found_gradients.keys() == expected_gradients.keys()
+    for name, gradient in expected_gradients.items():
+        scale = max(float(gradient.abs().max()), 1e-3)
+        torch.testing.assert_close(found_gradients[name], gradient, rtol=0, atol=within * scale)
+
+
+@torch.no_grad()
+def test_what_one_sequence_says_changes_nothing_in_another(model: PreTrainedModel) -> None:
+    """Not even by rounding: each sequence attends in a call of its own."""
+    others = [[40, 41, 42, 43], [44], *SEQUENCES[2:]]
+
+    one = packed_hidden_states(model, PackedRow.of(SEQUENCES))
+    other = packed_hidden_states(model, PackedRow.of(others))
+
+    assert torch.equal(one[:, 5:], other[:, 5:])
+    assert not torch.allclose(one[:, :5], other[:, :5])
+
+
+@torch.no_grad()
+def test_the_models_own_attention_is_back_afterwards(
+    model: PreTrainedModel,
+) -> None:
+    before = alone(model, SEQUENCES)
+    packed_hidden_states(model, PackedRow.of(SEQUENCES))
+    assert model.config._attn_implementation == "sdpa"
+    assert torch.equal(alone(model, SEQUENCES), before)
+
+    with pytest.raises(IndexError):
+        packed_hidden_states(model, PackedRow.of([[10**6]]))
+    assert model.config._attn_implementation == "sdpa", "after an error too"
+
+
+@torch.no_grad()
+def test_another_attention_is_told_by_the_positions(model: PreTrainedModel) -> None:
+    """As FlashAttention is; here the plain one, which transformers gives a mask made from the positions."""
+    expected = alone(model, SEQUENCES)
+    model.config._attn_implementation = "eager"
+
+    found = packed_hidden_states(model, PackedRow.of(SEQUENCES))
+
+    assert model.config._attn_implementation == "eager"
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+# --- architectures that cannot ---
+
+
+def test_every_tested_architecture_passes_the_check(model: PreTrainedModel) -> None:
+    check_packing(model)
+
+
+def test_an_architecture_that_passes_on_a_state_is_refused(
+    model: PreTrainedModel,
+) -> None:
+    """A layer that runs over the row, as recurrent and convolutional ones do, knows nothing of sequences."""
+
+    def leak(module: nn.Module, inputs: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state.cumsum(dim=1)
+        return output
+
+    handle = backbone_of(model).register_forward_hook(leak)
+    with pytest.raises(ModelError, match=r"see one another .* set packing = 'bucketed'"):
+        check_packing(model)
+    handle.remove()
+
+
+def test_an_architecture_that_does_not_say_where_sequences_end_is_refused(
+    model: PreTrainedModel,
+) -> None:
+    backbone = backbone_of(model)
+    forward = backbone.forward
+
+    def deaf(**arguments: Any) -> Any:
+        arguments.pop("sequence_lengths", None)
+        return forward(**arguments)
+
+    backbone.forward = deaf
+    with pytest.raises(ModelError, match=r"cannot be packed .* set packing = 'bucketed'"):
+        check_packing(model)
+
+
+# --- which sequences share a row ---
+
+
+def test_the_longest_goes_first_and_each_where_it_still_fits() -> None:
+    assert packed_groups([3, 9, 4, 6, 1, 20], 10) == [[5], [1, 4], [3, 2], [0]]
+
+
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
+def test_every_sequence_is_in_one_group_within_the_budget(lengths: list[int], budget: int) -> None:
+    groups = packed_groups(lengths, budget)
+
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group in groups:
+        assert sum(lengths[i] for i in group) <= budget or len(group) == 1
+
+
+def test_positions_start_again_with_every_sequence() -> None:
+    row = PackedRow.of([[5, 6, 7], [8], [9, 10]])
+
+    assert row.tokens.tolist() == [[5, 6, 7, 8, 9, 10]]
+    assert row.positions.tolist() == [[0, 1, 2, 0, 0, 1]]
+    assert row.lengths == [3, 1, 2]
+
+
+def test_a_window_hides_what_is_further_back_and_all_that_comes() -> None:
+    assert packing._window(3, None, torch.device("cpu")) is None
+    assert packing._window(3, 3, torch.device("cpu")) is None, "nothing is hidden yet"
+    sees = packing._window(4, 2, torch.device("cpu"))
+    assert sees is not None
+    assert sees[0, 0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
