@@ -221,7 +221,7 @@ def test_a_missing_input_that_the_config_asks_for(
             "optimizer.learningrate=1",
             "unknown key 'optimizer.learningrate'; did you mean 'learning_rate'?",
         ),
-        ("zzzzzz=1", "unknown key 'zzzzzz'; known keys: batch_size, "),
+        ("zzzzzz=1", "unknown key 'zzzzzz'; known keys: adapters, batch_size, "),
         ("batch_size=0", "'batch_size': Input should be greater than 0 (given: 0)"),
         ("batch_size=many", "'batch_size': Input should be a valid integer"),
         ("optimizer.learning_rate=nan", "'optimizer.learning_rate': Input should be a finite"),
