@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -234,4 +234,7 @@ def _whole(model: nn.Module) -> Iterator[None]:
             False, recurse=False
         )  # heads are read after the trunk's pass
         if hasattr(root, "reset_iter_state"):
-            root.reset_iter_state()  # or it would remember every pass until a backward pass, which may never come
+            # Or it would remember every pass until a backward pass, which may never come. Where no pass was made, a
+            # decoder having read the weights by itself, torch has not made yet what it would reset.
+            with suppress(AttributeError):
+                root.reset_iter_state()
