@@ -109,71 +109,75 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """Several responses to each prompt in one row: the prompt once, then its responses side by side.
+    """Prompts with several responses each, one after another in a single row, without padding: a prompt, then its own.
 
-    Each response sees the prompt and itself, at the positions that it would have in a row of its own. So the prompt is
+    Each response sees its prompt and itself, at the positions that it would have in a row of its own. So a prompt is
     read once for all of them.
 
-    tokens, positions: [B, T]; sees: [B, 1, T, T] bool, True where the query (third axis) sees the key; last_row,
-    last_position: [C] where each response's last token stands, in the order of the responses; and of every token of
-    every response, [N], which response it belongs to, its row, where it stands, and where the token before it stands.
+    tokens, positions: [1, T]; prompt_lengths: of each prompt; response_lengths: of its responses; last_position: [C]
+    where each response's last token stands, in the order of the responses; and of every token of every response, [N],
+    which response it belongs to, where it stands, and where the token before it stands.
     """
 
     tokens: Tensor
     positions: Tensor
-    sees: Tensor
-    last_row: Tensor
+    prompt_lengths: list[int]
+    response_lengths: list[list[int]]
     last_position: Tensor
     response_of_token: Tensor
-    token_row: Tensor
     token_position: Tensor
     before_position: Tensor
 
     @classmethod
     def of(
-        cls,
-        prompts: Sequence[Sequence[int]],
-        responses: Sequence[Sequence[Sequence[int]]],
-        pad: int,
+        cls, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[Sequence[int]]]
     ) -> Forest:
-        """Lay out each prompt with its responses, padded on the right."""
-        width = max(
-            len(prompt) + sum(map(len, group))
-            for prompt, group in zip(prompts, responses, strict=True)
-        )
-        tokens = torch.full((len(prompts), width), pad, dtype=torch.long)
-        positions = torch.zeros_like(tokens)
-        sees = torch.zeros(len(prompts), 1, width, width, dtype=torch.bool)
-        # Padding sees itself: a query that sees nothing would be NaN, and NaN spreads through masked keys.
-        sees[:, 0].diagonal(dim1=1, dim2=2).fill_(True)
-        last: list[tuple[int, int]] = []
-        each: list[tuple[int, int, int, int]] = []
-        causal = torch.ones(width, width, dtype=torch.bool).tril()
-        for row, (prompt, group) in enumerate(zip(prompts, responses, strict=True)):
-            start = len(prompt)
-            tokens[row, :start] = torch.tensor(prompt)
-            positions[row, :start] = torch.arange(start)
-            sees[row, 0, :start, :start] = causal[:start, :start]
-            at = start
+        """Lay out each prompt with its responses."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        last: list[int] = []
+        each: list[tuple[int, int, int]] = []
+        for prompt, group in zip(prompts, responses, strict=True):
+            tokens += prompt
+            positions += range(len(prompt))
+            end_of_prompt = len(tokens) - 1
             for response in group:
-                end = at + len(response)
-                tokens[row, at:end] = torch.tensor(response)
-                positions[row, at:end] = torch.arange(start, start + len(response))
-                sees[row, 0, at:end, :start] = True
-                sees[row, 0, at:end, at:end] = causal[: end - at, : end - at]
+                at = len(tokens)
                 # A response's first token follows the prompt's last, wherever it stands.
-                before = [start - 1, *range(at, end - 1)]
-                number = len(last)
-                each += [(number, row, at + i, place) for i, place in enumerate(before)]
-                last.append((row, end - 1))
-                at = end
-        rows, ends = zip(*last, strict=True)
-        of_tokens = torch.tensor(each).unbind(dim=1)
-        return cls(tokens, positions, sees, torch.tensor(rows), torch.tensor(ends), *of_tokens)
+                before = [end_of_prompt, *range(at, at + len(response) - 1)]
+                each += [(len(last), at + i, place) for i, place in enumerate(before)]
+                tokens += response
+                positions += range(len(prompt), len(prompt) + len(response))
+                last.append(len(tokens) - 1)
+        return cls(
+            torch.tensor([tokens]),
+            torch.tensor([positions]),
+            [len(prompt) for prompt in prompts],
+            [[len(response) for response in group] for group in responses],
+            torch.tensor(last),
+            *torch.tensor(each).unbind(dim=1),
+        )
 
     def lengths(self) -> Tensor:
         """[C]: tokens of each response."""
-        return torch.bincount(self.response_of_token, minlength=len(self.last_row))
+        return torch.bincount(self.response_of_token, minlength=len(self.last_position))
+
+    def sees(self) -> Tensor:
+        """[1, 1, T, T] bool: True where the query (third axis) sees the key."""
+        width = self.tokens.shape[1]
+        sees = torch.zeros(width, width, dtype=torch.bool)
+        causal = torch.ones(width, width, dtype=torch.bool).tril()
+        at = 0
+        for prompt, group in zip(self.prompt_lengths, self.response_lengths, strict=True):
+            end = at + prompt
+            sees[at:end, at:end] = causal[:prompt, :prompt]
+            first = end
+            for length in group:
+                sees[first : first + length, at:end] = True
+                sees[first : first + length, first : first + length] = causal[:length, :length]
+                first += length
+            at = first
+        return sees[None, None]
 
 
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

@@ -25,7 +25,6 @@ from transformers import (
 )
 
 from alignloop.config import Config
-from alignloop.data.batches import Forest
 from alignloop.data.tokenizer import END, PAD
 from alignloop.distributed import World
 from alignloop.errors import ConfigError, ModelError
@@ -356,16 +355,6 @@ def branches_of(layer: nn.Module) -> list[nn.Module]:
 def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
     """The decoder layers, first to last; empty where the architecture's are not known."""
     return [module for module in model.modules() if branches_of(module)]
-
-
-def forest_hidden(model: PreTrainedModel, forest: Forest) -> torch.Tensor:
-    """[B, T, D]: last hidden states of a forest, whose responses see their prompt and themselves."""
-    return backbone_of(model)(
-        input_ids=forest.tokens,
-        position_ids=forest.positions,
-        attention_mask=forest.sees,
-        use_cache=False,
-    ).last_hidden_state
 
 
 def output_weight(model: PreTrainedModel) -> torch.Tensor:

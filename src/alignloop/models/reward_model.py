@@ -16,11 +16,11 @@ from alignloop.data.records import Prompt
 from alignloop.errors import DataError
 from alignloop.models.loading import (
     context_length,
-    forest_hidden,
     load_scalar_model,
     output_weight,
     scalar_head,
 )
+from alignloop.models.packing import forest_hidden_states
 from alignloop.models.policy import hidden_states
 from alignloop.tensors import generator
 
@@ -69,8 +69,8 @@ class ScalarModel(nn.Module):
 
     def scores_of_all(self, forest: Forest) -> Tensor:
         """[C]: `scores` of every response of a forest; as for a row of its own, but for rounding."""
-        hidden = forest_hidden(self.model, forest)
-        return self._scalar(hidden[forest.last_row, forest.last_position])
+        hidden = forest_hidden_states(self.model, forest)
+        return self._scalar(hidden[0, forest.last_position])
 
     @property
     def trunk(self) -> PreTrainedModel:

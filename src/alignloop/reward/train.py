@@ -26,6 +26,7 @@ from alignloop.models.loading import (
     save_model,
     sharded,
 )
+from alignloop.models.packing import packed_groups
 from alignloop.models.reward_model import ScalarModel
 from alignloop.progress import progress
 from alignloop.reward.batches import batches_of
@@ -103,9 +104,9 @@ def train(
             ordered = sum(prompt.ordered_pairs for prompt in chosen)
             sums = {"loss": 0.0, "pair_accuracy": 0.0}
             for rows, weight in shares_of_batch(
-                [p.size for p in chosen], config.micro_batch_tokens, world
+                [p.size for p in chosen], config.micro_batch_tokens, world, packed_groups
             ):
-                batch = RankedBatch.of([chosen[i] for i in rows], formatter.pad)
+                batch = RankedBatch.of([chosen[i] for i in rows])
                 with autocast(config.precision):
                     scores = scorer.scores_of_all(batch.completions)
                 summed = loss_of_batch(scores, batch, config)
@@ -257,7 +258,7 @@ def _validate(
     mine = world.shard(prompts)
     with world.gathered(scorer):
         for group in prompt_groups(mine, config.micro_batch_tokens * 2):
-            batch = RankedBatch.of([mine[i] for i in group], formatter.pad)
+            batch = RankedBatch.of([mine[i] for i in group])
             scores = scorer.scores_of_all(batch.completions)
             even = torch.zeros_like(batch.gaps)
             summed = _eq_1(scores, batch, config, even + 1.0, even)
