@@ -32,6 +32,7 @@ STAGES_OF = {
     "demo/ppo.toml": ("ppo",),
     "demo/ppo_ptx.toml": ("ppo",),
     "demo/evaluate.toml": ("evaluate",),
+    "studies/human_judgments.toml": ("reward",),
 }
 """Recipe -> the stages that read it; a new recipe needs a line here."""
 
