@@ -284,7 +284,7 @@ def test_one_changed_value_keeps_the_defaults_beside_it(
     """The stage's defaults, not those of optimizers in general: PPO's learning rate is constant."""
     said = refused(
         *("ppo", "--policy", tmp_path / "none", "--reward-model", tmp_path, "--prompts", tmp_path),
-        *("--run", tmp_path / "run", "--set", "policy_optimizer.learning_rate=1e-5"),
+        *("--run", tmp_path / "run", "--set", "policy_optimizer.learning_rate=1e-5", "--no-doctor"),
     )
     assert "none: no such folder" in said
 
@@ -589,7 +589,7 @@ def test_a_wrong_option_shows_how_it_is_used(
     [
         ("chat", "somewhere", "--temperature", "0"),
         ("chat", "somewhere", "--max-new-tokens", "0"),
-        ("doctor", "--policy", "a", "--prompts", "b", "--max-new-tokens", "0"),
+        ("doctor", "--policy", "a"),
         ("evaluate", "policies", "--policy", "sft=a", "--policy", "sft=b"),
     ],
 )

@@ -160,6 +160,8 @@ class AdaptedModel(nn.Module):
         super().__init__()
         self._shared = (backbone,)  # a tuple: the backbone's weights are not this module's
         self.name = name
+        # A new module counts as training; whoever restores that later would switch the trunk's dropout on.
+        self.training = backbone.model.training
         self.config = backbone.model.config
         self.adapter = nn.ParameterDict()
         if name is not None:

@@ -53,13 +53,20 @@ def config_class(stage: str) -> type[Config]:
     return _load(STAGES[stage].config)
 
 
-def run_stage(stage: str, folder: Path, config: Config, *, resume: bool, **inputs: Any) -> Artifact:
+def run_stage(
+    stage: str, folder: Path, config: Config, *, resume: bool, doctor: bool = False, **inputs: Any
+) -> Artifact:
     """Run one stage in one folder, or return its artefact at once where it is finished.
+
+    Args:
+        doctor: for PPO: examine models, data and config first, as `alignloop doctor` does, and refuse a sick run.
 
     Raises:
         AlignloopError: whatever the stage refuses.
     """
     described = STAGES[stage]
+    if doctor and not (folder / "manifest.json").exists():
+        _load("workflow.doctor.examine:before_ppo")(config, **inputs)
     function: Callable[..., Artifact] = _load(described.function)
     with _ranks_watched(), _opened(folder, stage, config, resume) as run:
         if run.is_finished:
