@@ -19,7 +19,7 @@ from alignloop.models.loading import context_length, load_tokenizer
 from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.prompts import encode
 from alignloop.runs.artifact import open_artifact
-from alignloop.workflow.doctor import input_checks, patient, policy_checks, reward_checks
+from alignloop.workflow.doctor import input_checks, memory, patient, policy_checks, reward_checks
 from alignloop.workflow.doctor.findings import Finding
 from alignloop.workflow.doctor.patient import Patient
 
@@ -81,6 +81,7 @@ def examine(
         ]
         if any(finding.verdict == "BAD" for finding in findings):
             return findings
+        free = memory.free_memory()
         asked = patient.chosen(kept, config.seed)
         small = patient.small(config, len(asked))
         learner, scorers = patient.open_learner(small, model, judges, reward_function, text)
@@ -91,6 +92,15 @@ def examine(
         if config.ptx_coef > 0:
             context = context_length(learner.actor)
             findings.append(input_checks.text_is_there(config, context, text))
+        findings.append(
+            memory.memory_suffices(
+                config,
+                learner.actor.config,
+                [scorer.model.config for scorer in scorers],
+                max(map(len, formatter.prompts(kept))) + config.sampling.max_new_tokens,
+                free,
+            )
+        )
         if any(finding.verdict == "BAD" for finding in findings):
             return findings
         found = patient.draw(config, learner, scorers, asked)
