@@ -92,7 +92,7 @@ def shape_of(config: Any, precision: Precision, adapters: AdaptersConfig | None)
     (token, casts), (tokens, more_casts) = (
         _kept(_shrunk(config, count), precision, adapters) for count in (1, 2)
     )
-    trunk = sum(p.numel() for p in backbone_of(model).parameters())
+    trunk = sum(p.numel() for p in model.base_model.parameters())
     return Shape(
         parameters=sum(p.numel() for p in model.parameters()),
         copied=trunk - embedding.numel() if llama.supports(model) else 0,
@@ -107,7 +107,7 @@ def shape_of(config: Any, precision: Precision, adapters: AdaptersConfig | None)
 def _adapter_size(model: PreTrainedModel, rank: int) -> int:
     return sum(
         rank * sum(cast(Tensor, module.weight).shape)
-        for module in backbone_of(model).modules()
+        for module in model.base_model.modules()
         if isinstance(module, nn.Linear | Conv1D)
     )
 
