@@ -47,6 +47,16 @@ STAGES_OF = {
             "ppo_ptx": "ppo",
         }.items()
     },
+    **{
+        f"paper/{size}/{name}.toml": (stage,)
+        for size in ("1.3b", "6b", "175b")
+        for name, stage in {
+            "sft": "sft",
+            "reward": "reward",
+            "rl_init": "sft",
+            "ppo_ptx": "ppo",
+        }.items()
+    },
 }
 """Recipe -> the stages that read it; a new recipe needs a line here."""
 
@@ -200,3 +210,47 @@ def test_one_gpus_stages_fit_together(size: str) -> None:
     assert configs["sample"]["sampling"] == ppo["sampling"]
     assert ppo["ema_decay"] ** updates < 0.05
     assert ppo["ptx_tokens"] < LENGTH
+
+
+# --- the paper ---
+
+PAPER = ROOT / "recipes/paper"
+_CITED = re.compile(r"# (?:.*\b(?:App\. C|[CE]\.\d|3\.5|Eq\. \d|Table \d)|not printed)")
+
+
+@pytest.mark.parametrize("path", sorted(PAPER.rglob("*.toml")), ids=name_of)
+def test_every_value_of_the_paper_says_where_it_is_printed_or_that_it_is_not(path: Path) -> None:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if "=" in line and not line.startswith("#"):
+            assert _CITED.search(line), line
+
+
+def of_paper(size: str, name: str) -> Any:
+    (stage,) = STAGES_OF[f"paper/{size}/{name}.toml"]
+    return load_config(config_class(stage), PAPER / size / f"{name}.toml")
+
+
+@pytest.mark.parametrize("name", ["sft", "reward", "ppo_ptx"])
+def test_the_papers_recipe_for_1_3b_is_the_stages_defaults(name: str) -> None:
+    """But for lengths, which the paper's context gives, and for precision."""
+    recipe = of_paper("1.3b", name)
+    lengths = {"max_prompt_tokens", "ptx_tokens", "sampling", "precision"}
+
+    assert recipe.model_dump(exclude=lengths) == type(recipe)().model_dump(exclude=lengths)
+
+
+def test_the_papers_numbers_differ_between_sizes_where_it_says_so() -> None:
+    """C.1, C.3, C.4: learning rates and batches; 500 iterations and 4,000 updates at every size."""
+    sizes = ("1.3b", "6b", "175b")
+
+    def rates(name: str, table: str = "optimizer") -> list[float]:
+        return [getattr(of_paper(size, name), table).learning_rate for size in sizes]
+
+    assert rates("sft") == [9.65e-6, 9.65e-6, 5.03e-6]
+    assert rates("rl_init") == [5e-6, 1.04e-5, 2.45e-6]
+    assert rates("reward") == [9e-6] * 3
+    assert rates("ppo_ptx", "value_optimizer") == [9e-6, 9e-6, 5e-6]
+    for size, batch in zip(sizes, (32, 32, 8), strict=True):
+        assert of_paper(size, "sft").batch_size == of_paper(size, "rl_init").batch_size == batch
+        ppo = of_paper(size, "ppo_ptx")
+        assert (ppo.iterations, ppo.iterations * ppo.updates_per_iteration) == (500, 4000)
