@@ -85,15 +85,25 @@ def answer(
         has_children: whether the work was done by processes that this one started and has ended.
     """
     assert len(units) == len(seconds) == job.steps, (len(units), len(seconds), job.steps)
+    values = {
+        "rate": sum(units) / sum(seconds),
+        "seconds": list(seconds),
+        "config": dict(config),
+    }
+    reply(values, packages, has_children=has_children)
+
+
+def reply(
+    values: Mapping[str, Any], packages: Sequence[str], *, has_children: bool = False
+) -> None:
+    """Print any result, with this process's peak memory and the versions of its libraries."""
     # In kibibytes on Linux; the whole process, imports included. Of several children the largest is known.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if has_children:
         peak += resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     result = {
-        "rate": sum(units) / sum(seconds),
-        "seconds": list(seconds),
+        **values,
         "rss_mib": round(peak / 1024),
-        "config": dict(config),
         "versions": {name: metadata.version(name) for name in packages},
     }
     print(ANSWER + json.dumps(result), flush=True)

@@ -10,10 +10,13 @@ is a share of useful work, and a library that pads or repeats work has a lower o
 from __future__ import annotations
 
 import json
+import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from benchmarks.job import ANSWER, PRECISIONS, Shape
@@ -114,6 +117,28 @@ def _seconds(torch: Any, rows: int, outputs: int, inputs: int, dtype: Any, round
         torch.mm(dy.t(), x, out=gradient)
         taken.append(time.perf_counter() - began)
     return statistics.median(taken[1:])
+
+
+def commit(root: Path) -> str:
+    """Of the checkout at `root`, and whether it was changed since."""
+    git = ["git", "-C", str(root)]
+    try:
+        head, changes = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.strip() + (" and changes" if changes else "")
+
+
+def processor() -> str:
+    """Its name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
 
 
 def main() -> None:

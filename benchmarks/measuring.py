@@ -25,7 +25,9 @@ Measured = dict[str, Any]
 """A process's answer, or {"error": its last words}."""
 
 
-def run(python: Path, script: str, argument: str, threads: int) -> Measured:
+def run(
+    python: Path, script: str, argument: str, threads: int, most_seconds: int = MOST_SECONDS
+) -> Measured:
     """Run one script in a process of its own and read its answer; a peer may fail in one of its settings."""
     environment = {
         **os.environ,
@@ -45,10 +47,10 @@ def run(python: Path, script: str, argument: str, threads: int) -> Measured:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=MOST_SECONDS,
+            timeout=most_seconds,
         )
     except subprocess.TimeoutExpired:
-        return {"error": f"not done after {MOST_SECONDS} seconds"}
+        return {"error": f"not done after {most_seconds} seconds"}
     answers = [line for line in done.stdout.splitlines() if line.startswith(ANSWER)]
     if done.returncode == 0 and answers:
         return json.loads(answers[-1].removeprefix(ANSWER))

@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +20,7 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # so that `benchmarks` is a package
 
-from benchmarks import environments, measuring
+from benchmarks import environments, machine, measuring
 from benchmarks.catalogue import BENCHMARKS, Benchmark, Setting
 from benchmarks.job import PRECISIONS, Job, Precision, Shape
 from benchmarks.measuring import Measured
@@ -144,11 +142,11 @@ def main() -> None:
         "settings_tried": tried,
         "job": {key: value for key, value in asdict(job).items() if key != "inputs"},
         "machine": {
-            "processor": _processor(),
+            "processor": machine.processor(),
             "cores": os.cpu_count(),
             "load_before": load,
             "gemm": gemm,
-            "commit": _commit(),
+            "commit": machine.commit(measuring.ROOT),
             "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     }
@@ -182,28 +180,6 @@ def _gemm(job: Job) -> dict[str, Any]:
     for precision, rate in done["rates"].items():
         say(f"matrix products in {precision}: {rate['flops_per_second'] / 1e9:.0f} GFLOP/s")
     return done["rates"]
-
-
-def _commit() -> str:
-    """Of this checkout, and whether it was changed since."""
-    git = ["git", "-C", str(measuring.ROOT)]
-    try:
-        head, changes = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head.strip() + (" and changes" if changes else "")
-
-
-def _processor() -> str:
-    """Its name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
 
 
 if __name__ == "__main__":

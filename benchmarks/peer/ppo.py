@@ -25,7 +25,7 @@ def main() -> None:
     accelerate would step once for several minibatches, and so take fewer updates than were asked for.
     """
     job, work = Job.read(), Job.read().work
-    start(job)
+    start(job.threads, job.precision)
     values = arguments(
         job,
         work["batch"],
@@ -46,11 +46,11 @@ def main() -> None:
     clock = Clock(job)
     PPOTrainer(
         args=PPOConfig(**values),
-        processing_class=tokenizer(job, padding_side="left"),
-        model=language_model(job),
-        ref_model=language_model(job),
-        reward_model=scalar_model(job, "reward-model"),
-        value_model=scalar_model(job, "reward-model"),
+        processing_class=tokenizer(job.folder / "model", padding_side="left"),
+        model=language_model(job.folder / "model"),
+        ref_model=language_model(job.folder / "model"),
+        reward_model=scalar_model(job.folder / "reward-model"),
+        value_model=scalar_model(job.folder / "reward-model"),
         train_dataset=prompts,
         eval_dataset=prompts.select(range(1)),
         callbacks=[clock],

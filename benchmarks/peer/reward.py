@@ -20,7 +20,7 @@ from benchmarks.peer.trainer import (
 def main() -> None:
     """Every pair of a ranking is two whole rows; an update has the pairs of as many rankings as ours."""
     job = Job.read()
-    start(job)
+    start(job.threads, job.precision)
     rows = job.rows()
     chosen: list[list[int]] = []
     rejected: list[list[int]] = []
@@ -34,10 +34,10 @@ def main() -> None:
     values = arguments(job, pairs, max_length=job.shape.context)
     clock = Clock(job)
     RewardTrainer(
-        model=scalar_model(job, "model"),
+        model=scalar_model(job.folder / "model"),
         args=RewardConfig(**values),
         train_dataset=Dataset.from_dict({"chosen_ids": chosen, "rejected_ids": rejected}),
-        processing_class=tokenizer(job),
+        processing_class=tokenizer(job.folder / "model"),
         callbacks=[clock],
     ).train()
     answer(job, [pairs] * job.steps, clock.seconds, recorded(values), PACKAGES)

@@ -39,7 +39,7 @@ class CountingTrainer(SFTTrainer):
 def main() -> None:
     """Responses alone are learned, as on our side. Packed rows of `length` hold the tokens of several tasks."""
     job = Job.read()
-    start(job)
+    start(job.threads, job.precision)
     rows = job.rows()
     tokens = [[*p, *r] for p, r in zip(rows["prompts"], rows["responses"], strict=True)]
     labels = [
@@ -62,10 +62,10 @@ def main() -> None:
     values = arguments(job, per_update, **more)
     clock = Clock(job)
     trainer = CountingTrainer(
-        model=language_model(job),
+        model=language_model(job.folder / "model"),
         args=SFTConfig(**values),
         train_dataset=Dataset.from_dict({"input_ids": tokens, "labels": labels}),
-        processing_class=tokenizer(job),
+        processing_class=tokenizer(job.folder / "model"),
         callbacks=[clock],
     )
     trainer.train()
