@@ -98,6 +98,8 @@ class Bench:
         arguments = [stage, "--run", str(folder), "--config", str(config)]
         for name, path in self.inputs[stage].items():
             arguments += [f"--{name.replace('_', '-')}", str(path)]
+        if stage == "ppo":
+            arguments.append("--no-doctor")  # it would only delay what is to be killed
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "alignloop", *arguments],
             stderr=subprocess.PIPE,
