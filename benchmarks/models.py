@@ -147,7 +147,7 @@ class Rows:
         ]
         self.write("demonstrations", {"train": shown, "valid": shown})
         self.tokens(
-            [self.formatter.prompt(one.prompt.text) for one in made[:count]],
+            [self.formatter.prompt(one.prompt) for one in made[:count]],
             [[self.formatter.response(c.text) for c in one.completions] for one in made[:count]],
         )
 
@@ -156,7 +156,7 @@ class Rows:
         made = [self.prompt(work["prompt"], number) for number in range(count)]
         few = made[:VALIDATED]
         self.write("prompts", {"rl": made, "rankings": few, "valid": few, "test": few})
-        self.tokens([self.formatter.prompt(one.text) for one in made], [])
+        self.tokens([self.formatter.prompt(one) for one in made], [])
 
     def blocks(self, count: int, work: dict[str, int]) -> None:
         """Rows of one length, a prompt of the two marks and the rest response."""
@@ -184,13 +184,13 @@ class Rows:
 
     def _size(self, row: Demonstration) -> int:
         encode = self.formatter
-        return len(encode.prompt(row.prompt.text)) + len(encode.response(row.response))
+        return len(encode.prompt(row.prompt)) + len(encode.response(row.response))
 
     def _demonstrations(self, rows: Sequence[Demonstration]) -> None:
         few = rows[:VALIDATED]
         self.write("demonstrations", {"train": rows, "valid": few, "test": few})
         self.tokens(
-            [self.formatter.prompt(one.prompt.text) for one in rows],
+            [self.formatter.prompt(one.prompt) for one in rows],
             [self.formatter.response(one.response) for one in rows],
         )
 

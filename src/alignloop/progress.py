@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ T = TypeVar("T")
 
 
 def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm[Any]:
-    """A bar for one long step; silent where standard error is not a terminal (logs stay readable)."""
+    """A bar for one long step, silent where standard error is no terminal (logs stay readable) and on ranks but 0."""
     return tqdm(
         total=total,
         initial=done,
@@ -21,7 +22,7 @@ def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm[Any]:
         dynamic_ncols=True,
         leave=False,
         smoothing=0.05,
-        disable=not sys.stderr.isatty(),
+        disable=not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0",
     )
 
 

@@ -31,7 +31,7 @@ class Summed:
 
 def generator(seed: int) -> torch.Generator:
     """A CPU generator with its own stream."""
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator("cpu").manual_seed(seed)
 
 
 def counts_up_to(lengths: Int[Tensor, " B"], width: int) -> Bool[Tensor, "B T"]:

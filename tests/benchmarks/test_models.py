@@ -13,7 +13,7 @@ from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt, Ranking
 from alignloop.models.loading import load_causal_lm, load_tokenizer
 from alignloop.models.reward_model import ScalarModel
-from alignloop.reward.batches import encode_rankings
+from alignloop.training.rankings import encode_rankings
 from benchmarks.job import Shape
 from benchmarks.models import prepare
 from tests.helpers import ARCHITECTURES
@@ -46,7 +46,7 @@ def test_ppo_reads_one_trunk_for_all_its_models(tmp_path: Path) -> None:
     formatter = Formatter.of(load_tokenizer(tmp_path / "model"))
     asked = read_records(tmp_path / "prompts" / "rl.jsonl.gz", Prompt)
     prompts = json.loads((tmp_path / "rows.json").read_text())["prompts"]
-    assert [formatter.prompt(one.text) for one in asked] == prompts
+    assert [formatter.prompt(one) for one in asked] == prompts
     assert [len(prompt) for prompt in prompts] == [6] * 5
 
 

@@ -221,7 +221,7 @@ def test_a_missing_input_that_the_config_asks_for(
             "optimizer.learningrate=1",
             "unknown key 'optimizer.learningrate'; did you mean 'learning_rate'?",
         ),
-        ("zzzzzz=1", "unknown key 'zzzzzz'; known keys: batch_size, "),
+        ("zzzzzz=1", "unknown key 'zzzzzz'; known keys: adapters, batch_size, "),
         ("batch_size=0", "'batch_size': Input should be greater than 0 (given: 0)"),
         ("batch_size=many", "'batch_size': Input should be a valid integer"),
         ("optimizer.learning_rate=nan", "'optimizer.learning_rate': Input should be a finite"),
@@ -284,7 +284,7 @@ def test_one_changed_value_keeps_the_defaults_beside_it(
     """The stage's defaults, not those of optimizers in general: PPO's learning rate is constant."""
     said = refused(
         *("ppo", "--policy", tmp_path / "none", "--reward-model", tmp_path, "--prompts", tmp_path),
-        *("--run", tmp_path / "run", "--set", "policy_optimizer.learning_rate=1e-5"),
+        *("--run", tmp_path / "run", "--set", "policy_optimizer.learning_rate=1e-5", "--no-doctor"),
     )
     assert "none: no such folder" in said
 
@@ -337,13 +337,35 @@ def test_a_full_disk(
     main()
 
 
-def test_more_processes_than_one(
+def test_ranks_that_nobody_numbered(
     given: Path, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No loop shares its batch out: every rank would train on all of it, and write the same files."""
     monkeypatch.setenv("WORLD_SIZE", "2")
 
-    assert "without torchrun" in refused(*sft(given, tmp_path / "run"))
+    assert "start with torchrun, or unset WORLD_SIZE" in refused(*sft(given, tmp_path / "run"))
+
+
+def test_several_processes_for_a_stage_that_does_not_train(
+    given: Path, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every rank would do all of the work, and write the same files."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    stories = ["data", "stories", "--run", str(tmp_path / "run")]
+
+    assert "'stories' works in one process: start it without torchrun" in refused(*stories)
+
+
+def test_going_on_with_another_number_of_processes(
+    given: Path, tmp_path: Path, refused: Refused
+) -> None:
+    folder = tmp_path / "run"
+    refused(*sft(given, folder, demonstrations=tmp_path / "none"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"world_size": 4}))
+
+    said = refused(*sft(given, folder, "--resume"))
+
+    assert "begun by 4 processes, this is 1" in said
 
 
 # --- tokenizers ---
@@ -567,7 +589,7 @@ def test_a_wrong_option_shows_how_it_is_used(
     [
         ("chat", "somewhere", "--temperature", "0"),
         ("chat", "somewhere", "--max-new-tokens", "0"),
-        ("doctor", "--policy", "a", "--prompts", "b", "--max-new-tokens", "0"),
+        ("doctor", "--policy", "a"),
         ("evaluate", "policies", "--policy", "sft=a", "--policy", "sft=b"),
     ],
 )

@@ -10,7 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignloop.data.batches import PackedText, Ragged, epoch_order, micro_batches
+from alignloop.data.batches import (
+    PackedText,
+    Ragged,
+    epoch_order,
+    micro_batches,
+    shares_of_batch,
+    shares_of_blocks,
+)
+from alignloop.distributed import World
 from alignloop.errors import DataError
 
 END = 1
@@ -124,6 +132,45 @@ def test_micro_batches_are_a_partition_within_the_budget(lengths: list[int], bud
 
 def test_micro_batches_put_similar_lengths_together() -> None:
     assert micro_batches([9, 1, 10, 2, 1], 20) == [[1, 4, 3], [0, 2]]
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=30), st.integers(1, 200), st.integers(1, 5)
+)
+def test_ranks_share_every_row_and_make_the_same_number_of_passes(
+    lengths: list[int], budget: int, size: int
+) -> None:
+    shares = [shares_of_batch(lengths, budget, World(rank, size)) for rank in range(size)]
+
+    assert len({len(share) for share in shares}) == 1
+    counted = [i for share in shares for rows, weight in share if weight == 1.0 for i in rows]
+    assert sorted(counted) == list(range(len(lengths)))
+    idle = [rows for share in shares for rows, weight in share if weight != 1.0]
+    assert all(lengths[rows[0]] == min(lengths) and len(rows) == 1 for rows in idle)
+    assert {weight for share in shares for _, weight in share} <= {0.0, 1.0}
+    assert not all(weight == 0.0 for share in shares for _, weight in share[-1:])
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=30), st.integers(1, 200))
+def test_one_rank_has_the_whole_batch(lengths: list[int], budget: int) -> None:
+    expected = [(rows, 1.0) for rows in micro_batches(lengths, budget)]
+
+    assert shares_of_batch(lengths, budget, World()) == expected
+
+
+def test_blocks_of_text_are_shared_as_rows_are() -> None:
+    blocks = torch.arange(5 * 4).view(5, 4)
+
+    first, second = (shares_of_blocks(blocks, 6, World(rank, 2)) for rank in (0, 1))
+
+    assert [(piece[:, 0].tolist(), weight) for piece, weight in first] == [
+        ([0, 8], 1.0),
+        ([16], 1.0),
+    ]
+    assert [(piece[:, 0].tolist(), weight) for piece, weight in second] == [
+        ([4, 12], 1.0),
+        ([0], 0.0),
+    ]
 
 
 @given(st.integers(1, 50), st.integers(0, 5))

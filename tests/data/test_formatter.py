@@ -19,7 +19,7 @@ from alignloop.generation.engine import Response, completion_of
 from alignloop.models.loading import load_tokenizer
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo.prompts import encode as encode_for_ppo
-from alignloop.reward import train as reward_train
+from alignloop.reward import normalise as reward_normalise
 from alignloop.sampling.config import SampleConfig
 from alignloop.sampling.sample import distinct_completions
 from alignloop.sft.batches import encode_demonstrations
@@ -109,10 +109,10 @@ def test_every_stage_makes_the_same_tokens_of_the_same_pair(
             rows.extend(zip(prompts, responses, strict=True))
             return Ragged.of(prompts, responses, pad)
 
-    monkeypatch.setattr(reward_train, "Ragged", Spy)
+    monkeypatch.setattr(reward_normalise, "Ragged", Spy)
     scorer = ScalarModel.load(write_model(tmp_path, context=400))
     demonstration = Demonstration(prompt=prompt, response=ANSWER)
-    reward_train.zero_mean_on(scorer, [demonstration], formatter, 10_000)
+    reward_normalise.normalise(scorer, [demonstration], formatter, 10_000)
     assert rows == [tokens]
 
     # sampling

@@ -56,7 +56,10 @@ def check(words: list[str]) -> None:
         name, inner, rest = command.resolve_command(context, rest)
         assert inner is not None and name is not None
         command, context = inner, inner.make_context(name, rest, parent=context)
-    if "config_path" in context.params:
+    if command.name == "doctor":  # it reads the config of another command, and runs no stage
+        recipe, overrides = (context.params[name] for name in ("config_path", "overrides"))
+        load_config(config_class("ppo"), None if recipe is None else ROOT / recipe, overrides)
+    elif "config_path" in context.params:
         load_what_it_configures(command, context.params)
 
 

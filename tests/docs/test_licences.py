@@ -15,7 +15,9 @@ from tests.docs.tables import DOCS, ROOT
 
 THIRD_PARTY = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
 BUNDLED = sorted(
-    path for folder in ("stories", "other_stories") for path in asset(folder).iterdir()
+    path
+    for folder in ("stories", "other_stories", "human_judgments")
+    for path in asset(folder).iterdir()
 )
 RANKINGS = ROOT / "tests" / "assets" / "story_rankings.jsonl.gz"
 BOOK = re.compile(
@@ -85,6 +87,23 @@ def test_every_storybook_is_under_cc_by() -> None:
     licences = {row["license"] for row in rows_of(asset("stories", "storybooks_ccby.jsonl.gz"))}
 
     assert licences == {"CC-BY"}
+
+
+def test_every_question_of_stack_exchange_can_be_attributed() -> None:
+    """CC BY-SA asks for source, authors and licence: site, ids of posts and of members, licence, in every row."""
+    rows = rows_of(asset("human_judgments", "stackexchange_rankings.jsonl.gz"))
+    page = (DOCS / "attributions.md").read_text(encoding="utf-8")
+
+    for row in rows:
+        assert re.fullmatch(r"[a-z-]+:\d+(:20\d\d)?", row["id"])
+        assert re.fullmatch(r"[a-z.]+\.stackexchange\.com", row["site"])
+        assert re.fullmatch(r"CC BY-SA [34]\.0", row["license"])
+        assert len(row["candidates"]) == len(row["answer_ids"]) == len(row["answerer_ids"])
+        assert all(str(number).isdigit() for number in row["answer_ids"])
+    for site in {row["site"] for row in rows}:
+        questions = sum(row["site"] == site for row in rows)
+        answers = sum(len(row["answer_ids"]) for row in rows if row["site"] == site)
+        assert f"| {site} | {questions} | {answers} |" in page
 
 
 def test_the_rankings_of_the_tests_quote_what_is_bundled_and_listed() -> None:

@@ -12,6 +12,7 @@ from tests.docs.tables import DOCS, ROOT
 PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "THIRD_PARTY.md")),
     *sorted(DOCS.glob("**/*.md")),
+    *sorted((ROOT / "recipes").glob("**/*.md")),
 ]
 NAMES_OF_PEOPLE = {DOCS / "attributions.md"}
 """Pages that need more than ASCII."""

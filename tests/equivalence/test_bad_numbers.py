@@ -16,12 +16,14 @@ from safetensors.torch import load_file
 from alignloop.errors import NumericsError, RewardError, RunError
 from alignloop.ppo import gradients, rollout
 from alignloop.ppo.rewards import RewardModels
+from alignloop.preference import train as preference_train
 from alignloop.pretrain import train as pretrain_train
 from alignloop.reward import train as reward_train
 from alignloop.runs.artifact import open_artifact
 from alignloop.sft import train as sft_train
 from alignloop.tensors import Summed
 from tests.helpers import (
+    DPO,
     PPO,
     PRETRAIN,
     REWARD,
@@ -37,6 +39,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "pretrain": PRETRAIN,
     "sft": SFT,
     "reward": REWARD,
+    "dpo": DPO,
     "ppo": PPO,
 }
 
@@ -56,6 +59,7 @@ class Bench:
                 "rankings": folder / "rankings",
                 "demonstrations": demonstrations,
             },
+            "dpo": {"model": model, "rankings": folder / "rankings"},
             "ppo": ppo,
         }
 
@@ -106,6 +110,7 @@ def assert_finite(run_folder: Path) -> int:
         ("sft", sft_train, "response_loss", 12, r"step \d: the demonstration loss is nan"),
         ("sft", sft_train, "block_log_probs", 4, r"step 5: the pretraining loss is nan"),
         ("reward", reward_train, "ranking_loss", 6, r"step 5: the ranking loss is nan"),
+        ("dpo", preference_train, "preference_loss", 4, r"step \d: the preference loss is nan"),
         ("ppo", gradients.objective, "policy_loss", 10, r"step \d+: the policy loss is nan"),
         ("ppo", gradients.objective, "value_loss", 10, r"step \d+: the value loss is nan"),
         ("ppo", gradients, "block_log_probs", 9, r"step \d+: the pretraining loss is nan"),

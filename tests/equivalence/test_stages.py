@@ -245,6 +245,29 @@ def test_every_redraw_has_a_seed_of_its_own() -> None:
     assert len(set(seeds)) == len(seeds)
 
 
+def test_the_prompts_of_demonstrations_can_be_answered_for_ranking_too(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The train side under the name that the reward model learns from; each prompt once."""
+    run(
+        "sample",
+        tmp_path / "run",
+        {"k_min": 2, "k_max": 2, "sampling": {"max_new_tokens": 8}},
+        model=folder / "model",
+        prompts=write_demonstrations(tmp_path / "demonstrations"),
+        files=("rankings", "valid"),  # type: ignore[arg-type]
+        name="tiny",  # type: ignore[arg-type]
+    )
+
+    made = tmp_path / "run" / "artifact"
+    asked = {
+        side: [row.prompt.id for row in read_records(made / f"{side}.jsonl.gz", Completions)]
+        for side in ("rankings", "valid")
+    }
+    assert asked["rankings"] == [f"prompt-{i}" for i in range(10)]
+    assert asked["valid"] == [f"prompt-{i}" for i in range(10, 13)]
+
+
 def test_sampling_stops_when_asked_and_goes_on_with_the_same_bytes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

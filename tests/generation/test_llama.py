@@ -109,6 +109,25 @@ def test_a_role_with_an_adapter_draws_as_its_merged_weights(tmp_path: Path) -> N
     assert float((plain - expected).abs().max()) > 1e-2
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_the_engine_draws_with_the_weights_of_now(architecture: str) -> None:
+    """An update between two calls: the quick decoder copies weights, and the copy must not outlive them."""
+    model = tiny_model(architecture)
+    engine, sampling = NativeEngine(model, 1), SamplingConfig(max_new_tokens=12)
+    before = engine.generate(PROMPTS, [1, 2, 3], sampling)
+    for parameter in model.parameters():
+        parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+
+    drawn = engine.generate(PROMPTS, [1, 2, 3], sampling)
+
+    batch = Ragged.of(PROMPTS, [response.tokens for response in drawn], 0)
+    expected = response_log_probs(model, batch)[batch.is_response()]
+    found = torch.tensor([p for response in drawn for p in response.log_probs])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert [r.log_probs for r in before] != [r.log_probs for r in drawn]
+
+
 @pytest.mark.parametrize(
     ("architecture", "settings"),
     [

@@ -15,6 +15,7 @@ from alignloop.judges.gold import Gold
 from alignloop.judges.intervals import (
     length_matched,
     paired_bootstrap,
+    pooled,
     win_rate,
 )
 from alignloop.judges.labelers import heldout_labelers
@@ -204,3 +205,27 @@ def test_a_difference_of_nothing_is_refused() -> None:
         paired_bootstrap([], [], [])
     with pytest.raises(ValueError, match="one group per item"):
         paired_bootstrap([1, 2], [1, 2], ["A"])
+
+
+# --- pooled ---
+
+
+def test_a_pooled_mean_counts_every_item_and_draws_whole_groups() -> None:
+    estimate = pooled([1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"])
+
+    # Two groups: a resample is a and a (1), a and b (3/4), or b and b (0).
+    assert (estimate.mean, estimate.low, estimate.high, estimate.n) == (0.75, 0.0, 1.0, 2)
+    assert pooled([0.5, 0.5], ["a", "b"]).low == 0.5
+
+
+def test_a_pooled_interval_of_single_items_is_that_of_their_win_rate() -> None:
+    outcomes = [1.0, 0.0, 0.5, 1.0, 1.0, 0.0, 1.0]
+
+    assert pooled(outcomes, range(7), seed=3) == win_rate(outcomes, seed=3)
+
+
+def test_a_pooled_mean_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to average"):
+        pooled([], [])
+    with pytest.raises(ValueError, match="one group per item"):
+        pooled([1.0], [])

@@ -12,6 +12,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from alignloop.data.batches import Ragged
 from alignloop.errors import ModelError
+from alignloop.generation.engine import SamplingConfig
+from alignloop.generation.native import NativeEngine
 from alignloop.models.adapters import AdaptersConfig
 from alignloop.models.backbone import (
     AdaptedModel,
@@ -53,6 +55,17 @@ def trained_scorer(folder: Path, base: Path, seed: int = 3) -> ScalarModel:
     scorer.model.config.pad_token_id = tiny_tokenizer().pad_token_id
     save_model(scorer.model, tiny_tokenizer(), folder)
     return scorer
+
+
+def test_a_role_is_as_silent_as_its_trunk(tmp_path: Path) -> None:
+    """GPT-2 has dropout of its own, and the sampler restores the mode that it finds."""
+    base = write_model(tmp_path / "base", "gpt2")
+    policy = cast(PreTrainedModel, AdaptedModel(Backbone(load_causal_lm(base), ""), None))
+
+    NativeEngine(policy, 1).generate([[5, 6]], [1], SamplingConfig(max_new_tokens=2))
+
+    assert not policy.training
+    assert not any(module.training for module in policy.backbone.model.modules())
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

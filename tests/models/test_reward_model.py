@@ -63,7 +63,7 @@ def test_responses_side_by_side_score_and_learn_as_in_rows_of_their_own(
 ) -> None:
     """One row per prompt against one row per response: the same scores, and the same gradients."""
     groups = [[[70, 71, 1], [72, 73, 74, 75, 76], [1]], [[80]], [[90, 91], [92, 1]]]
-    forest = Forest.of(PROMPTS, groups, pad=0)
+    forest = Forest.of(PROMPTS, groups)
     prompts = [p for p, group in zip(PROMPTS, groups, strict=True) for _ in group]
     rows = Ragged.of(prompts, [response for group in groups for response in group], pad=0)
     weights = torch.arange(1.0, 7.0)

@@ -29,7 +29,7 @@ def ranked(*ranks: int) -> RankedPrompt:
 
 
 def loss_of(log_ratios: Tensor, prompts: list[RankedPrompt], **options: Any) -> Tensor:
-    batch = RankedBatch.of(prompts, pad=0)
+    batch = RankedBatch.of(prompts)
     margins = pair_margins(log_ratios, batch.preferred, batch.other)
     kept = batch.kept_pairs.to(log_ratios.dtype)
     summed = preference_loss(margins, batch.prompt_of_pair, kept, **options)
@@ -131,7 +131,7 @@ def test_smoothing_rests_where_the_policy_is_as_sure_as_the_labels() -> None:
 def test_the_best_completions_are_those_that_none_was_preferred_to() -> None:
     prompts = [ranked(2, 1, 3, 1), ranked(1, 2), ranked(2, 2, 1)]
 
-    batch = RankedBatch.of(prompts, pad=0)
+    batch = RankedBatch.of(prompts)
     log_probs = torch.arange(-1.0, -10.0, -1.0)
     summed = best_loss(log_probs, torch.arange(1, 10), batch.is_best)
 

@@ -114,7 +114,7 @@ def test_eq_1(seed: int, divisor: str) -> None:
         return sum(losses) / sum(len(set(r)) > 1 for r in ranks)
 
     prompts = [RankedPrompt.of([1], [[2]] * len(r), r, "drop") for r in ranks]
-    batch = RankedBatch.of(prompts, pad=0)
+    batch = RankedBatch.of(prompts)
     ours = torch.tensor(scores, dtype=torch.float32, requires_grad=True)
     config = RewardConfig.model_validate({"divisor": divisor})
     loss = loss_of_batch(ours, batch, config).mean()

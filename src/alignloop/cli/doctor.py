@@ -3,47 +3,45 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import click
 
-from alignloop.cli.options import longest_answer_option, path_option
+from alignloop.cli.options import config_options, path_option
+from alignloop.cli.ppo import models_and_prompts
 
 
 @click.command("doctor")
-@path_option("--policy", "The `policy` that RL would start from.")
-@path_option("--prompts", "A `prompts` artefact; some of its `rl` file is answered.")
+@models_and_prompts
 @path_option(
-    "--reward-model",
-    "The `reward-model`, for the check of a fixed missing-EOS score.",
+    "--demonstrations",
+    "A `demonstrations` artefact: the reward model should score them 0 on average.",
     required=False,
 )
-@click.option(
-    "--missing-eos-score", type=float, help="The fixed score that the PPO config would use."
-)
-@longest_answer_option(96)
+@config_options
 def command(
-    policy: Path,
-    prompts: Path,
-    reward_model: Path | None,
-    missing_eos_score: float | None,
-    max_new_tokens: int,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    reward_models: tuple[Path, ...],
+    **arguments: Any,
 ) -> None:
-    """Check your own models before a long RL run; exit code 1 where a check fails.
+    """Check your own models, prompts and config as a PPO run would take them; exit code 1 where a check fails.
 
     Example: alignloop doctor --policy runs/rl_init --reward-model runs/reward --prompts runs/prompts
+    --text runs/stories --config recipes/demo/ppo_ptx.toml
     """
-    from alignloop.generation.engine import SamplingConfig
-    from alignloop.workflow.doctor import examine
+    from alignloop.config import load_config
+    from alignloop.ppo.config import PPOConfig
+    from alignloop.workflow.doctor.examine import examine
 
-    findings = examine(
-        policy,
-        prompts,
-        reward_model=reward_model,
-        sampling=SamplingConfig(max_new_tokens=max_new_tokens),
-        missing_eos_score=missing_eos_score,
-    )
+    config = load_config(PPOConfig, config_path, overrides)
+    began = time.perf_counter()
+    first, more = (reward_models[0], reward_models[1:]) if reward_models else (None, ())
+    findings = examine(config, reward_model=first, more_reward_models=more, **arguments)
     for finding in findings:
-        click.echo(f"{'ok  ' if finding.is_well else 'BAD '} {finding.check}: {finding.detail}")
-    if not all(finding.is_well for finding in findings):
+        click.echo(finding.line)
+    click.echo(f"{len(findings)} checks in {time.perf_counter() - began:.1f} s")
+    if any(finding.verdict == "BAD" for finding in findings):
         sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -84,10 +85,10 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except OSError as error:  # a folder that cannot be written, a full disk: the user's to mend
-        click.echo(f"alignloop: {error}", err=True)
+        _say(error)
         sys.exit(2)
     except AlignloopError as error:
-        click.echo(f"alignloop: {error}", err=True)
+        _say(error)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         name = (error.name or "").split(".")[0]
@@ -96,5 +97,12 @@ def main() -> None:
         missing = MissingExtraError(
             f"this command needs the package '{name}': pip install 'alignloop[{_EXTRAS[name]}]'"
         )
-        click.echo(f"alignloop: {missing}", err=True)
+        _say(missing)
         sys.exit(missing.exit_code)
+
+
+def _say(error: Exception) -> None:
+    rank = os.environ.get("RANK")  # torchrun mixes what the ranks say
+    click.echo(
+        f"alignloop: {error}" if rank is None else f"alignloop: rank {rank}: {error}", err=True
+    )

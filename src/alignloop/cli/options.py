@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,16 +13,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
-def run_options(function: F) -> F:
-    """--run, --config, --set and --resume."""
+def config_options(function: F) -> F:
+    """--config and --set."""
     options = (
-        click.option(
-            "--run",
-            "run_folder",
-            type=PATH,
-            required=True,
-            help="Folder of the run: made anew, or taken up with --resume.",
-        ),
         click.option(
             "--config",
             "config_path",
@@ -36,15 +30,26 @@ def run_options(function: F) -> F:
             metavar="KEY=VALUE",
             help="Override one config value, e.g. --set optimizer.learning_rate=1e-4. May be repeated.",
         ),
-        click.option(
-            "--resume",
-            is_flag=True,
-            help="Go on with the run in the folder from its last checkpoint.",
-        ),
     )
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def run_options(function: F) -> F:
+    """--run, --config, --set and --resume."""
+    function = click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on with the run in the folder from its last checkpoint.",
+    )(function)
+    return click.option(
+        "--run",
+        "run_folder",
+        type=PATH,
+        required=True,
+        help="Folder of the run: made anew, or taken up with --resume.",
+    )(config_options(function))
 
 
 def path_option(name: str, text: str, *, required: bool = True) -> Callable[[F], F]:
@@ -77,6 +82,8 @@ def call_stage(
 
     config = load_config(config_class(stage), config_path, overrides)
     artifact = run_stage(stage, run_folder, config, resume=resume, **inputs)
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several ranks one speaks
     facts = ", ".join(
         f"{key} {_short(value)}" for key, value in artifact.facts.items() if key != "stage"
     )

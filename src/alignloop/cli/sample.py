@@ -36,7 +36,9 @@ _name = click.option(
 
 @command.command("completions")
 @path_option("--model", "The `policy` that answers.")
-@path_option("--prompts", "A `prompts` artefact.")
+@path_option(
+    "--prompts", "A `prompts` artefact; or `demonstrations`, whose prompts are asked once more."
+)
 @click.option(
     "--file",
     "files",

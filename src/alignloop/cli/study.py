@@ -198,3 +198,69 @@ def learning_rate(
         f"chosen by {result['by']}: {result['chosen']:g}"
         + (", at the end of the grid: a better one may lie beyond" if result["at_edge"] else "")
     )
+
+
+@command.command("human-judgments")
+@path_option("--out", "Folder of the study; the same command goes on in it.")
+@path_option(
+    "--model",
+    "A `policy` artefact, its run folder, or any Hugging Face causal LM folder; the shipped base model without it.",
+    required=False,
+)
+@click.option(
+    "--config",
+    "recipe",
+    type=PATH,
+    help="TOML recipe of `alignloop reward`; `recipes/studies/human_judgments.toml` without it.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value of the recipe.",
+)
+@click.option(
+    "--only",
+    "sets",
+    multiple=True,
+    metavar="DATA_SET",
+    help="One of the five data sets; may be repeated. All of them without it.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Reward models per data set, from the recipe's seed on.",
+)
+@click.option("--together", is_flag=True, help="One more, of one seed, trained on all data sets.")
+def human_judgments(
+    out: Path,
+    model: Path | None,
+    recipe: Path | None,
+    overrides: tuple[str, ...],
+    sets: tuple[str, ...],
+    seeds: int,
+    together: bool,
+) -> None:
+    """Reward models on five bundled sets of people's judgments, beside "longer wins" and a bag of bigrams.
+
+    Tested on held-out prompts, with intervals. Stop it at any time: the same command goes on.
+    """
+    from alignloop import resources
+    from alignloop.config import load_config
+    from alignloop.data.human_judgments import JUDGMENTS
+    from alignloop.reward.config import RewardConfig
+    from alignloop.workflow import human_judgments as study
+
+    place = recipe or resources.recipe("studies", "human_judgments.toml")
+    settings = study.Settings(
+        model=model or resources.asset("base"),
+        reward=load_config(RewardConfig, place, overrides),
+        sets=sets or tuple(JUDGMENTS),
+        seeds=seeds,
+        together=together,
+    )
+    study.human_judgments(settings, out, click.echo)
+    click.echo(f"figures: {out / 'human_judgments.json'}\npage:    {out / 'human_judgments.html'}")

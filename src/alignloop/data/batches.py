@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from alignloop.data.formatter import encode_texts
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Text
+from alignloop.distributed import World
 from alignloop.errors import DataError
 from alignloop.seeds import derive_seed
 from alignloop.tensors import counts_up_to
@@ -49,7 +50,7 @@ class PackedText:
     def batch(self, first: int, count: int) -> Tensor:
         """Blocks `first` to `first + count` of the stream: [count, width + 1], inputs and targets in one."""
         rows = [self._block(number) for number in range(first, first + count)]
-        return torch.from_numpy(np.stack(rows)).long()
+        return torch.as_tensor(np.stack(rows), device=torch.get_default_device()).long()
 
     def _block(self, number: int) -> NDArray[np.int32]:
         epoch, at = divmod(number, self.blocks_per_epoch)
@@ -65,11 +66,6 @@ class PackedText:
         )
         starts = random.permutation(self.blocks_per_epoch) * self._width
         return stream[starts[:, None] + np.arange(self._width + 1)[None, :]]
-
-
-def block_pieces(blocks: Tensor, budget: int) -> Sequence[Tensor]:
-    """Blocks [N, width + 1] in pieces of at most `budget` predicted tokens, one block at least."""
-    return blocks.split(max(budget // (blocks.shape[1] - 1), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,71 +109,75 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """Several responses to each prompt in one row: the prompt once, then its responses side by side.
+    """Prompts with several responses each, one after another in a single row, without padding: a prompt, then its own.
 
-    Each response sees the prompt and itself, at the positions that it would have in a row of its own. So the prompt is
+    Each response sees its prompt and itself, at the positions that it would have in a row of its own. So a prompt is
     read once for all of them.
 
-    tokens, positions: [B, T]; sees: [B, 1, T, T] bool, True where the query (third axis) sees the key; last_row,
-    last_position: [C] where each response's last token stands, in the order of the responses; and of every token of
-    every response, [N], which response it belongs to, its row, where it stands, and where the token before it stands.
+    tokens, positions: [1, T]; prompt_lengths: of each prompt; response_lengths: of its responses; last_position: [C]
+    where each response's last token stands, in the order of the responses; and of every token of every response, [N],
+    which response it belongs to, where it stands, and where the token before it stands.
     """
 
     tokens: Tensor
     positions: Tensor
-    sees: Tensor
-    last_row: Tensor
+    prompt_lengths: list[int]
+    response_lengths: list[list[int]]
     last_position: Tensor
     response_of_token: Tensor
-    token_row: Tensor
     token_position: Tensor
     before_position: Tensor
 
     @classmethod
     def of(
-        cls,
-        prompts: Sequence[Sequence[int]],
-        responses: Sequence[Sequence[Sequence[int]]],
-        pad: int,
+        cls, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[Sequence[int]]]
     ) -> Forest:
-        """Lay out each prompt with its responses, padded on the right."""
-        width = max(
-            len(prompt) + sum(map(len, group))
-            for prompt, group in zip(prompts, responses, strict=True)
-        )
-        tokens = torch.full((len(prompts), width), pad, dtype=torch.long)
-        positions = torch.zeros_like(tokens)
-        sees = torch.zeros(len(prompts), 1, width, width, dtype=torch.bool)
-        # Padding sees itself: a query that sees nothing would be NaN, and NaN spreads through masked keys.
-        sees[:, 0].diagonal(dim1=1, dim2=2).fill_(True)
-        last: list[tuple[int, int]] = []
-        each: list[tuple[int, int, int, int]] = []
-        causal = torch.ones(width, width, dtype=torch.bool).tril()
-        for row, (prompt, group) in enumerate(zip(prompts, responses, strict=True)):
-            start = len(prompt)
-            tokens[row, :start] = torch.tensor(prompt)
-            positions[row, :start] = torch.arange(start)
-            sees[row, 0, :start, :start] = causal[:start, :start]
-            at = start
+        """Lay out each prompt with its responses."""
+        tokens: list[int] = []
+        positions: list[int] = []
+        last: list[int] = []
+        each: list[tuple[int, int, int]] = []
+        for prompt, group in zip(prompts, responses, strict=True):
+            tokens += prompt
+            positions += range(len(prompt))
+            end_of_prompt = len(tokens) - 1
             for response in group:
-                end = at + len(response)
-                tokens[row, at:end] = torch.tensor(response)
-                positions[row, at:end] = torch.arange(start, start + len(response))
-                sees[row, 0, at:end, :start] = True
-                sees[row, 0, at:end, at:end] = causal[: end - at, : end - at]
+                at = len(tokens)
                 # A response's first token follows the prompt's last, wherever it stands.
-                before = [start - 1, *range(at, end - 1)]
-                number = len(last)
-                each += [(number, row, at + i, place) for i, place in enumerate(before)]
-                last.append((row, end - 1))
-                at = end
-        rows, ends = zip(*last, strict=True)
-        of_tokens = torch.tensor(each).unbind(dim=1)
-        return cls(tokens, positions, sees, torch.tensor(rows), torch.tensor(ends), *of_tokens)
+                before = [end_of_prompt, *range(at, at + len(response) - 1)]
+                each += [(len(last), at + i, place) for i, place in enumerate(before)]
+                tokens += response
+                positions += range(len(prompt), len(prompt) + len(response))
+                last.append(len(tokens) - 1)
+        return cls(
+            torch.tensor([tokens]),
+            torch.tensor([positions]),
+            [len(prompt) for prompt in prompts],
+            [[len(response) for response in group] for group in responses],
+            torch.tensor(last),
+            *torch.tensor(each).unbind(dim=1),
+        )
 
     def lengths(self) -> Tensor:
         """[C]: tokens of each response."""
-        return torch.bincount(self.response_of_token, minlength=len(self.last_row))
+        return torch.bincount(self.response_of_token, minlength=len(self.last_position))
+
+    def sees(self) -> Tensor:
+        """[1, 1, T, T] bool: True where the query (third axis) sees the key."""
+        width = self.tokens.shape[1]
+        sees = torch.zeros(width, width, dtype=torch.bool)
+        causal = torch.ones(width, width, dtype=torch.bool).tril()
+        at = 0
+        for prompt, group in zip(self.prompt_lengths, self.response_lengths, strict=True):
+            end = at + prompt
+            sees[at:end, at:end] = causal[:prompt, :prompt]
+            first = end
+            for length in group:
+                sees[first : first + length, at:end] = True
+                sees[first : first + length, first : first + length] = causal[:length, :length]
+                first += length
+            at = first
+        return sees[None, None]
 
 
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -201,6 +201,41 @@ def row_groups(
     """`micro_batches` of prompts with their responses, for passes that learn nothing."""
     sizes = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
     return micro_batches(sizes, _READING_BUDGET)
+
+
+def shares_of_batch(
+    lengths: Sequence[int],
+    budget: int,
+    world: World,
+    grouped: Callable[[Sequence[int], int], list[list[int]]] = micro_batches,
+) -> list[tuple[list[int], float]]:
+    """The micro-batches of this rank: rows of the batch, and the weight of their loss.
+
+    Every rank gets as many, since all have to make the same number of passes: one that has fewer repeats the batch's
+    shortest row with weight 0. With one rank they are `micro_batches`, each with weight 1.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    ranks: list[list[list[int]]] = []
+    for rank in range(world.size):
+        rows = order[rank :: world.size]
+        groups = grouped([lengths[i] for i in rows], budget)
+        ranks.append([[rows[i] for i in group] for group in groups])
+    mine = ranks[world.rank]
+    idle = max(map(len, ranks)) - len(mine)
+    return [(rows, 1.0) for rows in mine] + [(order[:1], 0.0)] * idle
+
+
+def shares_of_blocks(blocks: Tensor, budget: int, world: World) -> list[tuple[Tensor, float]]:
+    """`shares_of_batch` of blocks [N, width + 1], each of `width` predicted tokens."""
+    widths = [blocks.shape[1] - 1] * len(blocks)
+    return [(blocks[rows], weight) for rows, weight in shares_of_batch(widths, budget, world)]
+
+
+def own_groups(batch: Ragged, budget: int, world: World) -> list[list[int]]:
+    """This rank's share of the rows, in groups to pass through a gathered model."""
+    lengths = batch.lengths.tolist()
+    mine = world.shard(range(len(lengths)))
+    return [[mine[i] for i in rows] for rows in micro_batches([lengths[i] for i in mine], budget)]
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:

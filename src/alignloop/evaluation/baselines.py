@@ -65,17 +65,30 @@ def bag_of_words(train: Sequence[Ranking], valid: Sequence[Ranking]) -> Scorer:
 
 
 def _logistic(rows: np.ndarray, pairs: np.ndarray, strength: float) -> np.ndarray:
-    """Minimise mean -log sigmoid(margin) + strength * |w|^2: convex, and brought to its minimum by L-BFGS."""
+    """`minimise` for scores that are one dense row of features each, times the weights."""
     matrix = torch.from_numpy(rows)
+    return minimise(lambda weights: matrix @ weights, rows.shape[1], pairs, strength)
+
+
+def minimise(
+    scores_of: Callable[[torch.Tensor], torch.Tensor], size: int, pairs: np.ndarray, strength: float
+) -> np.ndarray:
+    """Minimise mean -log sigmoid(margin) + strength * |w|^2: convex, and brought to its minimum by L-BFGS.
+
+    Args:
+        scores_of: the scores of all texts, linear in the weights.
+        size: number of weights.
+        pairs: indices (preferred, other) into the scores.
+    """
     preferred, other = torch.from_numpy(pairs).T
-    weights = torch.zeros(rows.shape[1], dtype=torch.float64, requires_grad=True)
+    weights = torch.zeros(size, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [weights], max_iter=200, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
     )
 
     def objective() -> torch.Tensor:
         optimizer.zero_grad()
-        scores = matrix @ weights
+        scores = scores_of(weights)
         loss = (
             F.softplus(scores[other] - scores[preferred]).mean() + strength * weights.square().sum()
         )

@@ -207,9 +207,9 @@ def _weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
         prefix = f"{model.backbone.model.base_model_prefix}."
         whole = model.backbone.merged(model.name)
         return {name.removeprefix(prefix): weight.detach() for name, weight in whole.items()}
-    state = whole_model(model).base_model.state_dict()
+    # Not by state_dict: that has a rank's shards, also where all weights are there.
     return {
-        name.replace(".base_layer.", "."): weight
-        for name, weight in state.items()
+        name.replace(".base_layer.", "."): weight.detach()
+        for name, weight in whole_model(model).base_model.named_parameters()
         if ".lora_" not in name
     }

@@ -88,12 +88,7 @@ class NativeEngine:
         advance: Callable[[int], object],
     ) -> list[Response]:
         # What each row will draw with: uniforms from its own stream, one per step.
-        uniforms = torch.stack(
-            [
-                torch.rand(sampling.max_new_tokens, generator=generator(seed), dtype=torch.float64)
-                for seed in seeds
-            ]
-        )
+        uniforms = torch.stack([_uniforms(sampling.max_new_tokens, seed) for seed in seeds])
         distinct = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
         where = {prompt: row for row, prompt in enumerate(distinct)}
         rows = torch.tensor([where[tuple(prompt)] for prompt in prompts])
@@ -148,6 +143,12 @@ class _Head:
         return torch.nn.functional.linear(hidden.to(self._weight.dtype), self._weight).float()
 
 
+def _uniforms(count: int, seed: int) -> Tensor:
+    """A stream of one row, drawn on the CPU: the same on every device."""
+    drawn = torch.rand(count, generator=generator(seed), dtype=torch.float64, device="cpu")
+    return drawn.to(torch.get_default_device())
+
+
 def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Invert each row's cumulative distribution at its uniform: [B, V], [B] -> tokens [B], log-probabilities [B]."""
     log_probs = torch.log_softmax(logits, dim=-1)
@@ -163,7 +164,7 @@ def stream_tokens(
 ) -> Iterator[int]:
     """Draw one response token by token, the end token included; the same seed draws what `generate` draws."""
     decoder, head = decoder_for(model, "float32"), _Head(model, "float32")
-    uniforms = torch.rand(sampling.max_new_tokens, generator=generator(seed), dtype=torch.float64)
+    uniforms = _uniforms(sampling.max_new_tokens, seed)
     hidden = decoder.start([prompt], torch.tensor([0]), sampling.max_new_tokens)
     for step in range(sampling.max_new_tokens):
         drawn, _ = _draw(head.logits(hidden) / sampling.temperature, uniforms[step : step + 1])

@@ -119,6 +119,42 @@ def paired_bootstrap(
     return _bootstrap(differences, seed, resamples)
 
 
+def pooled(
+    values: Sequence[float] | Floats,
+    groups: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Estimate:
+    """Mean over all items, with a 95 % bootstrap over the groups that they come in: pair accuracy over prompts, say.
+
+    A resample draws whole groups and divides the sum of their items by their number, so a group of many items weighs
+    more, in the mean and in every resample.
+
+    Args:
+        values: a number per item.
+        groups: the independent unit that each item belongs to.
+
+    Raises:
+        ValueError: there are no items, or the sequences differ in length.
+    """
+    items = np.asarray(values, dtype=np.float64)
+    if len(items) != len(groups):
+        raise ValueError("one group per item is needed")
+    if not len(items):
+        raise ValueError("nothing to average: no unit is left")
+    numbers: dict[Hashable, int] = {}
+    index = np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
+    sums, counts = np.bincount(index, weights=items), np.bincount(index)
+    generator = np.random.default_rng(seed)
+    means: list[Floats] = []
+    for start in range(0, resamples, _BLOCK):
+        draw = generator.integers(0, len(sums), size=(min(_BLOCK, resamples - start), len(sums)))
+        means.append(sums[draw].sum(axis=1) / counts[draw].sum(axis=1))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return Estimate(float(items.mean()), float(low), float(high), len(sums))
+
+
 def _bootstrap(values: Floats, seed: int, resamples: int) -> Estimate:
     """Mean of independent units, and the percentile interval of its resamples."""
     if not len(values):

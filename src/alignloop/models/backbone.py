@@ -160,6 +160,8 @@ class AdaptedModel(nn.Module):
         super().__init__()
         self._shared = (backbone,)  # a tuple: the backbone's weights are not this module's
         self.name = name
+        # A new module counts as training; whoever restores that later would switch the trunk's dropout on.
+        self.training = backbone.model.training
         self.config = backbone.model.config
         self.adapter = nn.ParameterDict()
         if name is not None:
@@ -186,12 +188,17 @@ class AdaptedModel(nn.Module):
         """The embedding, which every role shares."""
         return self.backbone.model.get_input_embeddings()
 
+    def to(self, *arguments: Any, **options: Any) -> AdaptedModel:
+        """Move the shared weights, and with them this role's own."""
+        self.backbone.model.to(*arguments, **options)
+        return super().to(*arguments, **options)
+
     def train(self, mode: bool = True) -> AdaptedModel:
         """Training mode acts on the shared trunk as well: that is where dropout is."""
         self.backbone.model.train(mode)
         return super().train(mode)
 
-    def save_pretrained(self, folder: str) -> None:
+    def save_pretrained(self, folder: str, **_: Any) -> None:
         """Write the model with its adapter merged in, so that any tool opens it; and the adapter beside it."""
         assert self.name is not None
         model = self.backbone.model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,12 +25,15 @@ from transformers import (
 )
 
 from alignloop.config import Config
-from alignloop.data.batches import Forest
 from alignloop.data.tokenizer import END, PAD
-from alignloop.errors import ModelError
+from alignloop.distributed import World
+from alignloop.errors import ConfigError, ModelError
 
 logging.getLogger("transformers").setLevel(logging.ERROR)
 transformers.utils.logging.disable_progress_bar()
+
+_SHARDED_BACKBONE = "backbone_with_all_weights"
+"""Name under which the backbone of a model that is split over ranks is called."""
 
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 """What transformers raises for a folder that it cannot read."""
@@ -77,7 +81,7 @@ def new_llama(shape: LlamaShape, tokenizer: PreTrainedTokenizerFast, seed: int) 
         eos_token_id=token_id(tokenizer.eos_token_id),
         pad_token_id=token_id(tokenizer.pad_token_id),
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same weights on every device
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)
 
@@ -276,17 +280,36 @@ def save_model(
 ) -> None:
     """Write weights (safetensors), config and tokenizer; `dtype` converts a copy of the weights on the way.
 
+    A model that is split over ranks has to be gathered.
+
     Raises:
         OSError: the disk is full, say.
     """
-    if dtype is not None and model.dtype != dtype:
-        # A copy: converted tensors handed over one by one would lose that embedding and head are one.
-        model = copy.deepcopy(model).to(dtype=dtype)  # pyright: ignore[reportCallIssue, reportArgumentType]
     try:
-        model.save_pretrained(str(folder))
+        model.save_pretrained(str(folder), state_dict=_weights(model, dtype))
+        if dtype is not None and dtype != model.dtype:
+            config = copy.deepcopy(model.config)
+            config.dtype = dtype
+            config.save_pretrained(str(folder))
     except SafetensorError as error:  # not an OSError, though a full disk is what it tells of
         raise OSError(str(error)) from None
     tokenizer.save_pretrained(str(folder))
+
+
+@torch.no_grad()
+def _weights(model: PreTrainedModel, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+    """Everything to save, in `dtype` if given. Of a model that is split over ranks `state_dict()` would be shards."""
+    found: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    for prefix, module in model.named_modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if name not in module._non_persistent_buffers_set:
+                found[f"{prefix}.{name}" if prefix else name] = buffer
+    # By identity, so that an embedding and a head that are one weight stay one.
+    converted = {
+        id(t): t.to(dtype) if dtype is not None and t.is_floating_point() else t
+        for t in found.values()
+    }
+    return {name: converted[id(tensor)] for name, tensor in found.items()}
 
 
 def context_length(model: PreTrainedModel) -> int:
@@ -302,9 +325,22 @@ def attention_window(model: PreTrainedModel) -> int:
     return min(int(found or context_length(model)), context_length(model))
 
 
-def backbone_of(model: PreTrainedModel) -> nn.Module:
+def backbone_of(model: PreTrainedModel) -> Callable[..., Any]:
     """The model without its head: tokens in, last hidden states out."""
-    return model.base_model
+    return getattr(model, _SHARDED_BACKBONE, model.base_model)
+
+
+def sharded(model: PreTrainedModel, world: World) -> PreTrainedModel:
+    """The model on this rank's device, its weights split over the ranks layer by layer.
+
+    Raises:
+        ConfigError: there are several ranks, and the model is an adapter on shared weights.
+    """
+    if world.size > 1 and not isinstance(model, PreTrainedModel):
+        raise ConfigError(
+            "adapters train on one rank so far: start without torchrun, or leave them out"
+        )
+    return world.sharded(model, decoder_layers(model), _SHARDED_BACKBONE)
 
 
 def branches_of(layer: nn.Module) -> list[nn.Module]:
@@ -319,16 +355,6 @@ def branches_of(layer: nn.Module) -> list[nn.Module]:
 def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
     """The decoder layers, first to last; empty where the architecture's are not known."""
     return [module for module in model.modules() if branches_of(module)]
-
-
-def forest_hidden(model: PreTrainedModel, forest: Forest) -> torch.Tensor:
-    """[B, T, D]: last hidden states of a forest, whose responses see their prompt and themselves."""
-    return backbone_of(model)(
-        input_ids=forest.tokens,
-        position_ids=forest.positions,
-        attention_mask=forest.sees,
-        use_cache=False,
-    ).last_hidden_state
 
 
 def output_weight(model: PreTrainedModel) -> torch.Tensor:

@@ -1,24 +1,30 @@
-"""Several sequences in one row without padding, none of which sees another.
+"""Several sequences in one row without padding, none of which sees another; or prompts with several responses each.
 
-On a CPU and wherever attention is PyTorch's own, each sequence gets a causal attention of its own, and all else runs
-over the whole row at once: no work on padding, and no mask of the row's length squared. An attention of transformers
-that is told by positions where sequences start (FlashAttention's) is left as it is.
+On a CPU and wherever attention is PyTorch's own, each sequence gets a causal attention of its own, the responses of a
+prompt one that shares the prompt's keys, and all else runs over the whole row at once: no work on padding, and no mask
+of the row's length squared. An attention of transformers that is told by positions where sequences start
+(FlashAttention's) is left as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from alignloop.data.batches import Forest
 from alignloop.errors import ModelError
 from alignloop.models.loading import backbone_of
+from alignloop.tensors import counts_up_to
 
 _NAME = "alignloop_packed"
 
@@ -73,6 +79,41 @@ def packed_hidden_states(model: PreTrainedModel, row: PackedRow) -> Tensor:
         ).last_hidden_state
 
 
+def forest_hidden_states(model: PreTrainedModel, forest: Forest) -> Tensor:
+    """Last hidden states [1, T, D] of a forest: of each response as in a row of its own, but for rounding."""
+    if not _packs(model):
+        return backbone_of(model)(
+            input_ids=forest.tokens,
+            position_ids=forest.positions,
+            attention_mask=forest.sees(),
+            use_cache=False,
+        ).last_hidden_state
+    with _attention_within_sequences(model):
+        return backbone_of(model)(
+            input_ids=forest.tokens,
+            position_ids=forest.positions,
+            use_cache=False,
+            forest=forest,
+        ).last_hidden_state
+
+
+def _packs(model: PreTrainedModel) -> bool:
+    """Whether attention can be told what stands where; tried once per model."""
+    if model not in _PACKS:
+        was_training = model.training
+        model.eval()
+        try:
+            check_packing(model)
+            _PACKS[model] = model.config._attn_implementation == "sdpa"
+        except ModelError:
+            _PACKS[model] = False
+        model.train(was_training)
+    return _PACKS[model]
+
+
+_PACKS: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
+
+
 @torch.no_grad()
 def check_packing(model: PreTrainedModel) -> None:
     """Two short sequences in one row must give what they give apart.
@@ -121,14 +162,18 @@ def _attend(
     attention_mask: Tensor | None,
     *,
     sequence_lengths: list[int] | None = None,
+    forest: Forest | None = None,
     sliding_window: int | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention [1, H, T, D] within each sequence, by the function that attends within rows otherwise.
+    """Attention [1, H, T, D] within each sequence or tree, by the function that attends within rows otherwise.
 
     Raises:
         ModelError: the architecture does not pass on where sequences end.
     """
+    if forest is not None and attention_mask is None:
+        attend = partial(sdpa_attention_forward, module, **settings)
+        return _attend_in_trees(attend, query, key, value, forest), None
     if sequence_lengths is None or attention_mask is not None:
         raise ModelError(
             f"{type(module).__name__}: sequences cannot be packed in this architecture; "
@@ -143,6 +188,41 @@ def _attend(
         )
         found.append(attended)
     return torch.cat(found, dim=1), None
+
+
+def _attend_in_trees(
+    attend: Callable[..., tuple[Tensor, Any]],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    forest: Forest,
+) -> Tensor:
+    """[1, T, H, D]: prompts attend to themselves, a prompt's responses, as one batch, to it and to themselves."""
+    found: list[Tensor] = []
+    at = 0
+    for length, responses in zip(forest.prompt_lengths, forest.response_lengths, strict=True):
+        end, stop = at + length, at + length + sum(responses)
+        prompt = [states[:, :, at:end] for states in (query, key, value)]
+        found.append(attend(*prompt, None, is_causal=True)[0])
+        # [K, H, L, D] each, padded to the longest response.
+        own_query, own_key, own_value = (
+            pad_sequence(
+                list(states[0, :, end:stop].transpose(0, 1).split(responses)), batch_first=True
+            ).transpose(1, 2)
+            for states in (query, key, value)
+        )
+        keys, values = (
+            torch.cat([shared.expand(len(responses), -1, -1, -1), own], dim=2)
+            for shared, own in zip(prompt[1:], (own_key, own_value), strict=True)
+        )
+        longest = max(responses)
+        sees = torch.ones(longest, length + longest, dtype=torch.bool, device=query.device)
+        sees = sees.tril(diagonal=length)[None, None]
+        attended = attend(own_query, keys, values, sees, is_causal=False)[0]
+        is_real = counts_up_to(torch.tensor(responses, device=query.device), longest)
+        found.append(attended[is_real][None])
+        at = stop
+    return torch.cat(found, dim=1)
 
 
 def _window(length: int, sliding_window: int | None, device: torch.device) -> Tensor | None:

@@ -6,8 +6,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignloop.data.batches import Forest, Ragged
-from alignloop.models.loading import backbone_of, forest_hidden, output_weight
-from alignloop.models.packing import PackedRow, packed_hidden_states
+from alignloop.models.loading import backbone_of, output_weight
+from alignloop.models.packing import (
+    PackedRow,
+    forest_hidden_states,
+    packed_hidden_states,
+)
 from alignloop.tensors import token_kl, token_log_probs
 
 
@@ -31,14 +35,13 @@ def response_kl(
 
 def forest_log_probs(model: PreTrainedModel, forest: Forest) -> Tensor:
     """[C]: log-probability of every response of a forest, its tokens' summed; a prompt is read once for all its own."""
-    hidden = forest_hidden(model, forest)
-    row = forest.token_row
+    hidden = forest_hidden_states(model, forest)[0]
     log_probs = token_log_probs(
-        hidden[row, forest.before_position],
+        hidden[forest.before_position],
         output_weight(model),
-        forest.tokens[row, forest.token_position],
+        forest.tokens[0, forest.token_position],
     )
-    return log_probs.new_zeros(len(forest.last_row)).index_add(
+    return log_probs.new_zeros(len(forest.last_position)).index_add(
         0, forest.response_of_token, log_probs
     )
 

@@ -16,11 +16,11 @@ from alignloop.data.records import Prompt
 from alignloop.errors import DataError
 from alignloop.models.loading import (
     context_length,
-    forest_hidden,
     load_scalar_model,
     output_weight,
     scalar_head,
 )
+from alignloop.models.packing import forest_hidden_states
 from alignloop.models.policy import hidden_states
 from alignloop.tensors import generator
 
@@ -50,7 +50,7 @@ class ScalarModel(nn.Module):
     def new_head(self, seed: int) -> None:
         """Draw the head from N(0, 1/(d + 1)), standard deviation 1/sqrt(d + 1) [RM-03], and set the bias to 0."""
         head = scalar_head(self.model)
-        drawn = torch.randn(head.weight.shape, generator=generator(seed))
+        drawn = torch.randn(head.weight.shape, generator=generator(seed), device="cpu")
         with torch.no_grad():
             head.weight.copy_(drawn / math.sqrt(head.in_features + 1))
             self.bias.zero_()
@@ -69,8 +69,13 @@ class ScalarModel(nn.Module):
 
     def scores_of_all(self, forest: Forest) -> Tensor:
         """[C]: `scores` of every response of a forest; as for a row of its own, but for rounding."""
-        hidden = forest_hidden(self.model, forest)
-        return self._scalar(hidden[forest.last_row, forest.last_position])
+        hidden = forest_hidden_states(self.model, forest)
+        return self._scalar(hidden[0, forest.last_position])
+
+    @property
+    def trunk(self) -> PreTrainedModel:
+        """The model that it reads states with."""
+        return self.model
 
     def values(self, batch: Ragged) -> Tensor:
         """[B, T]: at response token t the value of the state before it, read one token earlier; zeros elsewhere."""
@@ -102,9 +107,14 @@ class ValueHead(nn.Module):
         nn.init.zeros_(self.head.bias)
         self._policy = (policy,)  # a tuple, so that it does not become a submodule
 
+    @property
+    def trunk(self) -> PreTrainedModel:
+        """The policy's."""
+        return self._policy[0]
+
     def values(self, batch: Ragged) -> Tensor:
         """[B, T], as `ScalarModel.values`."""
-        return self.values_of(hidden_states(self._policy[0], batch), batch)
+        return self.values_of(hidden_states(self.trunk, batch), batch)
 
     def values_of(self, hidden: Tensor, batch: Ragged) -> Tensor:
         """`values` from the trunk's hidden states [B, T, D]."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import PackedText, block_pieces, micro_batches
+from alignloop.data.batches import PackedText, shares_of_batch, shares_of_blocks
+from alignloop.distributed import ALONE, World, own
 from alignloop.errors import NumericsError
 from alignloop.models.policy import (
     block_log_probs,
@@ -32,6 +32,7 @@ def accumulate_policy(
     step: int,
     tally: Tally,
     head: ValueHead | None = None,
+    world: World = ALONE,
 ) -> float:
     """Add the gradient of the clipped surrogate, mean over the minibatch's response tokens; returns its approx_kl.
 
@@ -40,7 +41,7 @@ def accumulate_policy(
     """
     count = int(part.is_response.sum())
     squares = 0.0
-    for rows in micro_batches(part.lengths(), config.micro_batch_tokens):
+    for rows, weight in shares_of_batch(part.lengths(), config.micro_batch_tokens, world):
         piece = part.rows(rows)
         width = piece.batch.tokens.shape[1]
         with autocast(config.precision):
@@ -55,7 +56,7 @@ def accumulate_policy(
             piece.is_response,
             config.clip_range,
         )
-        loss = summed.total / count
+        loss = summed.total * weight / count
         tally.add_sum("policy_loss", float(loss.detach()))
         if head is not None:
             values = head.values_of(hidden, piece.batch)
@@ -66,53 +67,66 @@ def accumulate_policy(
                 piece.is_response,
                 config.value_clip_range,
             )
-            tally.add_sum("value_loss", float(missed.total.detach()) / count)
-            loss = loss + config.value_coef * missed.total / count
+            tally.add_sum("value_loss", weight * float(missed.total.detach()) / count)
+            loss = loss + config.value_coef * missed.total * weight / count
         backward(loss, "policy", step)
-        log_ratio = (log_probs.detach() - piece.log_probs)[piece.is_response]
-        tally.add_ratios(log_ratio, config.clip_range)
-        squares += float((log_ratio.double() ** 2).sum())
-    tally.add(ppo_gradient_norm=_gradient_norm(actor))
-    return 0.5 * squares / count
+        if weight:
+            log_ratio = (log_probs.detach() - piece.log_probs)[piece.is_response]
+            tally.add_ratios(log_ratio, config.clip_range)
+            squares += float((log_ratio.double() ** 2).sum())
+    gradients = [p.grad for p in actor.parameters() if p.grad is not None]
+    tally.add(ppo_gradient_norm=float(world.norm(gradients)))
+    return 0.5 * world.sum(squares) / count
 
 
 def accumulate_ptx(
-    actor: PreTrainedModel, packed: PackedText, config: PPOConfig, step: int, tally: Tally
+    actor: PreTrainedModel,
+    packed: PackedText,
+    config: PPOConfig,
+    step: int,
+    tally: Tally,
+    world: World = ALONE,
 ) -> None:
     """Add ptx_coef times the gradient of the pretraining loss to the same buffers [PPO-01].
 
     Its mean over tokens, or over sequences of summed tokens, as `ptx_reduction` says; per token it is logged.
     """
-    ppo = [p.grad.clone() for p in actor.parameters() if p.grad is not None]
+    ppo = [own(p.grad).clone() for p in actor.parameters() if p.grad is not None]
     sequences = config.minibatch_size * config.ptx_ratio
     blocks = packed.batch(step * sequences, sequences)
     count = blocks[:, 1:].numel()
     divisor = count if config.ptx_reduction == "token" else len(blocks)
-    for piece in block_pieces(blocks, config.micro_batch_tokens):
+    for piece, weight in shares_of_blocks(blocks, config.micro_batch_tokens, world):
         with autocast(config.precision):
             log_probs = block_log_probs(actor, piece)
-        loss = -log_probs.sum() / divisor
+        loss = -log_probs.sum() * weight / divisor
         value = backward(config.ptx_coef * loss, "pretraining", step) / config.ptx_coef
         tally.add_sum("pretraining_loss", value * divisor / count)
-    both = [p.grad for p in actor.parameters() if p.grad is not None]
+    both = [own(p.grad) for p in actor.parameters() if p.grad is not None]
     ptx = [b - g for g, b in zip(ppo, both, strict=True)]
-    dot = sum(float((g * p).sum()) for g, p in zip(ppo, ptx, strict=True))
-    norm = sum(float((p**2).sum()) for p in ptx) ** 0.5
+    dot = world.sum(sum(float((g * p).sum()) for g, p in zip(ppo, ptx, strict=True)))
+    norm = world.sum(sum(float((p**2).sum()) for p in ptx)) ** 0.5
     if not math.isfinite(norm):
         raise NumericsError(
             f"step {step + 1}: the gradient of the pretraining loss is {norm}; the last checkpoint is good: "
             "lower ptx_coef or the learning rate"
         )
-    ppo_norm = sum(float((g**2).sum()) for g in ppo) ** 0.5
+    ppo_norm = world.sum(sum(float((g**2).sum()) for g in ppo)) ** 0.5
     tally.add(ptx_gradient_norm=norm, gradient_cosine=dot / max(norm * ppo_norm, 1e-30))
 
 
 def accumulate_value(
-    critic: ScalarModel, part: Episodes, returns: Tensor, config: PPOConfig, step: int, tally: Tally
+    critic: ScalarModel,
+    part: Episodes,
+    returns: Tensor,
+    config: PPOConfig,
+    step: int,
+    tally: Tally,
+    world: World = ALONE,
 ) -> None:
     """Add the gradient of the clipped value loss, mean over the minibatch's response tokens."""
     count = int(part.is_response.sum())
-    for rows in micro_batches(part.lengths(), config.micro_batch_tokens):
+    for rows, weight in shares_of_batch(part.lengths(), config.micro_batch_tokens, world):
         piece = part.rows(rows)
         due = returns[rows, : piece.batch.tokens.shape[1]]
         with autocast(config.precision):
@@ -120,11 +134,4 @@ def accumulate_value(
         summed = objective.value_loss(
             values, piece.values, due, piece.is_response, config.value_clip_range
         )
-        tally.add_sum("value_loss", backward(summed.total / count, "value", step))
-
-
-def _gradient_norm(model: nn.Module) -> float:
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    return float(
-        torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in grads]))
-    )
+        tally.add_sum("value_loss", backward(summed.total * weight / count, "value", step))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +27,7 @@ from alignloop.models.loading import (
     load_tokenizer,
     output_weight,
     save_model,
+    sharded,
 )
 from alignloop.models.reward_model import ScalarModel, ValueHead
 from alignloop.ppo.config import PPOConfig
@@ -87,11 +91,13 @@ class Learner:
             ConfigError: the config asks for a value function from a reward model, and there is none.
             ModelError: a folder holds no such model.
         """
+        world = world or World()
         tokenizer = load_tokenizer(policy)
-        actor, reference = _policies(config, policy, backbone)
-        reference.requires_grad_(False)
+        actor, reference = (sharded(model, world) for model in _policies(config, policy, backbone))
         check_tokenizer(policy, actor, tokenizer)
         critic = _value_function(config, policy, actor, value_start, backbone)
+        if isinstance(critic, ScalarModel):
+            sharded(critic.model, world)
         context = context_length(actor)
         if isinstance(critic, ScalarModel):
             context = min(context, context_length(critic.model))
@@ -110,7 +116,7 @@ class Learner:
             packed=packed,
             context=context,
             kl_coef=config.kl_coef,
-            world=world or World(),
+            world=world,
         )
 
     def save(self, folder: Path) -> None:
@@ -121,6 +127,7 @@ class Learner:
             optimizers=self.optimizers,
             tensors={"ema": self.ema.weights},
             values={"kl_coef": self.kl_coef},
+            world=self.world,
         )
 
     def load(self, folder: Path) -> None:
@@ -130,17 +137,24 @@ class Learner:
             RunError: it is damaged, or of other models.
         """
         models = {"policy": self.actor, "value": self.critic}
-        tensors, values = load_state(folder, models, self.optimizers)
-        self.ema.weights = tensors["ema"]
+        tensors, values = load_state(folder, models, self.optimizers, self.world)
+        self.ema.load(tensors["ema"])
         self.kl_coef = values["kl_coef"]
+
+    @contextmanager
+    def exported(self) -> Iterator[Callable[[Path], None]]:
+        """Within the block every rank has whole weights to export, averaged or raw; gives what writes them."""
+        with ExitStack() as stack:
+            if self.config.export == "ema":
+                stack.enter_context(self.ema.applied_to(self.actor))
+            stack.enter_context(self.world.gathered(self.actor))
+            yield partial(save_model, self.actor, self.tokenizer)
 
     def export(self, folder: Path) -> None:
         """Write the policy: the average of its weights, or they as they are, as the config says."""
-        if self.config.export == "ema":
-            with self.ema.applied_to(self.actor):
-                save_model(self.actor, self.tokenizer, folder)
-        else:
-            save_model(self.actor, self.tokenizer, folder)
+        with self.exported() as write:
+            if self.world.is_main:
+                write(folder)
 
 
 def open_backbone(config: PPOConfig, policy: Path) -> Backbone | None:
@@ -155,7 +169,7 @@ def _policies(
 ) -> tuple[PreTrainedModel, PreTrainedModel]:
     """(the policy that learns, the reference)."""
     if backbone is None or config.adapters is None:
-        return load_causal_lm(policy), load_causal_lm(policy)
+        return load_causal_lm(policy), load_causal_lm(policy).requires_grad_(False)
     backbone.add("policy", config.adapters, derive_seed(config.seed, "adapter"))
     backbone.train("policy")
     roles = AdaptedModel(backbone, "policy"), AdaptedModel(backbone, None)

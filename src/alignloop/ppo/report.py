@@ -5,15 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from alignloop.distributed import ALONE, World
 from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.rollout import Episodes, Estimates
 from alignloop.tensors import masked_mean, row_sums
 
 
 class Tally:
-    """Collects figures over the updates of one iteration."""
+    """Collects figures over the updates of one iteration: `add` those of all ranks, the others this rank's share."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: World = ALONE) -> None:
+        self._world = world
         self._values: dict[str, list[float]] = {}
         self._sums: dict[str, float] = {}
         self._log_ratios: list[Tensor] = []
@@ -41,13 +43,21 @@ class Tally:
     def means(self) -> dict[str, float]:
         """Everything that was collected, per update."""
         updates = max(self.updates, 1)
-        log_ratio = torch.cat(self._log_ratios)
+        sums = self._world.sums(self._sums)
+        log_ratio = torch.cat([torch.zeros(0), *self._log_ratios])
+        mine = {
+            "tokens": float(len(log_ratio)),
+            "clipped": float(self._clipped),
+            "squares": float((log_ratio.double() ** 2).sum()),
+        }
+        seen = self._world.sums(mine)
+        largest = float(log_ratio.exp().max()) if len(log_ratio) else 0.0
         return {
             **{name: sum(values) / len(values) for name, values in self._values.items()},
-            **{name: value / updates for name, value in self._sums.items()},
-            "ratio_max": float(log_ratio.exp().max()),
-            "clip_fraction": self._clipped / len(log_ratio),
-            "approx_kl": float(0.5 * (log_ratio.double() ** 2).mean()),
+            **{name: value / updates for name, value in sums.items()},
+            "ratio_max": self._world.largest(largest),
+            "clip_fraction": seen["clipped"] / seen["tokens"],
+            "approx_kl": 0.5 * seen["squares"] / seen["tokens"],
         }
 
 

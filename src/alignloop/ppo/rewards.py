@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from alignloop.config import Precision
-from alignloop.data.batches import Ragged, micro_batches
+from alignloop.data.batches import Ragged, own_groups
 from alignloop.data.records import Prompt
+from alignloop.distributed import ALONE, World
 from alignloop.errors import ConfigError, RewardError, RunError
 from alignloop.models.reward_model import ScalarModel
 from alignloop.training.step import autocast
@@ -54,17 +55,19 @@ class RewardModels:
     """Padded tokens per forward pass."""
     combine: Literal["mean", "min"] = "mean"
     precision: Precision = "float32"
+    world: World = ALONE
+    """Each rank scores its share of the answers."""
 
-    @torch.no_grad()
     def score(self, answered: Answered) -> Tensor:
         """[B]: each member reads the last token of every answer."""
         batch = answered.batch
         scores = torch.zeros(len(self.members), len(batch.lengths))
-        for group in micro_batches(batch.lengths.tolist(), self.budget):
-            part = batch.rows(group)
-            for number, member in enumerate(self.members):
-                with autocast(self.precision):
-                    scores[number, group] = member.scores(part)
+        groups = own_groups(batch, self.budget, self.world)
+        for number, member in enumerate(self.members):
+            with self.world.gathered(member), autocast(self.precision):
+                for rows in groups:
+                    scores[number, rows] = member.scores(batch.rows(rows))
+        scores = self.world.add(scores)
         return scores.mean(dim=0) if self.combine == "mean" else scores.amin(dim=0)
 
 
@@ -74,6 +77,8 @@ class FunctionReward:
 
     function: RewardFunction
     name: str
+    world: World = ALONE
+    """Rank 0 calls the function, and all have what it returned."""
 
     def score(self, answered: Answered) -> Tensor:
         """[B]: what the function returned.
@@ -81,6 +86,9 @@ class FunctionReward:
         Raises:
             RewardError: it raised, or did not return one finite number per response.
         """
+        return torch.tensor(self.world.from_main(lambda: self._called(answered).tolist()))
+
+    def _called(self, answered: Answered) -> Tensor:
         count = len(answered.texts)
         try:
             found = self.function(answered.prompts, answered.texts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignloop.config import Precision
-from alignloop.data.batches import Ragged, micro_batches
+from alignloop.data.batches import Ragged, own_groups
+from alignloop.distributed import ALONE, World
 from alignloop.generation.engine import Response
 from alignloop.models.policy import response_log_probs
 from alignloop.training.step import autocast
@@ -19,6 +20,11 @@ from alignloop.training.step import autocast
 
 class ValueFunction(Protocol):
     """Says what each state is worth: a `ScalarModel`, or a `ValueHead` on the policy's trunk."""
+
+    @property
+    def trunk(self) -> PreTrainedModel:
+        """The model that it reads states with."""
+        ...
 
     def values(self, batch: Ragged) -> Tensor:
         """[B, T]: at response token t the value of the state before it; zeros elsewhere."""
@@ -79,7 +85,6 @@ class Estimates:
     """Advantages plus values, before any whitening of the advantages."""
 
 
-@torch.no_grad()
 def make_episodes(
     batch: Ragged,
     responses: Sequence[Response],
@@ -91,6 +96,7 @@ def make_episodes(
     budget: int,
     actor: PreTrainedModel | None = None,
     precision: Precision = "float32",
+    world: World = ALONE,
 ) -> Episodes:
     """Look at drawn responses through the models, in the arithmetic of the updates.
 
@@ -99,19 +105,33 @@ def make_episodes(
         scores: [B] of the reward.
         actor: the policy, whose log-probabilities are computed again; where absent the sampler's own are taken, which
             agree in float32 (doctor and tests check it), so that no forward pass is spent on them [PPO-04].
+        world: each rank passes its share of the rows through the models; all get all of them.
     """
     is_response = batch.is_response()
     drawn = torch.zeros(batch.tokens.shape)
     drawn[is_response] = torch.tensor([p for response in responses for p in response.log_probs])
-    log_probs, reference_log_probs, values = drawn.clone(), drawn * 0, drawn * 0
-    for group in micro_batches(batch.lengths.tolist(), budget):
-        at, part = torch.tensor(group), batch.rows(group)
-        width = part.tokens.shape[1]
-        with autocast(precision):
-            reference_log_probs[at, :width] = response_log_probs(reference, part, temperature)
-            values[at, :width] = value_function.values(part)
-            if actor is not None:
-                log_probs[at, :width] = response_log_probs(actor, part, temperature)
+    groups = own_groups(batch, budget, world)
+
+    def fill(into: Tensor, trunk: PreTrainedModel, read: Callable[[Ragged], Tensor]) -> Tensor:
+        with world.gathered(trunk), autocast(precision):
+            for rows in groups:
+                found = read(batch.rows(rows))
+                into[rows, : found.shape[1]] = found
+        return world.add(into)
+
+    reference_log_probs = fill(
+        torch.zeros_like(drawn),
+        reference,
+        lambda part: response_log_probs(reference, part, temperature),
+    )
+    values = fill(torch.zeros_like(drawn), value_function.trunk, value_function.values)
+    log_probs = drawn
+    if actor is not None:
+        log_probs = fill(
+            torch.zeros_like(drawn),
+            actor,
+            lambda part: response_log_probs(actor, part, temperature),
+        )
     return Episodes(
         batch=batch,
         is_response=is_response,

@@ -1,6 +1,7 @@
 """One iteration of PPO in four steps that can be called alone: collect, score, advantages, update.
 
-`train` is a loop over them with a run folder around it. A loop of one's own:
+With several ranks each draws and scores its share of the prompts, after which all hold all episodes, and each takes its
+share of every minibatch. `train` is a loop over them with a run folder around it. A loop of one's own:
 
     learner = Learner.open(config, policy, reward, value_start=reward_model)
     for iteration in range(config.iterations):
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alignloop.data.batches import Ragged, micro_batches
+from alignloop.data.batches import Ragged, own_groups
 from alignloop.data.records import Prompt
 from alignloop.errors import ConfigError, NumericsError, RewardError
 from alignloop.generation.engine import Response
@@ -59,7 +60,12 @@ def collect(learner: Learner, prompts: Sequence[Prompt], iteration: int) -> Roll
     config, formatter = learner.config, learner.formatter
     encoded = encode(prompts, formatter, config.sampling.max_new_tokens, learner.context)
     seeds = [derive_seed(config.seed, "rollout", iteration, row) for row in range(len(prompts))]
-    responses = learner.engine.generate(encoded, seeds, config.sampling)
+    mine = learner.world.shard(range(len(prompts)))
+    with learner.world.gathered(learner.actor):
+        drawn = learner.engine.generate(
+            [encoded[i] for i in mine], [seeds[i] for i in mine], config.sampling
+        )
+    responses = learner.world.gather(drawn)
     for prompt, response in zip(prompts, responses, strict=True):
         if not response.tokens:
             raise NumericsError(
@@ -84,6 +90,7 @@ def score(learner: Learner, rollout: Rollout) -> Episodes:
         budget=config.micro_batch_tokens * 2,
         actor=None if config.draws_as_it_learns else learner.actor,
         precision=config.precision,
+        world=learner.world,
     )
     return episodes if config.kl_estimator == "sampled" else _with_exact_kl(learner, episodes)
 
@@ -94,17 +101,17 @@ def _checked(scores: Tensor, count: int) -> Tensor:
     return scores
 
 
-@torch.no_grad()
 def _with_exact_kl(learner: Learner, episodes: Episodes) -> Episodes:
     """The KL of whole distributions at each state, in place of the log-ratio of what was drawn [PPO-15]."""
     kl = torch.zeros_like(episodes.log_probs)
-    for rows in micro_batches(episodes.lengths(), learner.config.micro_batch_tokens):
-        part = episodes.batch.rows(rows)
-        found = response_kl(
-            learner.actor, learner.reference, part, learner.config.sampling.temperature
-        )
-        kl[rows, : found.shape[1]] = found
-    return replace(episodes, kl=kl)
+    with learner.world.gathered(learner.actor, learner.reference):
+        for rows in own_groups(episodes.batch, learner.config.micro_batch_tokens, learner.world):
+            part = episodes.batch.rows(rows)
+            found = response_kl(
+                learner.actor, learner.reference, part, learner.config.sampling.temperature
+            )
+            kl[rows, : found.shape[1]] = found
+    return replace(episodes, kl=learner.world.add(kl))
 
 
 def advantages(
@@ -152,11 +159,12 @@ def update(
     config = learner.config
     if (learner.packed is None) == (config.ptx_coef > 0):
         raise ConfigError("pretraining text is needed where ptx_coef > 0, and there alone")
+    world = learner.world
     total = config.iterations * config.updates_per_iteration
     critic = learner.critic
     head = critic if isinstance(critic, ValueHead) else None
     module = learner.actor if head is None else nn.ModuleList([learner.actor, head])
-    tally = Tally()
+    tally = Tally(world)
     for number, rows in enumerate(minibatches(iteration, config)):
         step = iteration * config.updates_per_iteration + number
         part = episodes.rows(rows)
@@ -164,29 +172,31 @@ def update(
         wanted, due = estimates.advantages[rows, :width], estimates.returns[rows, :width]
         if config.whiten_advantages == "minibatch":
             wanted = whiten(wanted, part.is_response)
-        approx_kl = accumulate_policy(learner.actor, part, wanted, due, config, step, tally, head)
+        approx_kl = accumulate_policy(
+            learner.actor, part, wanted, due, config, step, tally, head, world
+        )
         if learner.packed is not None:
-            accumulate_ptx(learner.actor, learner.packed, config, step, tally)
+            accumulate_ptx(learner.actor, learner.packed, config, step, tally, world)
         norm, rate = step_optimizer(
             module,
             learner.optimizers["policy"],
             with_warmup(config.policy_optimizer, config),
             step=step,
             total=total,
-            world=learner.world,
+            world=world,
             term="policy",
         )
         learner.ema.step(learner.actor)
         tally.add(gradient_norm=norm, learning_rate=rate)
         if not isinstance(critic, ValueHead):
-            accumulate_value(critic, part, due, config, step, tally)
+            accumulate_value(critic, part, due, config, step, tally, world)
             value_norm, _ = step_optimizer(
                 critic,
                 learner.optimizers["value"],
                 with_warmup(config.value_optimizer, config),
                 step=step,
                 total=total,
-                world=learner.world,
+                world=world,
                 term="value",
             )
             tally.add(value_gradient_norm=value_norm)

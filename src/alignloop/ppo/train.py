@@ -15,7 +15,7 @@ from alignloop.errors import ConfigError
 from alignloop.judges.gold import Gold
 from alignloop.judges.lexicon import Lexicon
 from alignloop.models.backbone import Backbone, scorer_on
-from alignloop.models.loading import check_same_tokens, context_length
+from alignloop.models.loading import check_same_tokens, context_length, sharded
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import alarms
 from alignloop.ppo.checks import rewards_never_stopping
@@ -77,10 +77,10 @@ def train(
     """
     start = run.input("policy", policy, "policy")
     backbone = open_backbone(config, start.path)
-    models = _reward_models(run, start.path, reward_model, more_reward_models, backbone)
+    models = _reward_models(run, start.path, reward_model, more_reward_models, backbone, world)
     asked = run.input("prompts", prompts, "prompts")
-    reward = _reward(config, run, models, reward_function, ask_person)
-    watched = _watched(config, run, start.path, heldout_reward_model, gold, backbone)
+    reward = _reward(config, run, models, reward_function, ask_person, world)
+    watched = _watched(config, run, start.path, heldout_reward_model, gold, backbone, world)
     learner = Learner.open(
         config,
         start.path,
@@ -126,8 +126,11 @@ def train(
 
             tokens = int(episodes.is_response.sum())
             run.log(iteration, figures, **clock.rates(tokens, config.inner_epochs))
-            _look_for_trouble(run, figures, warn)
-            if iteration % config.samples_every == 0 or iteration == config.iterations:
+            if world.is_main:
+                _look_for_trouble(run, figures, warn)
+            if world.is_main and (
+                iteration % config.samples_every == 0 or iteration == config.iterations
+            ):
                 _write_samples(run, iteration, learner.formatter, rollout, episodes)
             bar.set_postfix_str(f"score {float(episodes.scores.mean()):.2f}")
             bar.update()
@@ -146,7 +149,8 @@ def train(
     }
     if overlap:
         facts["excluded_prompts"] = overlap
-    return run.finish("policy", learner.export, facts)
+    with learner.exported() as write:
+        return run.finish("policy", write, facts)
 
 
 def _reward_models(
@@ -155,18 +159,22 @@ def _reward_models(
     first: Path | None,
     more: Sequence[Path],
     backbone: Backbone | None,
+    world: World,
 ) -> list[tuple[Path, ScalarModel]]:
     """Every reward model and its folder; the first is also what the value function starts from."""
     given = {"reward_model": first} if first is not None else {}
     given |= {f"reward_model-{n}": path for n, path in enumerate(more, start=2)}
     opened = {role: run.input(role, path, "reward-model").path for role, path in given.items()}
-    return [(path, _frozen(policy, path, role, backbone)) for role, path in opened.items()]
+    return [(path, _frozen(policy, path, role, backbone, world)) for role, path in opened.items()]
 
 
-def _frozen(policy: Path, path: Path, role: str, backbone: Backbone | None) -> ScalarModel:
+def _frozen(
+    policy: Path, path: Path, role: str, backbone: Backbone | None, world: World
+) -> ScalarModel:
     check_same_tokens(policy, path)
     scorer = ScalarModel.load(path) if backbone is None else scorer_on(backbone, role, path)
     scorer.requires_grad_(False)
+    sharded(scorer.model, world)
     return scorer
 
 
@@ -176,11 +184,12 @@ def _reward(
     models: Sequence[tuple[Path, ScalarModel]],
     function: str | None,
     ask_person: bool,
+    world: World,
 ) -> Reward:
     """The one source of the score.
 
     Raises:
-        ConfigError: there is none, or more than one.
+        ConfigError: there is none, or more than one; or a person would keep several ranks waiting.
     """
     if (function is not None) + ask_person > 1 or not (models or function or ask_person):
         raise ConfigError(
@@ -190,12 +199,14 @@ def _reward(
     if function is not None:
         loaded, file = load_function(function)
         run.input_file("reward_function", file)
-        return FunctionReward(loaded, function)
+        return FunctionReward(loaded, function, world)
     if ask_person:
+        if world.size > 1:
+            raise ConfigError("--ask-person works in one process: start it without torchrun")
         return PersonReward(run.folder / "judgments.jsonl")
     members = [member for _, member in models]
     return RewardModels(
-        members, config.micro_batch_tokens * 2, config.reward_combine, config.precision
+        members, config.micro_batch_tokens * 2, config.reward_combine, config.precision, world
     )
 
 
@@ -206,15 +217,16 @@ def _watched(
     heldout: Path | None,
     gold: Path | None,
     backbone: Backbone | None,
+    world: World,
 ) -> dict[str, Reward]:
     """What is logged beside the reward, by metric."""
     found: dict[str, Reward] = {}
     if heldout is not None:
         role = "heldout_reward_model"
         opened = run.input(role, heldout, "reward-model")
-        members = [_frozen(policy, opened.path, role, backbone)]
+        members = [_frozen(policy, opened.path, role, backbone, world)]
         found["heldout_score"] = RewardModels(
-            members, config.micro_batch_tokens * 2, precision=config.precision
+            members, config.micro_batch_tokens * 2, precision=config.precision, world=world
         )
     if gold is not None:
         lexicon = run.input("gold", gold, "lexicon").file("lexicon.json.gz")
@@ -223,7 +235,7 @@ def _watched(
         def utilities(prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
             return [judge.utility(p, text) for p, text in zip(prompts, texts, strict=True)]
 
-        found["gold_score"] = FunctionReward(utilities, judge.name)
+        found["gold_score"] = FunctionReward(utilities, judge.name, world)
     return found
 
 

@@ -15,6 +15,7 @@ from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Ranking
 from alignloop.distributed import World
+from alignloop.errors import ConfigError
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     attention_window,
@@ -38,6 +39,8 @@ from alignloop.training.step import autocast, backward, update
 
 def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: Path) -> Artifact:
     """Train a policy from `model`, which is the reference too, on a `rankings` artefact; leaves a `policy` artefact."""
+    if world.size > 1:
+        raise ConfigError("dpo works in one process: start it without torchrun (WORLD_SIZE is set)")
     start = run.input("model", model, "policy")
     ranked = run.input("rankings", rankings, "rankings")
     tokenizer = load_tokenizer(start.path)
@@ -63,8 +66,8 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
     # The reference is read in the groups of the first epoch. So at the start it is the policy to the last bit.
     per_epoch = len(batches) // config.epochs
     first_epoch = [group for groups in plan[:per_epoch] for group in groups]
-    known = reference_log_probs(policy, prompts, first_epoch, config, formatter.pad)
-    known_valid = reference_log_probs(policy, valid, valid_groups, config, formatter.pad)
+    known = reference_log_probs(policy, prompts, first_epoch, config)
+    known_valid = reference_log_probs(policy, valid, valid_groups, config)
 
     optimizer = make_optimizer(policy, config.optimizer)
     step = 0
@@ -86,7 +89,7 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
             found_here = _Tally()
             loss = 0.0
             for group in plan[step]:
-                batch = RankedBatch.of([prompts[i] for i in group], formatter.pad)
+                batch = RankedBatch.of([prompts[i] for i in group])
                 with autocast(config.precision):
                     log_probs = forest_log_probs(policy, batch.completions)
                 margins = found_here.add(log_probs, [known[i] for i in group], batch, config)
@@ -111,7 +114,7 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
             logged["epoch"] = step / per_epoch
             if step % config.valid_every == 0 or step == len(batches):
                 logged["valid_loss"], logged["valid_pair_accuracy"] = _validate(
-                    policy.eval(), valid, valid_groups, known_valid, config, formatter.pad
+                    policy.eval(), valid, valid_groups, known_valid, config
                 )
             run.log(step, logged)
             bar.set_postfix_str(f"accuracy {logged['pair_accuracy']:.2f}")
@@ -146,13 +149,12 @@ def reference_log_probs(
     prompts: Sequence[RankedPrompt],
     groups: Sequence[Sequence[int]],
     config: DPOConfig,
-    pad: int,
 ) -> list[Tensor]:
     """[K] for each prompt: log-probabilities of its completions under the model as it is now, one forward pass each."""
     found: dict[int, Tensor] = {}
     with progress(len(prompts), "reference", "prompt") as bar:
         for group in groups:
-            batch = RankedBatch.of([prompts[i] for i in group], pad)
+            batch = RankedBatch.of([prompts[i] for i in group])
             with autocast(config.precision):
                 log_probs = forest_log_probs(model, batch.completions)
             parts = log_probs.split([len(prompts[i].completions) for i in group])
@@ -222,12 +224,11 @@ def _validate(
     groups: Sequence[Sequence[int]],
     known: Sequence[Tensor],
     config: DPOConfig,
-    pad: int,
 ) -> tuple[float, float]:
     """(preference loss, pair accuracy) on validation rankings."""
     tally, loss = _Tally(), 0.0
     for group in groups:
-        batch = RankedBatch.of([prompts[i] for i in group], pad)
+        batch = RankedBatch.of([prompts[i] for i in group])
         with autocast(config.precision):
             log_probs = forest_log_probs(policy, batch.completions)
         margins = tally.add(log_probs, [known[i] for i in group], batch, config)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from alignloop.data.batches import PackedText
+from alignloop.data.batches import PackedText, shares_of_batch
 from alignloop.data.formatter import encode_texts
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Text, texts_sha256
 from alignloop.data.tokenizer import train_tokenizer
 from alignloop.distributed import World
+from alignloop.errors import ConfigError
 from alignloop.files import sync_folder
 from alignloop.models.compilation import compile_layers, eagerly
 from alignloop.models.dropout import residual_dropout
@@ -23,6 +24,7 @@ from alignloop.models.loading import (
     new_llama,
     output_weight,
     save_model,
+    sharded,
     token_id,
     wrap_tokenizer,
 )
@@ -39,18 +41,27 @@ from alignloop.training.step import autocast, backward, update
 
 
 def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Artifact:
-    """Train tokenizer and model on the train side of a `pretraining-text` artefact; leaves a `policy` artefact."""
+    """Train tokenizer and model on the train side of a `pretraining-text` artefact; leaves a `policy` artefact.
+
+    Raises:
+        ConfigError: `compile` is set and there are several ranks.
+    """
+    if config.compile and world.size > 1:
+        raise ConfigError(
+            "compile = true works in one process; set it to false, or start without torchrun"
+        )
     source = run.input("text", text, "pretraining-text")
     train_texts = read_records(source.file("train.jsonl.gz"), Text)
     valid_texts = read_records(source.file("valid.jsonl.gz"), Text)
 
     tokenizer_folder = run.folder / "tokenizer"
-    if not tokenizer_folder.exists():
+    if world.is_main and not tokenizer_folder.exists():
         trained = train_tokenizer((t.text for t in train_texts), config.vocab_size)
         aside = run.folder / ".tokenizer.tmp"  # several files: there whole or not at all
         wrap_tokenizer(trained, config.model.context).save_pretrained(str(aside))
         sync_folder(aside)
         aside.rename(tokenizer_folder)
+    world.barrier()
     tokenizer = load_tokenizer(tokenizer_folder)
     end = token_id(tokenizer.eos_token_id)
     packed = PackedText(
@@ -66,11 +77,12 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
     model = new_llama(config.model, tokenizer, derive_seed(config.seed, "weights"))
     if config.compile:
         compile_layers(model)
+    sharded(model, world)
     optimizer = make_optimizer(model, config.optimizer)
     step = 0
     if found := run.latest_checkpoint():
         step, folder = found
-        load_state(folder, {"model": model}, {"model": optimizer})
+        load_state(folder, {"model": model}, {"model": optimizer}, world)
 
     with (
         residual_dropout(model, config.residual_dropout),
@@ -78,17 +90,19 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
     ):
         while step < config.updates:
             model.train()
-            torch.manual_seed(derive_seed(config.seed, "dropout", step))
+            torch.manual_seed(derive_seed(config.seed, "dropout", step) + world.rank)
             blocks = packed.batch(step * config.batch_size, config.batch_size)
             count = blocks[:, 1:].numel()
             loss = 0.0
-            for piece in blocks.split(config.micro_batch_size):
+            for rows, weight in shares_of_batch([1] * len(blocks), config.micro_batch_size, world):
+                piece = blocks[rows]
                 with autocast(config.precision):
                     hidden = backbone_of(model)(
                         input_ids=piece[:, :-1], use_cache=False
                     ).last_hidden_state
                     summed = next_token_loss(hidden, output_weight(model), piece[:, 1:])
-                loss += backward(summed.total / count, "pretraining", step)
+                loss += backward(summed.total * weight / count, "pretraining", step)
+            loss = world.sum(loss)
             norm, rate = update(
                 model,
                 optimizer,
@@ -108,8 +122,9 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
             }
             if step % config.valid_every == 0 or step == config.updates:
                 model.eval()
-                with eagerly(config.compile):
-                    nats = math.fsum(document_nll(model, valid_tokens, start=end))
+                with eagerly(config.compile), world.gathered(model):
+                    nats = math.fsum(document_nll(model, world.shard(valid_tokens), start=end))
+                nats = world.sum(nats)
                 values["valid_bits_per_byte"] = nats / math.log(2) / valid_bytes
             run.log(step, values)
             bar.set_postfix_str(f"loss {loss:.3f}")
@@ -117,18 +132,24 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
             if step % config.checkpoint_every == 0 or run.stop_requested():
                 run.save_checkpoint(
                     step,
-                    partial(save_state, models={"model": model}, optimizers={"model": optimizer}),
+                    partial(
+                        save_state,
+                        models={"model": model},
+                        optimizers={"model": optimizer},
+                        world=world,
+                    ),
                 )
             if run.stop_requested():
                 raise run.interrupt()
 
     dtype = torch.bfloat16 if config.export_dtype == "bfloat16" else torch.float32
-    return run.finish(
-        "policy",
-        lambda folder: save_model(model.eval(), tokenizer, folder, dtype),
-        {
-            "stage": "pretrain",
-            "tokens": config.updates * config.batch_size * config.model.context,
-            "train_text_sha256": texts_sha256(train_texts),
-        },
-    )
+    with world.gathered(model):
+        return run.finish(
+            "policy",
+            lambda folder: save_model(model.eval(), tokenizer, folder, dtype),
+            {
+                "stage": "pretrain",
+                "tokens": config.updates * config.batch_size * config.model.context,
+                "train_text_sha256": texts_sha256(train_texts),
+            },
+        )

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from alignloop.data.batches import shares_of_batch
 from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration, Ranking
@@ -23,7 +24,9 @@ from alignloop.models.loading import (
     load_scalar_model,
     load_tokenizer,
     save_model,
+    sharded,
 )
+from alignloop.models.packing import packed_groups
 from alignloop.models.reward_model import ScalarModel
 from alignloop.progress import progress
 from alignloop.reward.batches import batches_of
@@ -82,13 +85,14 @@ def train(
         scorer.new_head(derive_seed(config.seed, "head"))
     # The loss does not see the bias: pairs differ by it on both sides. It is set once, at the end.
     scorer.bias.requires_grad_(False)
+    sharded(scorer.model, world)
     optimizer = make_optimizer(scorer, config.optimizer)
     batches = batches_of(prompts, config)
     per_epoch = len(batches) // config.epochs
     step = 0
     if found := run.latest_checkpoint():
         step, folder = found
-        load_state(folder, {"model": scorer}, {"model": optimizer})
+        load_state(folder, {"model": scorer}, {"model": optimizer}, world)
 
     with (
         residual_dropout(whole_model(scorer.model), 0.0),
@@ -98,16 +102,19 @@ def train(
             scorer.train()
             chosen = batches[step]
             ordered = sum(prompt.ordered_pairs for prompt in chosen)
-            logged = {"loss": 0.0, "pair_accuracy": 0.0, "comparisons": ordered}
-            for group in prompt_groups(chosen, config.micro_batch_tokens):
-                batch = RankedBatch.of([chosen[i] for i in group], formatter.pad)
+            sums = {"loss": 0.0, "pair_accuracy": 0.0}
+            for rows, weight in shares_of_batch(
+                [p.size for p in chosen], config.micro_batch_tokens, world, packed_groups
+            ):
+                batch = RankedBatch.of([chosen[i] for i in rows])
                 with autocast(config.precision):
                     scores = scorer.scores_of_all(batch.completions)
                 summed = loss_of_batch(scores, batch, config)
-                logged["loss"] += backward(summed.total / len(chosen), "ranking", step)
+                sums["loss"] += backward(summed.total * weight / len(chosen), "ranking", step)
                 right = _accuracy(scores.detach(), batch)
                 # A batch of ties alone has no order to be right about.
-                logged["pair_accuracy"] += float(right.total) / max(ordered, 1)
+                sums["pair_accuracy"] += weight * float(right.total) / max(ordered, 1)
+            logged = {**world.sums(sums), "comparisons": ordered}
             norm, rate = update(
                 scorer,
                 optimizer,
@@ -123,7 +130,7 @@ def train(
             ends_epoch = step % per_epoch == 0
             if step % config.valid_every == 0 or ends_epoch:
                 logged["valid_loss"], logged["valid_pair_accuracy"] = _validate(
-                    scorer.eval(), valid, config, formatter
+                    scorer.eval(), valid, config, formatter, world
                 )
             run.log(step, logged)
             bar.set_postfix_str(f"accuracy {logged['pair_accuracy']:.2f}")
@@ -131,7 +138,12 @@ def train(
             if step % config.checkpoint_every == 0 or step == len(batches) or run.stop_requested():
                 run.save_checkpoint(
                     step,
-                    partial(save_state, models={"model": scorer}, optimizers={"model": optimizer}),
+                    partial(
+                        save_state,
+                        models={"model": scorer},
+                        optimizers={"model": optimizer},
+                        world=world,
+                    ),
                 )
             if run.stop_requested():
                 raise run.interrupt()
@@ -144,27 +156,28 @@ def train(
         context,
         config,
     )
-    mean, deviation = normalise(
-        scorer, chosen, formatter, config.micro_batch_tokens, config.normalise
-    )
-    scorer.save_bias()
     curve = [
         {key: row[key] for key in ("valid_loss", "valid_pair_accuracy")}
         for row in run.metrics.read()
         if row["step"] % per_epoch == 0
     ]
-    return run.finish(
-        "reward-model",
-        lambda folder: save_model(scorer.model, tokenizer, folder),
-        {
-            "stage": "reward",
-            "reward_bias": float(scorer.bias.detach()),
-            "demonstration_mean_before_bias": mean,
-            "bias_demonstrations": [d.prompt.id for d in chosen],
-            **curve[-1],
-            **_beyond_the_defaults(config, run, start.kind, head, deviation, curve),
-        },
-    )
+    with world.gathered(scorer):
+        mean, deviation = normalise(
+            scorer, chosen, formatter, config.micro_batch_tokens, config.normalise
+        )
+        scorer.save_bias()
+        return run.finish(
+            "reward-model",
+            lambda folder: save_model(scorer.model, tokenizer, folder),
+            {
+                "stage": "reward",
+                "reward_bias": float(scorer.bias.detach()),
+                "demonstration_mean_before_bias": mean,
+                "bias_demonstrations": [d.prompt.id for d in chosen],
+                **curve[-1],
+                **_beyond_the_defaults(config, run, start.kind, head, deviation, curve),
+            },
+        )
 
 
 def _beyond_the_defaults(
@@ -233,18 +246,23 @@ def _accuracy(scores: torch.Tensor, batch: RankedBatch) -> Summed:
     return pair_accuracy(scores, batch.preferred, batch.other, batch.is_ordered)
 
 
-@torch.no_grad()
 def _validate(
-    scorer: ScalarModel, prompts: Sequence[RankedPrompt], config: RewardConfig, formatter: Formatter
+    scorer: ScalarModel,
+    prompts: Sequence[RankedPrompt],
+    config: RewardConfig,
+    formatter: Formatter,
+    world: World,
 ) -> tuple[float, float]:
     """(Eq. 1, pair accuracy) on validation rankings, without ties or margins whatever is minimised: runs compare."""
     loss, count, right, pairs = 0.0, 0, 0.0, 0
-    for group in prompt_groups(prompts, config.micro_batch_tokens * 2):
-        batch = RankedBatch.of([prompts[i] for i in group], formatter.pad)
-        scores = scorer.scores_of_all(batch.completions)
-        even = torch.zeros_like(batch.gaps)
-        summed = _eq_1(scores, batch, config, even + 1.0, even)
-        accuracy = _accuracy(scores, batch)
-        loss, count = loss + float(summed.total), count + summed.count
-        right, pairs = right + float(accuracy.total), pairs + accuracy.count
-    return loss / count, right / pairs
+    mine = world.shard(prompts)
+    with world.gathered(scorer):
+        for group in prompt_groups(mine, config.micro_batch_tokens * 2):
+            batch = RankedBatch.of([mine[i] for i in group])
+            scores = scorer.scores_of_all(batch.completions)
+            even = torch.zeros_like(batch.gaps)
+            summed = _eq_1(scores, batch, config, even + 1.0, even)
+            accuracy = _accuracy(scores, batch)
+            loss, count = loss + float(summed.total), count + summed.count
+            right, pairs = right + float(accuracy.total), pairs + accuracy.count
+    return world.sum(loss) / world.sum(count), world.sum(right) / world.sum(pairs)

@@ -100,6 +100,12 @@ class Run:
                 f"{folder} was begun by alignloop {version_before}, this is {__version__}; "
                 "install that version to go on, or start in another folder"
             )
+        ranks_before, ranks = manifest.get("world_size"), _world_size()
+        if ranks_before != ranks and manifest.get("status") != "finished":
+            raise RunError(
+                f"{folder} was begun by {ranks_before} processes, this is {ranks}: go on with as many "
+                "(torchrun --nproc-per-node), or start in another folder"
+            )
         if before != config.as_json():
             raise RunError(
                 f"{folder} was begun with another config ({changed}); "
@@ -186,7 +192,7 @@ class Run:
         A full disk leaves the older checkpoints as they were.
         """
         final = checkpoints.folder_of(self._checkpoints, step)
-        aside = final.with_name(f".{final.name}.tmp")
+        aside = self._aside(step)
         shutil.rmtree(aside, ignore_errors=True)
         try:
             self.metrics.sync()
@@ -204,6 +210,10 @@ class Run:
         aside.rename(final)
         for old in checkpoints.sealed_in(self._checkpoints)[:-keep]:
             shutil.rmtree(old, ignore_errors=True)
+
+    def _aside(self, step: int) -> Path:
+        final = checkpoints.folder_of(self._checkpoints, step)
+        return final.with_name(f".{final.name}.tmp")
 
     def latest_checkpoint(self) -> tuple[int, Path] | None:
         """(step, folder) of the newest checkpoint that is what was written; metrics logged after it are forgotten.
@@ -345,12 +355,17 @@ def _new_manifest(stage: str, config: Config) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "world_size": _world_size(),
         "packages": {name: _version_of(name) for name in _RECORDED_PACKAGES},
         "inputs": [],
         "started": _now(),
         "ended": None,
     }
+
+
+def _world_size() -> int:
+    """How many processes torchrun says that there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _changed_keys(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> str:

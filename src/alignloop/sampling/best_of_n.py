@@ -13,7 +13,7 @@ from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 from alignloop.sampling.config import BestOfNConfig
 from alignloop.sampling.objective import best_of_k, best_of_k_kl, doublings
-from alignloop.sampling.scored import Scored, ScoringSampler, read_prompts
+from alignloop.sampling.scored import Scored, ScoringSampler, open_prompts, read_prompts
 
 
 def best_of_n(
@@ -33,7 +33,7 @@ def best_of_n(
         name: what the completions call the model that wrote them.
     """
     sampler = ScoringSampler.open(run, model, reward_model, name)
-    source = run.input("prompts", prompts, "prompts")
+    source = open_prompts(run, prompts)
     drawn = {
         file: sampler.scored(read_prompts(source, file, config.limit, config.seed), config)
         for file in files

@@ -12,7 +12,7 @@ from alignloop.errors import DataError
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 from alignloop.sampling.config import RejectionConfig
-from alignloop.sampling.scored import Scored, ScoringSampler, read_prompts
+from alignloop.sampling.scored import Scored, ScoringSampler, open_prompts, read_prompts
 
 
 def reject(
@@ -32,7 +32,7 @@ def reject(
         name: the demonstrations' labeler.
     """
     sampler = ScoringSampler.open(run, model, reward_model, name)
-    source = run.input("prompts", prompts, "prompts")
+    source = open_prompts(run, prompts)
     drawn = {
         side: sampler.scored(read_prompts(source, where, config.limit, config.seed), config)
         for side, where in (("train", file), ("valid", "valid"))

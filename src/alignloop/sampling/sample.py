@@ -17,7 +17,7 @@ from alignloop.progress import progress
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 from alignloop.sampling.config import SampleConfig
-from alignloop.sampling.scored import check_room, read_prompts
+from alignloop.sampling.scored import check_room, open_prompts, read_prompts
 from alignloop.seeds import derive_seed
 
 
@@ -31,7 +31,7 @@ def sample(
         name: what the completions call the model that wrote them.
     """
     policy = run.input("model", model, "policy")
-    source = run.input("prompts", prompts, "prompts")
+    source = open_prompts(run, prompts)
     formatter = Formatter.of(load_tokenizer(policy.path))
     model_read = load_causal_lm(policy.path)
     engine, context = NativeEngine(model_read, formatter.end), context_length(model_read)

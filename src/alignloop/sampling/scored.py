@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from transformers import PreTrainedModel
 from alignloop.data.batches import epoch_order
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
-from alignloop.data.records import Completion, Prompt
-from alignloop.errors import DataError
+from alignloop.data.records import Completion, Demonstration, Prompt
+from alignloop.errors import ArtifactError, DataError
 from alignloop.generation.answers import answer
 from alignloop.generation.engine import SamplingConfig
 from alignloop.models.loading import (
@@ -22,7 +23,7 @@ from alignloop.models.loading import (
     load_tokenizer,
 )
 from alignloop.models.reward_model import ScalarModel, reward_scores
-from alignloop.runs.artifact import Artifact
+from alignloop.runs.artifact import Artifact, Kind, kind_of
 from alignloop.runs.run import Run
 from alignloop.sampling.config import BestOfNConfig
 
@@ -93,9 +94,29 @@ class ScoringSampler:
         ]
 
 
+def open_prompts(run: Run, path: Path) -> Artifact:
+    """A `prompts` artefact; or `demonstrations`, whose prompts may be ranked as well.
+
+    Raises:
+        ArtifactError: it is neither.
+    """
+    kind: Kind = "prompts"
+    with contextlib.suppress(ArtifactError):  # what is wrong there, `input` says in full
+        kind = "demonstrations" if kind_of(path) == "demonstrations" else "prompts"
+    return run.input("prompts", path, kind)
+
+
 def read_prompts(source: Artifact, file: str, limit: int | None, seed: int) -> list[Prompt]:
-    """The prompts of one file of a `prompts` artefact, or so many of them drawn at random, in the file's order."""
-    prompts = read_records(source.file(f"{file}.jsonl.gz"), Prompt)
+    """The prompts of one file of an artefact, or so many of them drawn at random, in the file's order.
+
+    Of demonstrations the train side is what `rankings` names, and each prompt comes once.
+    """
+    if source.kind == "demonstrations":
+        side = source.file(f"{'train' if file == 'rankings' else file}.jsonl.gz")
+        written = read_records(side, Demonstration)
+        prompts = list({one.prompt.id: one.prompt for one in written}.values())
+    else:
+        prompts = read_records(source.file(f"{file}.jsonl.gz"), Prompt)
     if limit is None:
         return prompts
     return [prompts[i] for i in sorted(epoch_order(len(prompts), seed, 0)[:limit])]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from alignloop.data.batches import Ragged, micro_batches
+from alignloop.data.batches import Ragged, micro_batches, shares_of_batch
 from alignloop.data.formatter import Formatter
 from alignloop.data.records import Demonstration
+from alignloop.distributed import ALONE, World
 from alignloop.errors import DataError
 from alignloop.models.packing import PackedRow, packed_groups
 from alignloop.sft.config import Packing, Turns
@@ -47,18 +48,33 @@ class MicroBatch:
 
     rows: Ragged | PackedRow
     is_learned: Tensor
+    weight: float = 1.0
+    """0 where a rank repeats a row because others have more passes to make."""
 
 
 def lay_out(
-    examples: Sequence[Example], packing: Packing, budget: int, pad: int, *, on_prompt: bool
+    examples: Sequence[Example],
+    packing: Packing,
+    budget: int,
+    pad: int,
+    *,
+    on_prompt: bool,
+    world: World = ALONE,
 ) -> list[MicroBatch]:
-    """Examples as forward passes of at most `budget` tokens: rows of similar length padded, or one row packed."""
-    lengths = [example.length for example in examples]
-    if packing == "packed":
-        groups = packed_groups(lengths, budget)
-        return [_packed([examples[i] for i in group], on_prompt) for group in groups]
-    groups = micro_batches(lengths, budget)
-    return [_padded([examples[i] for i in group], pad, on_prompt) for group in groups]
+    """Examples as forward passes of at most `budget` tokens: rows of similar length padded, or one row packed.
+
+    Of several ranks each gets its share: see `shares_of_batch`.
+    """
+    grouped = packed_groups if packing == "packed" else micro_batches
+    shares = shares_of_batch([example.length for example in examples], budget, world, grouped)
+    passes: list[MicroBatch] = []
+    for rows, weight in shares:
+        chosen = [examples[i] for i in rows]
+        made = (
+            _packed(chosen, on_prompt) if packing == "packed" else _padded(chosen, pad, on_prompt)
+        )
+        passes.append(replace(made, weight=weight))
+    return passes
 
 
 def _padded(examples: Sequence[Example], pad: int, on_prompt: bool) -> MicroBatch:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from alignloop.data.batches import PackedText, block_pieces, epoch_order
+from alignloop.data.batches import PackedText, epoch_order, shares_of_blocks
 from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration
@@ -22,6 +22,7 @@ from alignloop.models.loading import (
     load_causal_lm,
     load_tokenizer,
     save_model,
+    sharded,
 )
 from alignloop.models.packing import check_packing
 from alignloop.models.policy import block_log_probs, log_probs_at
@@ -62,6 +63,7 @@ def train(
     if config.packing == "packed":
         check_packing(policy)
     context = context_length(policy)
+    policy = sharded(policy, world)
     (examples, dropped), (valid, _) = (
         encode_demonstrations(
             read_records(source.file(f"{side}.jsonl.gz"), Demonstration),
@@ -79,7 +81,7 @@ def train(
     step, tokens = 0, 0
     if found := run.latest_checkpoint():
         step, folder = found
-        _, values = load_state(folder, {"model": policy}, {"model": optimizer})
+        _, values = load_state(folder, {"model": policy}, {"model": optimizer}, world)
         tokens = values["tokens"]
 
     per_epoch = -(-len(examples) // config.batch_size)
@@ -89,36 +91,35 @@ def train(
     ):
         while step < len(batches):
             policy.train()
-            torch.manual_seed(derive_seed(config.seed, "dropout", step))
+            torch.manual_seed(derive_seed(config.seed, "dropout", step) + world.rank)
             chosen = [examples[i] for i in batches[step]]
             count = sum(example.count(on_prompt=config.loss_on_prompt) for example in chosen)
             demo_share = 1.0 - config.pretraining_mix
-            loss = 0.0
+            logged = {"loss": 0.0}
             for batch in lay_out(
                 chosen,
                 config.packing,
                 config.micro_batch_tokens,
                 formatter.pad,
                 on_prompt=config.loss_on_prompt,
+                world=world,
             ):
                 with autocast(config.precision):
                     summed = _loss(policy, batch)
-                loss += (
-                    backward(summed.total * (demo_share / count), "demonstration", step)
-                    / demo_share
-                )
-            logged = {"loss": loss}
+                share = batch.weight * demo_share / count
+                logged["loss"] += backward(summed.total * share, "demonstration", step) / demo_share
             if packed is not None:
                 blocks = packed.batch(step * mixed, mixed)
-                share = config.pretraining_mix / blocks[:, 1:].numel()
                 logged["pretraining_loss"] = 0.0
-                for piece in block_pieces(blocks, config.micro_batch_tokens):
+                for piece, weight in shares_of_blocks(blocks, config.micro_batch_tokens, world):
                     with autocast(config.precision):
                         log_probs = block_log_probs(policy, piece)
+                    share = weight * config.pretraining_mix / blocks[:, 1:].numel()
                     logged["pretraining_loss"] += (
                         backward(-log_probs.sum() * share, "pretraining", step)
                         / config.pretraining_mix
                     )
+            logged = world.sums(logged)
             norm, rate = update(
                 policy,
                 optimizer,
@@ -138,12 +139,14 @@ def train(
             }
             ends_epoch = step % per_epoch == 0 or step == len(batches)
             if ends_epoch:
-                logged["valid_loss"] = _validate(policy.eval(), valid, config, formatter.pad)
+                logged["valid_loss"] = _validate(policy.eval(), valid, config, formatter.pad, world)
             run.log(step, logged)
-            bar.set_postfix_str(f"loss {loss:.3f}")
+            bar.set_postfix_str(f"loss {logged['loss']:.3f}")
             bar.update()
             if ends_epoch and step < len(batches):
-                _keep_epoch(run, policy, tokenizer, -(-step // per_epoch))
+                with world.gathered(policy):
+                    if world.is_main:
+                        _keep_epoch(run, policy, tokenizer, -(-step // per_epoch))
             if step % config.checkpoint_every == 0 or ends_epoch or run.stop_requested():
                 run.save_checkpoint(
                     step,
@@ -152,21 +155,23 @@ def train(
                         models={"model": policy},
                         optimizers={"model": optimizer},
                         values={"tokens": tokens},
+                        world=world,
                     ),
                 )
             if run.stop_requested():
                 raise run.interrupt()
 
-    return run.finish(
-        "policy",
-        lambda folder: save_model(policy.eval(), tokenizer, folder),
-        {
-            "stage": run.stage,
-            "response_tokens": tokens,
-            "demonstrations": len(examples),
-            "dropped_long_prompts": dropped,
-        },
-    )
+    with world.gathered(policy):
+        return run.finish(
+            "policy",
+            lambda folder: save_model(policy.eval(), tokenizer, folder),
+            {
+                "stage": run.stage,
+                "response_tokens": tokens,
+                "demonstrations": len(examples),
+                "dropped_long_prompts": dropped,
+            },
+        )
 
 
 def _plan(config: SFTConfig, examples: Sequence[Example]) -> list[list[int]]:
@@ -212,17 +217,17 @@ def _loss(policy: PreTrainedModel, batch: MicroBatch) -> Summed:
     return response_loss(log_probs_at(policy, batch.rows, batch.is_learned), batch.is_learned)
 
 
-@torch.no_grad()
 def _validate(
-    policy: PreTrainedModel, examples: Sequence[Example], config: SFTConfig, pad: int
+    policy: PreTrainedModel, examples: Sequence[Example], config: SFTConfig, pad: int, world: World
 ) -> float:
     """Mean loss per response token on the validation demonstrations."""
     total, count = 0.0, 0
     budget = config.micro_batch_tokens * 2
-    for batch in lay_out(examples, config.packing, budget, pad, on_prompt=False):
-        summed = _loss(policy, batch)
-        total, count = total + float(summed.total), count + summed.count
-    return total / count
+    with world.gathered(policy):
+        for batch in lay_out(world.shard(examples), config.packing, budget, pad, on_prompt=False):
+            summed = _loss(policy, batch)
+            total, count = total + float(summed.total), count + summed.count
+    return world.sum(total) / world.sum(count)
 
 
 def _keep_epoch(

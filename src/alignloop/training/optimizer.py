@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from alignloop.config import Config
+from alignloop.distributed import own
 
 Schedule = Literal["constant", "cosine", "trapezoid"]
 
@@ -42,18 +43,26 @@ class OptimizerConfig(Config):
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over all trainable parameters of the model."""
+    """AdamW over all trainable parameters of the model: of each, what this rank holds."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(
+    held = [own(parameter) for parameter in parameters]
+    optimizer = torch.optim.AdamW(
         [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p in held if p.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in held if p.ndim <= 1], "weight_decay": 0.0},
         ],
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         eps=config.eps,
         fused=True,
     )
+
+    def take_gradients(*_: object) -> None:
+        for parameter, mine in zip(parameters, held, strict=True):
+            mine.grad = None if parameter.grad is None else own(parameter.grad)
+
+    optimizer.register_step_pre_hook(take_gradients)
+    return optimizer
 
 
 def prepare_step(

@@ -9,11 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignloop.data.batches import Forest, micro_batches
+from alignloop.data.batches import Forest
 from alignloop.data.formatter import Formatter
 from alignloop.data.pairs import Pair, pairs_of
 from alignloop.data.records import Ranking
 from alignloop.errors import DataError
+from alignloop.models.packing import packed_groups
 
 Ties = Literal["drop", "half"]
 
@@ -74,14 +75,14 @@ class RankedBatch:
     is_best: Tensor
 
     @classmethod
-    def of(cls, prompts: Sequence[RankedPrompt], pad: int) -> RankedBatch:
-        """Lay the prompts out as rows, each with its completions."""
+    def of(cls, prompts: Sequence[RankedPrompt]) -> RankedBatch:
+        """Lay the prompts out, each with its completions."""
         offsets = [0]
         for prompt in prompts:
             offsets.append(offsets[-1] + len(prompt.completions))
         pairs = [(number, pair) for number, one in enumerate(prompts) for pair in one.pairs]
         return cls(
-            Forest.of([p.prompt for p in prompts], [p.completions for p in prompts], pad),
+            Forest.of([p.prompt for p in prompts], [p.completions for p in prompts]),
             torch.tensor([offsets[n] + pair.preferred for n, pair in pairs], dtype=torch.long),
             torch.tensor([offsets[n] + pair.other for n, pair in pairs], dtype=torch.long),
             torch.tensor([n for n, _ in pairs], dtype=torch.long),
@@ -127,5 +128,5 @@ def encode_rankings(
 
 
 def prompt_groups(prompts: Sequence[RankedPrompt], budget: int) -> list[list[int]]:
-    """Indices in groups whose padded rows stay within `budget` tokens; prompts of similar size together."""
-    return micro_batches([prompt.size for prompt in prompts], budget)
+    """Indices in groups of at most `budget` tokens; a prompt beyond that gets a group of its own."""
+    return packed_groups([prompt.size for prompt in prompts], budget)

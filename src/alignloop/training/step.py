@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from alignloop.config import Precision
-from alignloop.distributed import World
+from alignloop.distributed import World, own
 from alignloop.errors import NumericsError
 from alignloop.training.optimizer import OptimizerConfig, prepare_step
 
@@ -18,7 +18,7 @@ def autocast(precision: Precision) -> contextlib.AbstractContextManager[object]:
     """Matrix products in bfloat16 where asked for; weights, sums and the softmax stay in float32."""
     if precision == "float32":
         return contextlib.nullcontext()
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+    return torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16)
 
 
 def backward(loss: Tensor, term: str, step: int) -> float:
@@ -61,23 +61,32 @@ def update(
     """
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
     world.sum_gradients(parameters)
-    total_norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    total_norm = world.norm([p.grad for p in parameters if p.grad is not None])
     norm = float(total_norm)
     if not math.isfinite(norm):
-        optimizer.zero_grad(set_to_none=True)
+        _clear(model, optimizer)
         raise NumericsError(
             f"step {step + 1}: the gradient of the {term} loss is {norm}; the last checkpoint is good: "
             "lower the learning rate, set clip_norm or use precision = 'float32'"
         )
     if config.clip_norm is not None:
-        nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, total_norm)
+        share = (config.clip_norm / (total_norm + 1e-6)).clamp(max=1.0)
+        for parameter in parameters:
+            if parameter.grad is not None:
+                own(parameter.grad).mul_(share)
     rate = prepare_step(optimizer, config, step, total)
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    _clear(model, optimizer)
     # The norm overflows as well where weights are finite and hopeless: neither is to reach a checkpoint or an artefact.
-    if not math.isfinite(float(nn.utils.get_total_norm(parameters))):
+    if not math.isfinite(float(world.norm(parameters))):
         raise NumericsError(
             f"step {step + 1}: weights are no longer finite after the update of the {term} loss; the last checkpoint "
             "is good: lower the learning rate"
         )
     return norm, rate
+
+
+def _clear(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Drop the gradients of the model, and those of its shards that the optimizer holds."""
+    model.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)

@@ -133,7 +133,14 @@ def run_demo(
     ).path
     improved = {
         name: demo.stage(
-            name, "ppo", name, policy=rl_init, reward_model=reward_model, prompts=prompts, text=text
+            name,
+            "ppo",
+            name,
+            policy=rl_init,
+            reward_model=reward_model,
+            prompts=prompts,
+            text=text,
+            doctor=True,
         )
         for name in ("ppo", "ppo_ptx")
     }

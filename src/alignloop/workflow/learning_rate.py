@@ -26,8 +26,8 @@ def learning_rate_sweep(
     config: SFTConfig,
     selection: EpochsConfig,
     *,
-    inputs: Mapping[str, Path],
-    judge: Mapping[str, Path],
+    inputs: Mapping[str, Any],
+    judge: Mapping[str, Any],
     factor: float,
     count: int,
 ) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from alignloop.config import Config
 from alignloop.errors import ConfigError
 from alignloop.runs.artifact import Artifact, open_artifact
 from alignloop.runs.run import Run
+from alignloop.runs.shared import SharedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +53,56 @@ def config_class(stage: str) -> type[Config]:
     return _load(STAGES[stage].config)
 
 
-def run_stage(stage: str, folder: Path, config: Config, *, resume: bool, **inputs: Any) -> Artifact:
+def run_stage(
+    stage: str, folder: Path, config: Config, *, resume: bool, doctor: bool = False, **inputs: Any
+) -> Artifact:
     """Run one stage in one folder, or return its artefact at once where it is finished.
+
+    Args:
+        doctor: for PPO: examine models, data and config first, as `alignloop doctor` does, and refuse a sick run.
 
     Raises:
         AlignloopError: whatever the stage refuses.
     """
     described = STAGES[stage]
+    if doctor and not (folder / "manifest.json").exists():
+        _load("workflow.doctor.examine:before_ppo")(config, **inputs)
     function: Callable[..., Artifact] = _load(described.function)
-    with Run.open(folder, stage, config, resume=resume) as run:
+    with _ranks_watched(), _opened(folder, stage, config, resume) as run:
         if run.is_finished:
             run.check_inputs(_by_role(inputs))
             return open_artifact(folder, run.finished_kind())
         if described.trains:
             from alignloop.distributed import World
 
-            if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-                raise ConfigError(
-                    f"'{stage}' trains in one process so far: start it without torchrun (WORLD_SIZE is set)"
-                )
             return function(config, run, World.from_env(), **inputs)
         run.stop_at_once()
         return function(config, run, **inputs)
+
+
+def _has_ranks() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def _ranks_watched() -> contextlib.AbstractContextManager[None]:
+    if not _has_ranks():
+        return contextlib.nullcontext()
+    from alignloop.distributed import lost_ranks_told
+
+    return lost_ranks_told()
+
+
+def _opened(folder: Path, stage: str, config: Config, resume: bool) -> Run:
+    """The run, shared with the other ranks where torchrun says that there are some."""
+    if not _has_ranks():
+        return Run.open(folder, stage, config, resume=resume)
+    if not STAGES[stage].trains:
+        raise ConfigError(
+            f"'{stage}' works in one process: start it without torchrun (WORLD_SIZE is set)"
+        )
+    from alignloop.distributed import World
+
+    return SharedRun.join(World.from_env(), folder, stage, config, resume=resume)
 
 
 def _by_role(inputs: Mapping[str, Any]) -> dict[str, Path]:

@@ -1,0 +1,170 @@
+"""All checks in order: what needs no model first, so that what is cheap to mend is said before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from alignloop.data.formatter import Formatter
+from alignloop.data.jsonl import read_records
+from alignloop.data.records import Prompt
+from alignloop.errors import AlignloopError, ConfigError
+from alignloop.models.loading import context_length, load_tokenizer
+from alignloop.ppo.config import PPOConfig
+from alignloop.ppo.prompts import encode
+from alignloop.runs.artifact import open_artifact
+from alignloop.workflow.doctor import input_checks, memory, patient, policy_checks, reward_checks
+from alignloop.workflow.doctor.findings import Finding
+from alignloop.workflow.doctor.patient import Patient
+
+_OF_POLICY: tuple[Callable[[Patient], Finding], ...] = (
+    policy_checks.sampler_agrees_with_trainer,
+    policy_checks.decoders_agree,
+    policy_checks.padding_changes_nothing,
+    policy_checks.micro_batches_change_nothing,
+    policy_checks.reference_is_the_policy,
+    policy_checks.answers_can_end,
+)
+_OF_REWARD: tuple[Callable[[Patient], Finding], ...] = (
+    reward_checks.scores_differ,
+    reward_checks.missing_end_is_not_rewarded,
+)
+
+
+def examine(
+    config: PPOConfig,
+    *,
+    policy: Path,
+    prompts: Path,
+    reward_model: Path | None = None,
+    more_reward_models: Sequence[Path] = (),
+    reward_function: str | None = None,
+    ask_person: bool = False,
+    exclude_prompts_from: Sequence[Path] = (),
+    text: Path | None = None,
+    demonstrations: Path | None = None,
+    **_: Any,
+) -> list[Finding]:
+    """Examine the run that `alignloop ppo` would begin with the same config and inputs. Nothing is changed or written.
+
+    Args:
+        ask_person: nobody is asked: answers score 0, and what concerns scores is left out.
+        demonstrations: to see that the reward model scores them 0 on average.
+
+    Raises:
+        AlignloopError: an input cannot be opened.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = open_artifact(policy, "policy").path
+        given = [reward_model] if reward_model is not None else []
+        judges = [
+            open_artifact(path, "reward-model").path for path in [*given, *more_reward_models]
+        ]
+        formatter = Formatter.of(load_tokenizer(model))
+        records = read_records(open_artifact(prompts, "prompts").file("rl.jsonl.gz"), Prompt)
+        kept, overlap = input_checks.left_over(records, exclude_prompts_from)
+        findings = [
+            input_checks.pad_is_not_end(formatter),
+            _guarded("reward models read the policy's tokens")(
+                input_checks.tokens_are_shared, model, judges
+            ),
+            input_checks.chat_template_agrees(formatter, kept[: patient.PROMPTS]),
+            _guarded("prompts are customers'")(input_checks.prompts_are_customers, config, kept),
+            overlap,
+            input_checks.average_forgets_the_start(config),
+        ]
+        if any(finding.verdict == "BAD" for finding in findings):
+            return findings
+        free = memory.free_memory()
+        asked = patient.chosen(kept, config.seed)
+        small = patient.small(config, len(asked))
+        learner, scorers = patient.open_learner(small, model, judges, reward_function, text)
+        fits = _guarded("prompts and answers fit the context")(
+            _prompts_fit, config, learner.context, kept, formatter
+        )
+        findings.append(fits)
+        if config.ptx_coef > 0:
+            context = context_length(learner.actor)
+            findings.append(input_checks.text_is_there(config, context, text))
+        findings.append(
+            memory.memory_suffices(
+                config,
+                learner.actor.config,
+                [scorer.model.config for scorer in scorers],
+                max(map(len, formatter.prompts(kept))) + config.sampling.max_new_tokens,
+                free,
+            )
+        )
+        if any(finding.verdict == "BAD" for finding in findings):
+            return findings
+        found = patient.draw(config, learner, scorers, asked)
+        findings += [_guarded(check.__name__)(check, found) for check in _OF_POLICY]
+        if scorers and not ask_person:
+            findings.append(reward_checks.end_is_scored(found))
+        if (scorers or reward_function) and not ask_person:
+            findings += [check(found) for check in _OF_REWARD]
+        elif not ask_person:
+            said = "no reward model and no reward function was given: what concerns scores was not examined"
+            findings.append(Finding("there is a reward", "look", said))
+        if demonstrations is not None:
+            findings += reward_checks.demonstrations_score_zero(found, demonstrations)
+        return findings + policy_checks.nothing_learned_nothing_changed(found)
+
+
+def _prompts_fit(
+    config: PPOConfig, context: int, prompts: Sequence[Prompt], formatter: Formatter
+) -> Finding:
+    """Every prompt leaves room for the longest answer.
+
+    Raises:
+        DataError: one does not.
+    """
+    encoded = encode(prompts, formatter, config.sampling.max_new_tokens, context)
+    longest, answer = max(map(len, encoded)), config.sampling.max_new_tokens
+    return Finding(
+        "prompts and answers fit the context",
+        "ok",
+        f"{len(encoded)} prompts of at most {longest} tokens, answers of {answer}, context {context}",
+    )
+
+
+def _guarded(check: str) -> Callable[..., Finding]:
+    """Call a check; one that raises has failed, and its error is what it says."""
+
+    def call(function: Callable[..., Finding], *arguments: Any) -> Finding:
+        try:
+            return function(*arguments)
+        except AlignloopError as error:
+            return Finding(check.replace("_", " "), "BAD", str(error))
+
+    return call
+
+
+def before_ppo(config: PPOConfig, **inputs: Any) -> None:
+    """Examine a PPO run that is about to begin; says in one line how it went.
+
+    A run of several ranks is passed over: its models may not fit one process.
+
+    Raises:
+        ConfigError: a check failed.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return
+    began = time.perf_counter()
+    findings = examine(config, **inputs)
+    bad = [finding for finding in findings if finding.verdict == "BAD"]
+    if bad:
+        said = "; ".join(f"{finding.check}: {finding.detail}" for finding in bad)
+        raise ConfigError(
+            f"the doctor advises against this run: {said} (--no-doctor begins it even so)"
+        )
+    looks = sum(finding.verdict == "look" for finding in findings)
+    more = f", {looks} to look at (alignloop doctor names them)" if looks else ""
+    seconds = time.perf_counter() - began
+    click.echo(f"doctor: {len(findings) - looks} checks passed{more}, {seconds:.1f} s", err=True)
