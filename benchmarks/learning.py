@@ -143,7 +143,7 @@ def plan(race: Race) -> str:
 
 def later(race: Race) -> tuple[list[Training], list[Training]]:
     """Trials and trainings in full as far as they can be known before the trials: for the time left."""
-    speeds: Speeds = {(side, p): SPEEDS[side][0] for side in race.sides for p in race.precisions}
+    speeds: Speeds = {(side, p): SPEEDS[side, p][0] for side in race.sides for p in race.precisions}
     chosen = dict.fromkeys(race.sides, (race.rates[0], max(race.epochs)))
     return race.trials(speeds), race.full(speeds, chosen)
 

@@ -29,11 +29,17 @@ TRIAL_SHARE = 0.25
 """Of the iterations of a training in full."""
 SPEED_ITERATIONS = 4
 """The first is a warm-up and is left out."""
-SPEEDS: Mapping[Side, Sequence[Mapping[str, Any]]] = {
-    "ours": ({"micro_batch_tokens": 2048}, {"micro_batch_tokens": 4096}),
-    "peer": ({"forward_share": 1}, {"forward_share": 3}),
+_BY_PARTS = ({"forward_share": 1}, {"forward_share": 3})
+SPEEDS: Mapping[tuple[Side, Precision], Sequence[Mapping[str, Any]]] = {
+    ("ours", "float32"): ({"micro_batch_tokens": 2048}, {"micro_batch_tokens": 4096}),
+    ("ours", "bfloat16"): (
+        {"micro_batch_tokens": 2048, "rollout_precision": "float32"},
+        {"micro_batch_tokens": 2048, "rollout_precision": "bfloat16"},
+    ),
+    ("peer", "float32"): _BY_PARTS,
+    ("peer", "bfloat16"): _BY_PARTS,
 }
-"""Padded tokens of a forward pass; parts into which the peer divides a batch to draw and to score it."""
+"""Ours: padded tokens of a forward pass, and how the sampler computes; the peer: parts in which it draws and scores."""
 
 FIRST_GUESS: Mapping[Side, tuple[float, float]] = {"ours": (3.5, 3.0), "peer": (6.0, 6.0)}
 """Seconds of an iteration without its epochs, and of an epoch, until some were measured."""
@@ -167,12 +173,10 @@ class Race:
         """Every way to compute, in every precision, the sides in turn; nothing is measured but seconds."""
         middle, fewest = sorted(self.rates)[len(self.rates) // 2], min(self.epochs)
         return [
-            Training(
-                side, precision, self.seeds[0], middle, fewest, SPEED_ITERATIONS, SPEEDS[side][n]
-            )
+            Training(side, precision, self.seeds[0], middle, fewest, SPEED_ITERATIONS, speed)
             for precision in self.precisions
-            for n in range(len(SPEEDS["ours"]))
-            for side in self.sides
+            for ways in zip(*(SPEEDS[side, precision] for side in self.sides), strict=True)
+            for side, speed in zip(self.sides, ways, strict=True)
         ]
 
     def trials(self, speeds: Speeds) -> list[Training]:

@@ -167,7 +167,7 @@ def test_trials_are_judged_by_their_end_and_speeds_without_the_first_iteration()
 
 
 def test_both_sides_have_the_same_trials_and_take_turns() -> None:
-    speeds = {(s, p): plan.SPEEDS[s][1] for s in RACE.sides for p in RACE.precisions}
+    speeds = {(s, p): plan.SPEEDS[s, p][1] for s in RACE.sides for p in RACE.precisions}
     chosen = {"ours": (4e-4, 1), "peer": (8e-4, 4)}
 
     for trainings in (RACE.speed_trials(), RACE.trials(speeds), RACE.full(speeds, chosen)):
@@ -185,7 +185,7 @@ def test_both_sides_have_the_same_trials_and_take_turns() -> None:
     full = RACE.full(speeds, chosen)
     assert [one.seed for one in full[::4]] == [5, 6, 7]
     assert (full[1].learning_rate, full[1].inner_epochs) == (8e-4, 4)
-    assert full[1].speed == plan.SPEEDS["peer"][1]
+    assert full[1].speed == plan.SPEEDS["peer", "float32"][1]
 
 
 def test_the_end_is_a_point_and_never_twice() -> None:
