@@ -22,9 +22,9 @@ from alignloop.generation.answers import answer
 from alignloop.generation.engine import SamplingConfig
 from alignloop.models.loading import load_causal_lm
 from alignloop.runs.run import Run
-from alignloop.workflow import dpo_vs_ppo as study
 from alignloop.workflow.expert_iteration import ExpertIterationConfig, expert_iteration
 from alignloop.workflow.measure import Yardstick
+from alignloop.workflow.studies import dpo_vs_ppo as study
 from tests.docs.tables import ROOT
 from tests.helpers import (
     DPO,

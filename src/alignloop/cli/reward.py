@@ -149,7 +149,7 @@ def cross_validate(
     """
     from alignloop.config import load_config
     from alignloop.reward.config import RewardConfig
-    from alignloop.workflow import reward_studies as studies
+    from alignloop.workflow.studies import reward_model as studies
 
     config = load_config(RewardConfig, recipe_path, overrides)
     found = studies.cross_validate(
@@ -203,7 +203,7 @@ def sweep(
     """
     from alignloop.config import load_config
     from alignloop.reward.config import RewardConfig
-    from alignloop.workflow import reward_studies as studies
+    from alignloop.workflow.studies import reward_model as studies
 
     config = load_config(RewardConfig, recipe_path, overrides)
     studies.sweep(config, studies.Inputs(**inputs), out, click.echo, factors=factors, seeds=seeds)

@@ -29,7 +29,7 @@ def ptx_coef(demo: Path, overrides: tuple[str, ...]) -> None:
 
     Names the smallest that keeps the pretraining loss within 3 % of the RL initialisation's.
     """
-    from alignloop.workflow.studies import ptx_sweep
+    from alignloop.workflow.studies.ptx_coef import ptx_sweep
 
     result = ptx_sweep(demo, click.echo, overrides=overrides)
     chosen = result["chosen"]
@@ -109,7 +109,7 @@ def dpo_vs_ppo(
 
     Judged on validation prompts. Stop it at any time: the same command goes on.
     """
-    from alignloop.workflow import dpo_vs_ppo as study
+    from alignloop.workflow.studies import dpo_vs_ppo as study
 
     out = out or demos[0] / "studies" / "dpo_vs_ppo"
     study.dpo_vs_ppo(
@@ -175,8 +175,8 @@ def learning_rate(
     from alignloop.evaluation.config import EpochsConfig
     from alignloop.generation.engine import SamplingConfig
     from alignloop.sft.config import SFTConfig
-    from alignloop.workflow.learning_rate import learning_rate_sweep
-    from alignloop.workflow.sweep import refuse_varied
+    from alignloop.workflow.studies.learning_rate import learning_rate_sweep
+    from alignloop.workflow.studies.sweep import refuse_varied
 
     refuse_varied("optimizer.learning_rate", overrides)
     config = load_config(SFTConfig, recipe, overrides)
@@ -252,7 +252,7 @@ def human_judgments(
     from alignloop.config import load_config
     from alignloop.data.human_judgments import JUDGMENTS
     from alignloop.reward.config import RewardConfig
-    from alignloop.workflow import human_judgments as study
+    from alignloop.workflow.studies import human_judgments as study
 
     place = recipe or resources.recipe("studies", "human_judgments.toml")
     settings = study.Settings(

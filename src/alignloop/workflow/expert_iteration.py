@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from alignloop.config import Config
-from alignloop.errors import ConfigError, Interrupted
+from alignloop.errors import ConfigError
 from alignloop.files import write_json
 from alignloop.sampling.config import RejectionConfig
 from alignloop.seeds import derive_seed
@@ -73,25 +73,20 @@ def expert_iteration(
             one.model_copy(update={"seed": derive_seed(one.seed, "round", number)})
             for one in (config.rejection, config.sft)
         )
-        try:
-            kept = run_stage(
-                "reject",
-                place / "kept",
-                rejection,
-                resume=True,
-                model=policy,
-                reward_model=reward_model,
-                prompts=prompts,
-                file=file,
-                name=f"round-{number - 1}",
-            )
-            policy = run_stage(
-                "sft", place / "sft", sft, resume=True, model=policy, demonstrations=kept.path
-            ).path
-        except Interrupted as stop:
-            raise Interrupted(
-                "expert iteration was interrupted; the same command goes on", stop.exit_code - 128
-            ) from None
+        kept = run_stage(
+            "reject",
+            place / "kept",
+            rejection,
+            resume=True,
+            model=policy,
+            reward_model=reward_model,
+            prompts=prompts,
+            file=file,
+            name=f"round-{number - 1}",
+        )
+        policy = run_stage(
+            "sft", place / "sft", sft, resume=True, model=policy, demonstrations=kept.path
+        ).path
         figures = yardstick.measure(policy, f"round_{number:02d}")
         rows.append(
             {"round": number, **figures, "kept_score": kept.facts["mean_score_kept"]},

@@ -32,9 +32,9 @@ from alignloop.progress import each
 from alignloop.resources import asset
 from alignloop.reward.config import RewardConfig
 from alignloop.runs.artifact import Artifact, open_artifact, write_artifact
-from alignloop.workflow.human_table import sheet_of, table_of
 from alignloop.workflow.report.sheet import write_sheet
 from alignloop.workflow.stages import run_stage
+from alignloop.workflow.studies.human_table import sheet_of, table_of
 
 TOGETHER = "all_together"
 """Folder of the model that learns from all sets at once."""

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from alignloop.config import load_config
-from alignloop.errors import ArtifactError, ConfigError, Interrupted
+from alignloop.errors import ArtifactError, ConfigError
 from alignloop.files import write_json
 from alignloop.ppo.config import PPOConfig
 from alignloop.preference.config import DPOConfig
 from alignloop.resources import recipe
 from alignloop.sampling.objective import doublings
-from alignloop.workflow.matched import differences, draw, matched
 from alignloop.workflow.measure import Yardstick
 from alignloop.workflow.stages import run_stage
+from alignloop.workflow.studies.matched import differences, draw, matched
 
 BETAS = (0.03, 0.1, 0.3, 1.0)
 KL_COEFS = (0.03, 0.1, 0.3)
@@ -138,12 +138,7 @@ def dpo_vs_ppo(
     figures: dict[tuple[Path, str], list[dict[str, Any]]] = {}
     for number, step in enumerate(steps):
         was_done = step.is_done()
-        try:
-            found = _do(step, clock, overrides, best_of)
-        except Interrupted as stop:
-            raise Interrupted(
-                "the study was interrupted; the same command goes on", stop.exit_code - 128
-            ) from None
+        found = _do(step, clock, overrides, best_of)
         figures.setdefault((step.replicate.folder, step.method), []).extend(found)
         left = "" if was_done else f"   {_minutes(clock.left(steps[number + 1 :]))} left"
         for row in found if step.method != "best_of_n" else found[-1:]:

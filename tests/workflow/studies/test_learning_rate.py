@@ -13,9 +13,9 @@ from alignloop.cli.study import command
 from alignloop.errors import ConfigError, Interrupted, NumericsError
 from alignloop.runs.artifact import open_artifact
 from alignloop.runs.run import Run
-from alignloop.workflow import learning_rate
-from alignloop.workflow.learning_rate import best_rate
-from alignloop.workflow.sweep import geometric, refuse_varied
+from alignloop.workflow.studies import learning_rate
+from alignloop.workflow.studies.learning_rate import best_rate
+from alignloop.workflow.studies.sweep import geometric, refuse_varied
 from tests.helpers import (
     REWARD,
     SFT,

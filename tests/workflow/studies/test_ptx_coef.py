@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alignloop.errors import ConfigError
-from alignloop.workflow.studies import ptx_sweep, smallest_allowed
+from alignloop.workflow.studies.ptx_coef import ptx_sweep, smallest_allowed
 
 RL_INIT = {"ptx_coef": None, "ratio": 1.0}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alignloop.workflow.matched import differences, draw, matched, value_at
+from alignloop.workflow.studies.matched import differences, draw, matched, value_at
 
 CURVE = [
     {"kl": 4.0, "win_rate": 0.7},

@@ -19,7 +19,7 @@ from alignloop.evaluation.reward_scores import score_rankings
 from alignloop.reward.config import RewardConfig
 from alignloop.runs.artifact import open_artifact, write_artifact
 from alignloop.runs.run import Run
-from alignloop.workflow.reward_studies import (
+from alignloop.workflow.studies.reward_model import (
     Inputs,
     balanced,
     cross_validate,

@@ -15,7 +15,7 @@ from alignloop.workflow.report.data import DASH, number
 from alignloop.workflow.report.sheet import Sheet, write_sheet
 from alignloop.workflow.report.views import Table
 from alignloop.workflow.stages import run_stage
-from alignloop.workflow.sweep import geometric
+from alignloop.workflow.studies.sweep import geometric
 
 Row = Mapping[str, Any]
 

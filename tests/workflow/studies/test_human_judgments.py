@@ -17,8 +17,8 @@ from alignloop.errors import ConfigError, DataError, Interrupted
 from alignloop.resources import asset
 from alignloop.reward.config import RewardConfig
 from alignloop.runs.run import Run
-from alignloop.workflow import human_judgments as study
-from alignloop.workflow.human_table import table_of, verdict
+from alignloop.workflow.studies import human_judgments as study
+from alignloop.workflow.studies.human_table import table_of, verdict
 from tests.helpers import contents, signal_at, write_model
 
 ROWS = {"pandalm_3annotators": 60, "squality_rankings_workers": 40}

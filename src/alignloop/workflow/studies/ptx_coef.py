@@ -1,4 +1,4 @@
-"""Studies over a finished demo: commands of their own, since each takes many times the demo's time."""
+"""PPO-ptx at several coefficients over a finished demo: which one keeps what pretraining taught."""
 
 from __future__ import annotations
 
@@ -9,21 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from alignloop.config import load_config
-from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
-from alignloop.data.records import Prompt, Text
+from alignloop.data.records import Text
 from alignloop.evaluation.config import EvaluationConfig
 from alignloop.evaluation.language_model import loss_by_title
 from alignloop.files import write_json
-from alignloop.generation.answers import answer
-from alignloop.judges.gold import Gold
-from alignloop.judges.lexicon import Lexicon
 from alignloop.models.loading import load_causal_lm, load_tokenizer
-from alignloop.models.reward_model import ScalarModel, reward_scores
 from alignloop.ppo.config import PPOConfig
 from alignloop.resources import recipe
+from alignloop.workflow.measure import Yardstick
 from alignloop.workflow.stages import run_stage
-from alignloop.workflow.sweep import refuse_varied
+from alignloop.workflow.studies.sweep import refuse_varied
 
 PTX_COEFS = (0.3, 1.0, 3.0, 10.0, 27.8)
 """The values that the demo's rule chooses from; 27.8 is the paper's."""
@@ -41,35 +37,31 @@ def ptx_sweep(
     """PPO-ptx at several coefficients from one demo's RL initialisation, judged on *validation* titles and prompts.
 
     Returns:
-        {"rows": [{ptx_coef, pretrain_loss, ratio, score, gold, length}], "chosen": coefficient or None}; also written
-        to `demo/studies/ptx.json`.
+        {"rows": [{ptx_coef, pretrain_loss, ratio, score, gold, win_rate, length, kl, eos_rate}], "chosen": coefficient
+        or None}; also written to `demo/studies/ptx.json`. `win_rate` is gold's, against the SFT model.
     """
     refuse_varied("ptx_coef", overrides)
     config = load_config(PPOConfig, recipe("demo", "ppo_ptx.toml"), overrides)
     characters = load_config(EvaluationConfig, recipe("demo", "evaluate.toml")).title_characters
     folder = demo / "studies" / "ptx"
-    formatter = Formatter.of(load_tokenizer(demo / "rl_init" / "artifact"))
+    tokenizer = load_tokenizer(demo / "rl_init" / "artifact")
     texts = read_records(demo / "stories" / "artifact" / "valid.jsonl.gz", Text)
-    prompts = read_records(demo / "prompts" / "artifact" / "valid.jsonl.gz", Prompt)
-    scorer = ScalarModel.load(demo / "reward" / "artifact").eval()
-    gold = Gold(Lexicon.load(demo / "lexicon" / "artifact" / "lexicon.json.gz"))
+    yardstick = Yardstick(
+        folder / "measured",
+        prompts=demo / "prompts",
+        reward_model=demo / "reward",
+        reference=demo / "rl_init",
+        sampling=config.sampling,
+        seed=config.seed,
+        copies=1,
+        lexicon=demo / "lexicon",
+        baseline=demo / "baseline",
+    )
 
     def examine(name: str, path: Path) -> dict[str, Any]:
-        model = load_causal_lm(path)
-        losses = loss_by_title(model, formatter.tokenizer, texts, characters).values()
-        answers = [
-            group[0]
-            for group in answer(model, formatter, prompts, config.sampling, config.seed, name)
-        ]
-        scores = reward_scores(scorer, formatter, prompts, [a.tokens for a in answers])
-        worth = [gold.utility(p, a.completion.text) for p, a in zip(prompts, answers, strict=True)]
-        return {
-            "name": name,
-            "pretrain_loss": math.fsum(n for n, _ in losses) / sum(t for _, t in losses),
-            "score": math.fsum(scores) / len(scores),
-            "gold": math.fsum(worth) / len(worth),
-            "length": sum(len(a.tokens) for a in answers) / len(answers),
-        }
+        losses = loss_by_title(load_causal_lm(path), tokenizer, texts, characters).values()
+        loss = math.fsum(nats for nats, _ in losses) / sum(tokens for _, tokens in losses)
+        return {"name": name, "pretrain_loss": loss, **yardstick.measure(path, name)}
 
     start = examine("rl_init", demo / "rl_init" / "artifact")
     rows: list[dict[str, Any]] = [{**start, "ptx_coef": None, "ratio": 1.0}]
@@ -104,5 +96,6 @@ def smallest_allowed(rows: Sequence[Mapping[str, Any]]) -> float | None:
 def _row(row: dict[str, Any]) -> str:
     return (
         f"{row['name']:<10} pretraining loss {row['pretrain_loss']:.4f} (x {row['ratio']:.3f})   "
-        f"score {row['score']:+.3f}   gold {row['gold']:.4f}   tokens {row['length']:.1f}"
+        f"score {row['score']:+.3f}   gold {row['gold']:.4f}   wins {row['win_rate']:.1%}   KL {row['kl']:.2f}   "
+        f"tokens {row['length']:.1f}"
     )
