@@ -90,7 +90,7 @@ _REWARD_WORK = {
     "prompt": 64,
     "response": 64,
     "completions": 9,
-    "micro_batch_tokens": 4096,
+    "micro_batch_tokens": 2048,
 }
 _PPO_PEER = Peer(
     "TRL 1.12.0",
@@ -104,7 +104,7 @@ _PPO_WORK = {
     "epochs": 4,
     "prompt": 32,
     "response": 64,
-    "micro_batch_tokens": 4096,
+    "micro_batch_tokens": 1024,
 }
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -116,6 +116,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         _REWARD_WORK,
         _reward,
         _reward_by_pairs,
+        skip=2,
     ),
     "reward-long-prompt": Benchmark(
         "reward model on rankings of K completions, long prompt",
@@ -125,6 +126,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         _REWARD_WORK | {"prompt": 192},
         _reward,
         _reward_by_pairs,
+        skip=2,
     ),
     "ppo": Benchmark(
         "PPO, four epochs over each iteration",

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,16 @@ def best_settings(
     return chosen, tried
 
 
+def gemm_rates(job: Job, say: Callable[[str], None]) -> dict[str, float]:
+    """FLOP/s of matrix products by precision, measured in a process of its own."""
+    values = json.dumps({"shape": asdict(job.shape), "threads": job.threads, "rounds": 5})
+    script = "benchmarks.machine"
+    rates = _whole(run(Path(sys.executable), script, values, job.threads), script)["rates"]
+    for precision, rate in rates.items():
+        say(f"matrix products in {precision}: {rate['flops_per_second'] / 1e9:.0f} GFLOP/s")
+    return {precision: rate["flops_per_second"] for precision, rate in rates.items()}
+
+
 def alternate(
     benchmark: Benchmark,
     job: Job,
@@ -124,10 +134,14 @@ def alternate(
     venvs: Path,
     say: Callable[[str], None],
 ) -> dict[tuple[str, Precision], list[Measured]]:
-    """Everyone in every precision once, then again: what the machine does meanwhile falls on all sides alike."""
+    """Everyone in every precision once, then again: what the machine does meanwhile falls on all sides alike.
+
+    Every answer has the rate of matrix products as it was in that repeat: a shared machine's changes by the minute.
+    """
     found: dict[tuple[str, Precision], list[Measured]] = {}
     sides = {peer.name: peer for peer in benchmark.peers if peer.name in settings}
     for repeat in range(repeats):
+        gemm = gemm_rates(job, say)
         for precision in precisions:
             told = replace(job, precision=precision)
             answers = {OURS: run_ours(benchmark.ours, told)}
@@ -136,6 +150,7 @@ def alternate(
                 measured = run_peer(peer, replace(told, setting=setting), venvs)
                 answers[name] = _whole(measured, peer.script)
             for name, measured in answers.items():
+                measured["gemm"] = gemm[precision]
                 found.setdefault((name, precision), []).append(measured)
                 say(f"{repeat + 1}/{repeats} {precision} {name}: {measured['rate']:.4g}")
     return found

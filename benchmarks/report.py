@@ -11,7 +11,6 @@ from benchmarks.measuring import OURS, Measured, fastest, ratios, spread
 
 def report(
     found: Mapping[tuple[str, Precision], Sequence[Measured]],
-    gemm: Mapping[str, Mapping[str, Any]],
     flops: float,
     flops_of_peers: float,
 ) -> dict[str, Any]:
@@ -20,12 +19,13 @@ def report(
     def described(name: str, precision: Precision, rows: Sequence[Measured]) -> dict[str, Any]:
         rates = spread([row["rate"] for row in rows])
         needed = flops if name == OURS else flops_of_peers
-        share = needed * rates["median"] / gemm[precision]["flops_per_second"]
+        share = spread([needed * row["rate"] / row["gemm"] for row in rows])
         return {
             "precision": precision,
             "rate": rates,
             "flops": needed,
-            "share_of_gemm": share,
+            "share_of_gemm": share["median"],
+            "gemm_flops_per_second": spread([row["gemm"] for row in rows]),
             "rss_mib": max(row["rss_mib"] for row in rows),
             "config": rows[-1]["config"],
             "versions": rows[-1]["versions"],

@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # so that `benchmarks` is a package
 
@@ -115,7 +114,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         job = Job(given.name, folder, shape, work, threads=given.threads, skip=skip, steps=steps)
         _prepare(job, benchmark.spare)
-        gemm = _gemm(job)
         rows = job.rows()
         settings: dict[str, Mapping[Precision, Setting]] = {}
         tried: list[Measured] = []
@@ -135,9 +133,7 @@ def main() -> None:
         "benchmark": given.name,
         "title": benchmark.title,
         "unit": benchmark.unit,
-        **report(
-            measured, gemm, flops, (benchmark.flops_of_peers or benchmark.flops)(shape, work, rows)
-        ),
+        **report(measured, flops, (benchmark.flops_of_peers or benchmark.flops)(shape, work, rows)),
         "settings": {name: dict(by) for name, by in settings.items()},
         "settings_tried": tried,
         "job": {key: value for key, value in asdict(job).items() if key != "inputs"},
@@ -145,7 +141,6 @@ def main() -> None:
             "processor": machine.processor(),
             "cores": os.cpu_count(),
             "load_before": load,
-            "gemm": gemm,
             "commit": machine.commit(measuring.ROOT),
             "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
@@ -169,17 +164,6 @@ def _prepare(job: Job, spare: int) -> None:
     done = measuring.run(Path(sys.executable), "benchmarks.models", json.dumps(values), job.threads)
     if "error" in done:
         raise SystemExit(f"the inputs could not be written: {done['error']}")
-
-
-def _gemm(job: Job) -> dict[str, Any]:
-    """The rates of matrix products, by precision."""
-    values = json.dumps({"shape": asdict(job.shape), "threads": job.threads, "rounds": 5})
-    done = measuring.run(Path(sys.executable), "benchmarks.machine", values, job.threads)
-    if "error" in done:
-        raise SystemExit(f"the rate of matrix products could not be measured: {done['error']}")
-    for precision, rate in done["rates"].items():
-        say(f"matrix products in {precision}: {rate['flops_per_second'] / 1e9:.0f} GFLOP/s")
-    return done["rates"]
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def main() -> None:
     learner = Learner.open(
         config,
         Path(given["policy"]),
-        RewardModels([judge], config.micro_batch_tokens * 2, precision=config.precision),
+        RewardModels([judge], config.micro_batch_tokens, precision=config.precision),
         value_start=Path(given["reward_model"]),
     )
     asked = order.prompts()

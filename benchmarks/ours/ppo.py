@@ -26,6 +26,7 @@ def main() -> None:
             "warmup_iterations": 0,
             "micro_batch_tokens": work["micro_batch_tokens"],
             "precision": job.precision,
+            "rollout_precision": job.precision,
             "checkpoint_every": NEVER,
             "samples_every": NEVER,
         },

@@ -7,13 +7,14 @@ A mask's name says what True means, and True always means "counts".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-CHUNK_POSITIONS = 4096
+CHUNK_POSITIONS = 1024
 """Positions whose logits exist at the same time: [N, V] is built in chunks of this many rows."""
 
 
@@ -94,7 +95,7 @@ def token_log_probs(
     The same temperature divides the logits in the sampler and here [PPO-09].
     """
     parts = [
-        _chunk_log_probs(
+        _TargetLogProbs.apply(
             hidden[at : at + CHUNK_POSITIONS],
             weight,
             targets[at : at + CHUNK_POSITIONS],
@@ -126,12 +127,41 @@ def token_kl(
 
 def _log_softmax(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
     with torch.autocast(hidden.device.type, enabled=False):
-        return torch.log_softmax(F.linear(hidden.float(), weight.float()) / temperature, dim=1)
-
-
-def _chunk_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    with torch.autocast(hidden.device.type, enabled=False):  # rounded logits would move the ratio
         logits = F.linear(hidden.float(), weight.float())
-    if temperature != 1.0:
-        logits = logits / temperature
-    return -F.cross_entropy(logits, targets, reduction="none")
+        return torch.log_softmax(logits if temperature == 1.0 else logits / temperature, dim=1)
+
+
+class _TargetLogProbs(torch.autograd.Function):
+    """`token_log_probs` of one chunk.
+
+    The backward pass is written out for the sake of its two products. They run in the precision of autocast, as those
+    of every other layer do, while the forward product stays in float32: rounded logits would move PPO's ratio. And the
+    incoming gradient is multiplied into what has D columns, not V.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float
+    ) -> Tensor:
+        device = hidden.device.type
+        is_mixed = torch.is_autocast_enabled(device)
+        ctx.precision = torch.get_autocast_dtype(device) if is_mixed else torch.float32
+        ctx.temperature = temperature
+        log_probs = _log_softmax(hidden, weight, temperature)
+        ctx.save_for_backward(hidden, weight, targets, log_probs)
+        return log_probs.gather(1, targets[:, None]).squeeze(1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        hidden, weight, targets, log_probs = ctx.saved_tensors
+        # d log p(target) / d logit v = (1[v = target] - p(v)) / temperature
+        missing = log_probs.exp()
+        missing[torch.arange(len(targets), device=targets.device), targets] -= 1.0
+        missing = missing.to(ctx.precision)
+        scale = (gradients[0] / -ctx.temperature)[:, None]
+        of_hidden = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_hidden = ((missing @ weight.to(ctx.precision)) * scale).to(hidden.dtype)
+        if ctx.needs_input_grad[1]:
+            of_weight = (missing.t() @ (hidden * scale).to(ctx.precision)).to(weight.dtype)
+        return of_hidden, of_weight, None, None

@@ -263,11 +263,22 @@ def test_a_draw_inverts_the_cumulative_distribution() -> None:
     torch.testing.assert_close(log_probs, expected)
 
 
-@given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
+@pytest.mark.parametrize("possible", [[0], [63], [64], [150], [3, 140]])
+def test_the_ends_of_the_uniform_draw_nothing_impossible(possible: list[int]) -> None:
+    logits = torch.full((2, 151), -torch.inf)
+    logits[:, possible] = 0.0
+
+    drawn, log_probs = native._draw(logits, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64))
+
+    assert drawn.tolist() == [possible[0], possible[-1]]
+    torch.testing.assert_close(log_probs.exp(), torch.full((2,), 1 / len(possible)))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 300), st.floats(0, 1, exclude_max=True))
 def test_a_draw_is_the_first_token_whose_cumulative_share_exceeds_the_uniform(
-    seed: int, uniform: float
+    seed: int, words: int, uniform: float
 ) -> None:
-    logits = 3 * torch.randn(1, 30, generator=generator(seed))
+    logits = 3 * torch.randn(1, words, generator=generator(seed))
 
     drawn, log_prob = native._draw(logits, torch.tensor([uniform], dtype=torch.float64))
 

@@ -22,7 +22,7 @@ from alignloop.errors import DataError
 from alignloop.seeds import derive_seed
 from alignloop.tensors import counts_up_to
 
-_READING_BUDGET = 8192
+_READING_BUDGET = 4096
 """Padded tokens per pass where there are no gradients to keep."""
 
 

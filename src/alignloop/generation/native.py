@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -18,6 +19,9 @@ from alignloop.tensors import generator
 
 _COMPACT_BELOW = 0.8
 """Finished rows are dropped from the cache once fewer than this share of them is still being written."""
+
+_BLOCK = 64
+"""Vocabulary entries whose probabilities are summed before it is known where a draw falls."""
 
 
 class NativeEngine:
@@ -140,7 +144,7 @@ class _Head:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[B, V]."""
-        return torch.nn.functional.linear(hidden.to(self._weight.dtype), self._weight).float()
+        return F.linear(hidden.to(self._weight.dtype), self._weight).float()
 
 
 def _uniforms(count: int, seed: int) -> Tensor:
@@ -150,12 +154,28 @@ def _uniforms(count: int, seed: int) -> Tensor:
 
 
 def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Invert each row's cumulative distribution at its uniform: [B, V], [B] -> tokens [B], log-probabilities [B]."""
-    log_probs = torch.log_softmax(logits, dim=-1)
-    cumulative = log_probs.double().exp().cumsum(dim=-1)
-    target = uniforms[:, None] * cumulative[:, -1:]
-    drawn = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-    return drawn, log_probs.gather(1, drawn[:, None])[:, 0]
+    """Invert each row's cumulative distribution at its uniform: [B, V], [B] -> tokens [B], log-probabilities [B].
+
+    Sums are float64, first over blocks of the vocabulary and then inside the one that the uniform falls into: over the
+    whole vocabulary they would cost more than a small model's layers.
+    """
+    peak = logits.amax(dim=1, keepdim=True)
+    weights = F.pad((logits - peak).exp(), (0, -logits.shape[1] % _BLOCK))
+    blocks = weights.view(len(logits), -1, _BLOCK)
+    up_to = blocks.sum(dim=2, dtype=torch.float64).cumsum(dim=1)
+    total = up_to[:, -1]
+    target = uniforms * total
+    block = _first_above(up_to, target)
+    inside = blocks[torch.arange(len(blocks), device=block.device), block]
+    before = F.pad(up_to, (1, 0)).gather(1, block[:, None])[:, 0]
+    drawn = block * _BLOCK + _first_above(inside.double().cumsum(dim=1), target - before)
+    return drawn, logits.gather(1, drawn[:, None])[:, 0] - peak[:, 0] - total.log().float()
+
+
+def _first_above(up_to: Tensor, target: Tensor) -> Tensor:
+    """[B]: the first place where a row of ascending sums exceeds its target, and never one that adds nothing."""
+    below = torch.nextafter(up_to[:, -1], torch.zeros_like(target))
+    return torch.searchsorted(up_to, target.clamp(max=below)[:, None], right=True)[:, 0]
 
 
 @torch.no_grad()

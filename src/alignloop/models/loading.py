@@ -28,6 +28,7 @@ from alignloop.config import Config
 from alignloop.data.tokenizer import END, PAD
 from alignloop.distributed import World
 from alignloop.errors import ConfigError, ModelError
+from alignloop.models import attention
 
 logging.getLogger("transformers").setLevel(logging.ERROR)
 transformers.utils.logging.disable_progress_bar()
@@ -83,7 +84,9 @@ def new_llama(shape: LlamaShape, tokenizer: PreTrainedTokenizerFast, seed: int) 
     )
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same weights on every device
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
+        model = LlamaForCausalLM(config)
+    attention.use(model)
+    return model
 
 
 def wrap_tokenizer(tokenizer: Any, context: int) -> PreTrainedTokenizerFast:
@@ -139,6 +142,7 @@ def _read_model(
         raise ModelError(f"{folder}: {refusal} ({_first_line(error)})") from None
     if missing := sorted(key for key in found["missing_keys"] if not key.startswith(new)):
         raise ModelError(f"{folder}: weights are missing: {', '.join(missing[:3])}")
+    attention.use(model)
     return model.eval()
 
 

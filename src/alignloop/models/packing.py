@@ -17,16 +17,17 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from alignloop.data.batches import Forest
 from alignloop.errors import ModelError
+from alignloop.models import attention
 from alignloop.models.loading import backbone_of
 from alignloop.tensors import counts_up_to
 
 _NAME = "alignloop_packed"
+_OWN = ("sdpa", attention.NAME)
+"""Attention that can be done for each sequence by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def _packs(model: PreTrainedModel) -> bool:
         model.eval()
         try:
             check_packing(model)
-            _PACKS[model] = model.config._attn_implementation == "sdpa"
+            _PACKS[model] = model.config._attn_implementation in _OWN
         except ModelError:
             _PACKS[model] = False
         model.train(was_training)
@@ -144,7 +145,7 @@ def _embedding_rows(model: PreTrainedModel) -> int:
 @contextmanager
 def _attention_within_sequences(model: PreTrainedModel) -> Iterator[None]:
     own = model.config._attn_implementation
-    if own != "sdpa":
+    if own not in _OWN:
         yield
         return
     model.config._attn_implementation = _NAME
@@ -172,8 +173,8 @@ def _attend(
         ModelError: the architecture does not pass on where sequences end.
     """
     if forest is not None and attention_mask is None:
-        attend = partial(sdpa_attention_forward, module, **settings)
-        return _attend_in_trees(attend, query, key, value, forest), None
+        attend = partial(attention.attend, module, **settings)
+        return _attend_in_trees(attend, query, key, value, forest, settings.get("scaling")), None
     if sequence_lengths is None or attention_mask is not None:
         raise ModelError(
             f"{type(module).__name__}: sequences cannot be packed in this architecture; "
@@ -183,7 +184,7 @@ def _attend(
     pieces = (states.split(sequence_lengths, dim=2) for states in (query, key, value))
     for one_query, one_key, one_value in zip(*pieces, strict=True):
         sees = _window(one_query.shape[2], sliding_window, query.device)
-        attended, _ = sdpa_attention_forward(
+        attended, _ = attention.attend(
             module, one_query, one_key, one_value, sees, is_causal=sees is None, **settings
         )
         found.append(attended)
@@ -196,6 +197,7 @@ def _attend_in_trees(
     key: Tensor,
     value: Tensor,
     forest: Forest,
+    scaling: float | None,
 ) -> Tensor:
     """[1, T, H, D]: prompts attend to themselves, a prompt's responses, as one batch, to it and to themselves."""
     found: list[Tensor] = []
@@ -204,25 +206,37 @@ def _attend_in_trees(
         end, stop = at + length, at + length + sum(responses)
         prompt = [states[:, :, at:end] for states in (query, key, value)]
         found.append(attend(*prompt, None, is_causal=True)[0])
-        # [K, H, L, D] each, padded to the longest response.
+        longest = max(responses)
+        is_real = counts_up_to(torch.tensor(responses, device=query.device), longest)
+        places = is_real.flatten().nonzero()[:, 0]
         own_query, own_key, own_value = (
-            pad_sequence(
-                list(states[0, :, end:stop].transpose(0, 1).split(responses)), batch_first=True
-            ).transpose(1, 2)
+            _padded(states[0, :, end:stop], places, len(responses), longest)
             for states in (query, key, value)
         )
         keys, values = (
             torch.cat([shared.expand(len(responses), -1, -1, -1), own], dim=2)
             for shared, own in zip(prompt[1:], (own_key, own_value), strict=True)
         )
-        longest = max(responses)
         sees = torch.ones(longest, length + longest, dtype=torch.bool, device=query.device)
-        sees = sees.tril(diagonal=length)[None, None]
-        attended = attend(own_query, keys, values, sees, is_causal=False)[0]
-        is_real = counts_up_to(torch.tensor(responses, device=query.device), longest)
-        found.append(attended[is_real][None])
+        sees = sees.tril(diagonal=length)
+        if attention.is_quicker_by_products(own_query, keys):
+            attended = attention.by_products(own_query, keys, values, sees, scaling)
+        else:
+            attended = attend(own_query, keys, values, sees[None, None], is_causal=False)[0]
+        found.append(attended.flatten(0, 1).index_select(0, places)[None])
         at = stop
     return torch.cat(found, dim=1)
+
+
+def _padded(states: Tensor, places: Tensor, count: int, longest: int) -> Tensor:
+    """[K, H, L, D] from [H, R, D]: the R tokens of K responses, each put at its place among K * L.
+
+    A copy by index, since its gradient is another; that of many small copies is a pass over everything for each.
+    """
+    heads, _, width = states.shape
+    rows = states.transpose(0, 1).flatten(1)
+    grid = rows.new_zeros(count * longest, heads * width).index_copy(0, places, rows)
+    return grid.view(count, longest, heads, width).transpose(1, 2)
 
 
 def _window(length: int, sliding_window: int | None, device: torch.device) -> Tensor | None:

@@ -87,7 +87,7 @@ def score(learner: Learner, rollout: Rollout) -> Episodes:
         reference=learner.reference,
         value_function=learner.critic,
         temperature=config.sampling.temperature,
-        budget=config.micro_batch_tokens * 2,
+        budget=config.micro_batch_tokens,
         actor=None if config.draws_as_it_learns else learner.actor,
         precision=config.precision,
         world=learner.world,

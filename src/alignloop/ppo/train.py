@@ -206,7 +206,7 @@ def _reward(
         return PersonReward(run.folder / "judgments.jsonl")
     members = [member for _, member in models]
     return RewardModels(
-        members, config.micro_batch_tokens * 2, config.reward_combine, config.precision, world
+        members, config.micro_batch_tokens, config.reward_combine, config.precision, world
     )
 
 
@@ -226,7 +226,7 @@ def _watched(
         opened = run.input(role, heldout, "reward-model")
         members = [_frozen(policy, opened.path, role, backbone, world)]
         found["heldout_score"] = RewardModels(
-            members, config.micro_batch_tokens * 2, precision=config.precision, world=world
+            members, config.micro_batch_tokens, precision=config.precision, world=world
         )
     if gold is not None:
         lexicon = run.input("gold", gold, "lexicon").file("lexicon.json.gz")

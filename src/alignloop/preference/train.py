@@ -61,7 +61,7 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
         for at in range(0, len(order), config.batch_size)
     ]
     plan = [_groups(prompts, batch, config.micro_batch_tokens) for batch in batches]
-    valid_groups = _groups(valid, range(len(valid)), config.micro_batch_tokens * 2)
+    valid_groups = _groups(valid, range(len(valid)), config.micro_batch_tokens)
 
     # The reference is read in the groups of the first epoch. So at the start it is the policy to the last bit.
     per_epoch = len(batches) // config.epochs

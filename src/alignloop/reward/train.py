@@ -257,7 +257,7 @@ def _validate(
     loss, count, right, pairs = 0.0, 0, 0.0, 0
     mine = world.shard(prompts)
     with world.gathered(scorer):
-        for group in prompt_groups(mine, config.micro_batch_tokens * 2):
+        for group in prompt_groups(mine, config.micro_batch_tokens):
             batch = RankedBatch.of([mine[i] for i in group])
             scores = scorer.scores_of_all(batch.completions)
             even = torch.zeros_like(batch.gaps)

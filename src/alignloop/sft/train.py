@@ -217,12 +217,13 @@ def _loss(policy: PreTrainedModel, batch: MicroBatch) -> Summed:
     return response_loss(log_probs_at(policy, batch.rows, batch.is_learned), batch.is_learned)
 
 
+@torch.no_grad()
 def _validate(
     policy: PreTrainedModel, examples: Sequence[Example], config: SFTConfig, pad: int, world: World
 ) -> float:
     """Mean loss per response token on the validation demonstrations."""
     total, count = 0.0, 0
-    budget = config.micro_batch_tokens * 2
+    budget = config.micro_batch_tokens
     with world.gathered(policy):
         for batch in lay_out(world.shard(examples), config.packing, budget, pad, on_prompt=False):
             summed = _loss(policy, batch)

@@ -213,12 +213,12 @@ def training_memory(shape: Shape, tokens: int, *, has_logits: bool) -> Estimate:
 
 
 def sampling_memory(precision: Precision, shape: Shape, context: int, rows: int = ROWS) -> float:
-    """What drawing takes beside the weights: the decoder's copy, keys and values, probabilities in float64."""
+    """What drawing takes beside the weights: the decoder's copy, keys and values, logits and what is drawn from them."""
     size = 2 if precision == "bfloat16" else _FLOAT
     # In bfloat16 the embedding is copied too.
     copied = size * (shape.copied if size == _FLOAT else min(shape.parameters, 2 * shape.copied))
     cache = rows * context * shape.kv_width * size
-    return copied + cache + rows * shape.vocabulary * (2 * _FLOAT + 2 * 8)
+    return copied + cache + rows * shape.vocabulary * 3 * _FLOAT
 
 
 def logits(shape: Shape, positions: float) -> float:

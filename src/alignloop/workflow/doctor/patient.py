@@ -103,7 +103,7 @@ def _reward(config: PPOConfig, scorers: list[ScalarModel], function: str | None)
     if function is not None:
         return FunctionReward(load_function(function)[0], function)
     if scorers:
-        budget = config.micro_batch_tokens * 2
+        budget = config.micro_batch_tokens
         return RewardModels(scorers, budget, config.reward_combine, config.precision)
     return FunctionReward(lambda _, texts: [0.0] * len(texts), "zero")
 
