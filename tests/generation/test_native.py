@@ -105,8 +105,10 @@ def test_a_rows_draw_depends_on_its_prompt_and_seed_alone(
     ]
     order = [5, 2, 7, 0, 1, 4, 3, 6]
 
-    together = NativeEngine(model, END, batch_rows=rows).generate(
-        [PROMPTS[i] for i in order], [SEEDS[i] for i in order], SAMPLING
+    together = NativeEngine(model, END).generate(
+        [PROMPTS[i] for i in order],
+        [SEEDS[i] for i in order],
+        SAMPLING.model_copy(update={"batch_rows": rows}),
     )
 
     assert tokens_of(together) == [alone[i].tokens for i in order], "in the order of the prompts"
@@ -217,7 +219,8 @@ def test_the_model_is_left_as_it_was_and_drawn_from_without_dropout(is_training:
 def test_every_row_is_reported_once(llama: PreTrainedModel) -> None:
     reported: list[int] = []
 
-    NativeEngine(llama, END, batch_rows=3).generate(PROMPTS, SEEDS, SAMPLING, reported.append)
+    sampling = SAMPLING.model_copy(update={"batch_rows": 3})
+    NativeEngine(llama, END).generate(PROMPTS, SEEDS, sampling, reported.append)
 
     assert sum(reported) == len(PROMPTS)
 
@@ -294,11 +297,9 @@ def test_draws_are_distributed_as_the_softmax_says(
 ) -> None:
     """Chi-square over 3,000 draws of one token; rare tokens are pooled. The seeds are fixed, so is the result."""
     count = 3000
-    one = SamplingConfig(max_new_tokens=1, temperature=temperature)
+    one = SamplingConfig(max_new_tokens=1, temperature=temperature, batch_rows=1000)
 
-    responses = NativeEngine(llama, END, batch_rows=1000).generate(
-        [PROMPTS[0]] * count, list(range(count)), one
-    )
+    responses = NativeEngine(llama, END).generate([PROMPTS[0]] * count, list(range(count)), one)
 
     with torch.no_grad():
         logits = llama(torch.tensor([PROMPTS[0]])).logits[0, -1].double() / temperature

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,15 +40,19 @@ def of_torch(query: Tensor, key: Tensor, value: Tensor, sees: Tensor) -> Tensor:
     return found.transpose(1, 2)
 
 
+@pytest.mark.parametrize("block", [3, 7, 100])
 @pytest.mark.parametrize("keys", [7, 12])
-def test_products_are_attention_values_and_gradients(keys: int) -> None:
+def test_products_are_attention_values_and_gradients(
+    keys: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where queries see keys that came before them all, as the answers of a prompt do."""
+    monkeypatch.setattr(attention, "BLOCK", block)
     sees = torch.ones(7, keys, dtype=torch.bool).tril(diagonal=keys - 7)
     weights = torch.randn(2, 7, 4, 8, generator=generator(3))
     found: list[list[Tensor]] = []
-    for attend in (attention.by_products, of_torch):
+    for attend in (attention.by_products, partial(of_torch, sees=sees)):
         given = states(7, torch.float32, keys=keys)
-        attended = attend(*given, sees)
+        attended = attend(*given)
         (attended * weights).sum().backward()
         found.append([attended, *(one.grad for one in given if one.grad is not None)])
 
@@ -60,7 +65,7 @@ def test_another_scale_is_used() -> None:
     given = states(5, torch.float32)
     sees = torch.ones(5, 5, dtype=torch.bool).tril()
 
-    found = attention.by_products(*given, sees, 0.5)
+    found = attention.by_products(*given, 0.5)
 
     query, key, value = given
     assert torch.allclose(found, of_torch(query * 0.5 * 8**0.5, key, value, sees), atol=1e-6)

@@ -20,6 +20,8 @@ class SamplingConfig(Config):
     """Longest response, EOS included; one that reaches it without EOS is truncated."""
     temperature: float = Field(default=1.0, gt=0)
     """Divides the logits, in the sampler and wherever these tokens' log-probabilities are computed again."""
+    batch_rows: int = Field(default=128, gt=0)
+    """Responses that are drawn together; the keys and values of each are held in memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,6 @@ class NativeEngine:
         self,
         model: PreTrainedModel,
         end: int,
-        batch_rows: int = 128,
         precision: Precision = "float32",
     ) -> None:
         """An engine that draws from the model as it is at each call.
@@ -39,7 +38,7 @@ class NativeEngine:
         Args:
             precision: arithmetic of the matrix products; logits and what is drawn from them are float32 either way.
         """
-        self._model, self._end, self._batch_rows = model, end, batch_rows
+        self._model, self._end = model, end
         self._precision: Precision = precision
 
     @torch.no_grad()
@@ -67,8 +66,8 @@ class NativeEngine:
         decoder = decoder_for(self._model, self._precision)
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), tuple(prompts[i]), i))
         responses: list[Response | None] = [None] * len(prompts)
-        for at in range(0, len(order), self._batch_rows):
-            rows = order[at : at + self._batch_rows]
+        for at in range(0, len(order), sampling.batch_rows):
+            rows = order[at : at + sampling.batch_rows]
             drawn = self._batch(
                 decoder,
                 head,

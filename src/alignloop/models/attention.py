@@ -17,8 +17,10 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "alignloop"
 """What transformers calls this attention."""
-LONGEST = 256
-"""Keys up to which the products are quicker."""
+LONGEST = 512
+"""Keys up to which the products are quicker, and their scores little beside all else that a layer keeps."""
+BLOCK = 128
+"""Queries whose scores are made together."""
 
 
 def use(model: PreTrainedModel) -> None:
@@ -47,9 +49,7 @@ def attend(
     if is_causal is None:
         is_causal = getattr(module, "is_causal", True)
     if is_whole and is_causal and is_quicker_by_products(query, key):
-        length = query.shape[2]
-        sees = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
-        return by_products(query, key, value, sees, scaling), None
+        return by_products(query, key, value, scaling), None
     return sdpa_attention_forward(
         module,
         query,
@@ -72,34 +72,37 @@ def is_quicker_by_products(query: Tensor, key: Tensor) -> bool:
     )
 
 
-def by_products(
-    query: Tensor, key: Tensor, value: Tensor, sees: Tensor, scaling: float | None = None
-) -> Tensor:
-    """Attention [B, T, H, D] of queries [B, H, T, D] to keys and values [B, G, S, D], H a multiple of G.
+def by_products(query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    """Causal attention [B, T, H, D] of queries [B, H, T, D] to keys and values [B, G, S, D], H a multiple of G.
 
-    Args:
-        sees: [T, S], True where a query sees a key; every query sees one at least.
+    The last T keys are the queries' own; what is before them, each query sees.
     """
     batch, heads, length, width = query.shape
-    groups = key.shape[1]
+    groups, before = key.shape[1], key.shape[2] - length
     dtype = _precision(query)
+    scale = 1 / math.sqrt(width) if scaling is None else scaling
+    found: list[Tensor] = []
     with torch.autocast(query.device.type, enabled=False):
-        # The queries that share keys stand below one another.
-        together = query.to(dtype).reshape(batch * groups, -1, width)
+        queries = query.to(dtype).reshape(batch * groups, heads // groups, length, width)
         keys, values = (
             states.to(dtype).reshape(batch * groups, -1, states.shape[-1])
             for states in (key, value)
         )
-        hidden = torch.zeros(sees.shape, dtype=dtype, device=sees.device)
-        hidden.masked_fill_(~sees, -torch.inf)
-        scores = torch.baddbmm(
-            hidden.repeat(heads // groups, 1),
-            together,
-            keys.transpose(1, 2),
-            alpha=1 / math.sqrt(width) if scaling is None else scaling,
-        )
-        found = torch.bmm(scores.softmax(dim=-1), values)
-    return found.view(batch, heads, length, -1).transpose(1, 2).contiguous()
+        # A block of queries at a time: the keys after it need no scores.
+        for start in range(0, length, BLOCK):
+            end = min(start + BLOCK, length)
+            seen = before + end
+            hidden = torch.full((end - start, seen), -torch.inf, dtype=dtype, device=query.device)
+            scores = torch.baddbmm(
+                hidden.triu(before + start + 1).repeat(heads // groups, 1),
+                # The queries that share keys stand below one another.
+                queries[:, :, start:end].reshape(batch * groups, -1, width),
+                keys[:, :seen].transpose(1, 2),
+                alpha=scale,
+            )
+            attended = torch.bmm(scores.softmax(dim=-1), values[:, :seen])
+            found.append(attended.view(batch, heads, end - start, -1))
+    return torch.cat(found, dim=2).transpose(1, 2).contiguous()
 
 
 def _precision(states: Tensor) -> torch.dtype:

@@ -217,12 +217,12 @@ def _attend_in_trees(
             torch.cat([shared.expand(len(responses), -1, -1, -1), own], dim=2)
             for shared, own in zip(prompt[1:], (own_key, own_value), strict=True)
         )
-        sees = torch.ones(longest, length + longest, dtype=torch.bool, device=query.device)
-        sees = sees.tril(diagonal=length)
         if attention.is_quicker_by_products(own_query, keys):
-            attended = attention.by_products(own_query, keys, values, sees, scaling)
+            attended = attention.by_products(own_query, keys, values, scaling)
         else:
-            attended = attend(own_query, keys, values, sees[None, None], is_causal=False)[0]
+            sees = torch.ones(longest, length + longest, dtype=torch.bool, device=query.device)
+            sees = sees.tril(diagonal=length)[None, None]
+            attended = attend(own_query, keys, values, sees, is_causal=False)[0]
         found.append(attended.flatten(0, 1).index_select(0, places)[None])
         at = stop
     return torch.cat(found, dim=1)

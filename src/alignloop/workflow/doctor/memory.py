@@ -26,8 +26,6 @@ from alignloop.tensors import CHUNK_POSITIONS
 from alignloop.training.step import autocast
 from alignloop.workflow.doctor.findings import Finding, finding
 
-ROWS = 128
-"""Most answers that the sampler draws side by side."""
 GIB = 2**30
 _SHORT, _LONG = 32, 64
 """Tokens of the two rows on which activations are measured: the slope is what a token takes."""
@@ -176,10 +174,9 @@ def ppo_memory(
     learned, tokens = policy.learned * _FLOAT, config.micro_batch_tokens
     answered = min(config.sampling.max_new_tokens / context, 1.0) * tokens
     update = learned + _kept_in_pass(policy, tokens) + logits(policy, answered)
+    rows = min(config.batch_size, config.sampling.batch_rows)
     phases = {
-        "sampling": sampling_memory(
-            config.rollout_precision, policy, context, min(config.batch_size, ROWS)
-        ),
+        "sampling": sampling_memory(config.rollout_precision, policy, context, rows),
         "policy update": update,
     }
     if separate:
@@ -212,8 +209,8 @@ def training_memory(shape: Shape, tokens: int, *, has_logits: bool) -> Estimate:
     )
 
 
-def sampling_memory(precision: Precision, shape: Shape, context: int, rows: int = ROWS) -> float:
-    """What drawing takes beside the weights: the decoder's copy, keys and values, logits and what is drawn from them."""
+def sampling_memory(precision: Precision, shape: Shape, context: int, rows: int) -> float:
+    """What drawing takes beside the weights: the decoder's copy, keys and values, logits and their weights."""
     size = 2 if precision == "bfloat16" else _FLOAT
     # In bfloat16 the embedding is copied too.
     copied = size * (shape.copied if size == _FLOAT else min(shape.parameters, 2 * shape.copied))
@@ -260,6 +257,6 @@ def memory_suffices(
         "memory suffices",
         estimate.peak <= free,
         f"{estimate.line}, {free / GIB:.2g} free",
-        "lower micro_batch_tokens or batch_size, or set adapters.kind = 'lora'",
+        "lower micro_batch_tokens or sampling.batch_rows, or set adapters.kind = 'lora'",
         otherwise="look",
     )
