@@ -115,7 +115,7 @@ def assert_finite(run_folder: Path) -> int:
         ("ppo", gradients.objective, "value_loss", 10, r"step \d+: the value loss is nan"),
         ("ppo", gradients, "block_log_probs", 9, r"step \d+: the pretraining loss is nan"),
         ("ppo", RewardModels, "score", 3, r"iteration 4: a score of the reward model is not"),
-        ("ppo", rollout, "response_log_probs", 3, r"a log-probability of the reference is not"),
+        ("ppo", rollout, "response_log_probs", 6, r"a log-probability of the reference is not"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isidentifier() else "",
 )

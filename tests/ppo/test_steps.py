@@ -44,7 +44,7 @@ def open_learner(inputs: dict[str, Path], **changes: Any) -> Learner:
     learner = Learner.open(
         config,
         inputs["policy"],
-        RewardModels([scorer], config.micro_batch_tokens * 2),
+        RewardModels([scorer], config.micro_batch_tokens),
         value_start=judge,
     )
     if config.ptx_coef > 0:
