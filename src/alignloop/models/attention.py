@@ -48,8 +48,8 @@ def attend(
     is_whole = query.shape[2] == key.shape[2] and attention_mask is None and position_bias is None
     if is_causal is None:
         is_causal = getattr(module, "is_causal", True)
-    if is_whole and is_causal and is_quicker_by_products(query, key):
-        return by_products(query, key, value, scaling), None
+    if is_whole and is_causal:
+        return attend_causally(module, query, key, value, scaling=scaling, **settings), None
     return sdpa_attention_forward(
         module,
         query,
@@ -63,7 +63,29 @@ def attend(
     )
 
 
-def is_quicker_by_products(query: Tensor, key: Tensor) -> bool:
+def attend_causally(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    scaling: float | None = None,
+    **settings: Any,
+) -> Tensor:
+    """Attention [B, T, H, D] to all keys up to a query's own; the last T of the keys are the queries' own."""
+    if _is_quicker_by_products(query, key):
+        return by_products(query, key, value, scaling)
+    length, keys = query.shape[2], key.shape[2]
+    sees = None  # PyTorch knows the plain triangle by itself
+    if keys > length:
+        sees = torch.ones(length, keys, dtype=torch.bool, device=query.device)
+        sees = sees.tril(diagonal=keys - length)[None, None]
+    return sdpa_attention_forward(
+        module, query, key, value, sees, is_causal=sees is None, scaling=scaling, **settings
+    )[0]
+
+
+def _is_quicker_by_products(query: Tensor, key: Tensor) -> bool:
     """Whether `by_products` beats PyTorch's attention on what it would compute here."""
     return (
         query.device.type == "cpu"

@@ -173,8 +173,8 @@ def _attend(
         ModelError: the architecture does not pass on where sequences end.
     """
     if forest is not None and attention_mask is None:
-        attend = partial(attention.attend, module, **settings)
-        return _attend_in_trees(attend, query, key, value, forest, settings.get("scaling")), None
+        attend = partial(attention.attend_causally, module, **settings)
+        return _attend_in_trees(attend, query, key, value, forest), None
     if sequence_lengths is None or attention_mask is not None:
         raise ModelError(
             f"{type(module).__name__}: sequences cannot be packed in this architecture; "
@@ -192,12 +192,11 @@ def _attend(
 
 
 def _attend_in_trees(
-    attend: Callable[..., tuple[Tensor, Any]],
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor],
     query: Tensor,
     key: Tensor,
     value: Tensor,
     forest: Forest,
-    scaling: float | None,
 ) -> Tensor:
     """[1, T, H, D]: prompts attend to themselves, a prompt's responses, as one batch, to it and to themselves."""
     found: list[Tensor] = []
@@ -205,7 +204,7 @@ def _attend_in_trees(
     for length, responses in zip(forest.prompt_lengths, forest.response_lengths, strict=True):
         end, stop = at + length, at + length + sum(responses)
         prompt = [states[:, :, at:end] for states in (query, key, value)]
-        found.append(attend(*prompt, None, is_causal=True)[0])
+        found.append(attend(*prompt))
         longest = max(responses)
         is_real = counts_up_to(torch.tensor(responses, device=query.device), longest)
         places = is_real.flatten().nonzero()[:, 0]
@@ -217,12 +216,7 @@ def _attend_in_trees(
             torch.cat([shared.expand(len(responses), -1, -1, -1), own], dim=2)
             for shared, own in zip(prompt[1:], (own_key, own_value), strict=True)
         )
-        if attention.is_quicker_by_products(own_query, keys):
-            attended = attention.by_products(own_query, keys, values, scaling)
-        else:
-            sees = torch.ones(longest, length + longest, dtype=torch.bool, device=query.device)
-            sees = sees.tril(diagonal=length)[None, None]
-            attended = attend(own_query, keys, values, sees, is_causal=False)[0]
+        attended = attend(own_query, keys, values)
         found.append(attended.flatten(0, 1).index_select(0, places)[None])
         at = stop
     return torch.cat(found, dim=1)
