@@ -399,3 +399,14 @@ def full_disk(bytes_per_file: int = 2000) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def write_judged(folder: Path) -> dict[str, Path]:
+    """A model, demonstrations, rankings, prompts, and the reward model of one epoch; returns what SFT takes."""
+    write_model(folder / "model")
+    write_demonstrations(folder / "demonstrations")
+    write_rankings(folder / "rankings")
+    write_prompts(folder / "prompts")
+    given = {"model": folder / "model", "demonstrations": folder / "demonstrations"}
+    run("reward", folder / "reward", REWARD | {"epochs": 1}, rankings=folder / "rankings", **given)
+    return given

@@ -24,10 +24,7 @@ from tests.helpers import (
     results,
     run,
     tiny_model,
-    write_demonstrations,
-    write_model,
-    write_prompts,
-    write_rankings,
+    write_judged,
 )
 
 SHORT = {"sampling": {"max_new_tokens": 8}, "seed": 5}
@@ -37,14 +34,9 @@ SHORT = {"sampling": {"max_new_tokens": 8}, "seed": 5}
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished SFT run of three epochs, a reward model, prompts."""
     folder = tmp_path_factory.mktemp("made")
-    write_model(folder / "model")
-    write_demonstrations(folder / "demonstrations")
-    write_rankings(folder / "rankings")
-    write_prompts(folder / "prompts")
-    given = {"model": folder / "model", "demonstrations": folder / "demonstrations"}
+    given = write_judged(folder)
     fast = {"epochs": 3, "pretraining_mix": 0.0, "optimizer": {"learning_rate": 1e-2}}
     run("sft", folder / "sft", SFT | fast, **given)
-    run("reward", folder / "reward", REWARD | {"epochs": 1}, rankings=folder / "rankings", **given)
     return folder
 
 

@@ -17,27 +17,17 @@ from alignloop.workflow.studies import learning_rate
 from alignloop.workflow.studies.learning_rate import best_rate
 from alignloop.workflow.studies.sweep import geometric, refuse_varied
 from tests.helpers import (
-    REWARD,
     SFT,
     contents,
-    run,
     signal_at,
-    write_demonstrations,
-    write_model,
-    write_prompts,
-    write_rankings,
+    write_judged,
 )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    write_model(folder / "model")
-    write_demonstrations(folder / "demonstrations")
-    write_rankings(folder / "rankings")
-    write_prompts(folder / "prompts")
-    given = {"model": folder / "model", "demonstrations": folder / "demonstrations"}
-    run("reward", folder / "reward", REWARD | {"epochs": 1}, rankings=folder / "rankings", **given)
+    write_judged(folder)
     values = SFT | {"pretraining_mix": 0.0, "optimizer": {"learning_rate": 4e-3}}
     (folder / "sft.json").write_text(json.dumps(values))
     return folder
