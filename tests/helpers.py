@@ -284,6 +284,28 @@ def write_rankings(folder: Path) -> Path:
     return folder
 
 
+def write_inputs(folder: Path, trained: Path, prompts: int = 6) -> dict[str, dict[str, Path]]:
+    """What every training stage takes; PPO takes the policy and reward model that runs in `trained` will leave."""
+    model, text = write_model(folder / "model"), write_text(folder / "text")
+    demonstrations, rankings = (
+        write_demonstrations(folder / "demos"),
+        write_rankings(folder / "rankings"),
+    )
+    learns = {"model": model, "demonstrations": demonstrations}
+    return {
+        "pretrain": {"text": text},
+        "sft": learns | {"text": text},
+        "reward": learns | {"rankings": rankings},
+        "dpo": {"model": model, "rankings": rankings},
+        "ppo": {
+            "policy": trained / "sft",
+            "reward_model": trained / "reward",
+            "prompts": write_prompts(folder / "prompts", prompts),
+            "text": text,
+        },
+    }
+
+
 # --- stages ---
 
 PRETRAIN = {

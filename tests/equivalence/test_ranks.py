@@ -23,17 +23,14 @@ from safetensors.torch import load_file
 from tests.conftest import ROOT
 from tests.equivalence.ranks_driver import perform
 from tests.helpers import (
+    DPO,
     PPO,
     PRETRAIN,
     REWARD,
     SFT,
     metrics,
     results,
-    write_demonstrations,
-    write_model,
-    write_prompts,
-    write_rankings,
-    write_text,
+    write_inputs,
 )
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -41,6 +38,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     # Dropout draws per forward pass, so one rank and two draw differently, as micro-batches do.
     "sft": SFT | {"residual_dropout": 0.0},
     "reward": REWARD | {"batch_size": 3, "micro_batch_tokens": 1},
+    "dpo": DPO | {"batch_size": 3, "micro_batch_tokens": 1},
     "ppo": PPO
     | {"batch_size": 6, "minibatch_size": 3, "micro_batch_tokens": 1, "samples_every": 1},
 }
@@ -61,24 +59,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        model = write_model(folder / "model")
-        text, demonstrations = write_text(folder / "text"), write_demonstrations(folder / "demos")
-        reward = folder / "one" / "reward"
-        self.inputs: dict[str, dict[str, Any]] = {
-            "pretrain": {"text": text},
-            "sft": {"model": model, "demonstrations": demonstrations, "text": text},
-            "reward": {
-                "model": model,
-                "rankings": write_rankings(folder / "rankings"),
-                "demonstrations": demonstrations,
-            },
-            "ppo": {
-                "policy": folder / "one" / "sft",
-                "reward_model": reward,
-                "prompts": write_prompts(folder / "prompts", count=8),
-                "text": text,
-            },
-        }
+        self.inputs = write_inputs(folder / "inputs", trained=folder / "one", prompts=8)
         for place in ("one", "two", "again", "stopped"):
             (folder / place).mkdir()
         whole = [*STAGES, *VARIANTS]
@@ -96,7 +77,7 @@ class Bench:
 
     def job(self, name: str, place: str) -> dict[str, Any]:
         stage, changes = VARIANTS.get(name, (name, {}))
-        inputs = {role: str(path) for role, path in self.inputs[stage].items()}
+        inputs: dict[str, Any] = {role: str(path) for role, path in self.inputs[stage].items()}
         if name == "ppo-exact":
             judge = inputs["reward_model"]
             inputs |= {"more_reward_models": [judge], "heldout_reward_model": judge}

@@ -36,11 +36,7 @@ from tests.helpers import (
     results,
     run,
     signal_at,
-    write_demonstrations,
-    write_model,
-    write_prompts,
-    write_rankings,
-    write_text,
+    write_inputs,
 )
 
 STAGES = ("pretrain", "sft", "reward", "dpo", "ppo")
@@ -60,28 +56,8 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        model = write_model(folder / "model")
-        text, demonstrations = write_text(folder / "text"), write_demonstrations(folder / "demos")
-        self.inputs: dict[str, dict[str, Path]] = {
-            "pretrain": {"text": text},
-            "sft": {"model": model, "demonstrations": demonstrations, "text": text},
-            "reward": {
-                "model": model,
-                "rankings": write_rankings(folder / "rankings"),
-                "demonstrations": demonstrations,
-            },
-            "dpo": {"model": model, "rankings": folder / "rankings"},
-        }
-        self.whole: dict[str, dict[str, bytes]] = {}
-        for stage in ("pretrain", "sft", "reward", "dpo"):
-            self.whole[stage] = self._undisturbed(stage)
-        self.inputs["ppo"] = {
-            "policy": folder / "sft",
-            "reward_model": folder / "reward",
-            "prompts": write_prompts(folder / "prompts"),
-            "text": text,
-        }
-        self.whole["ppo"] = self._undisturbed("ppo")
+        self.inputs = write_inputs(folder / "inputs", trained=folder)
+        self.whole = {stage: self._undisturbed(stage) for stage in STAGES}
 
     def _undisturbed(self, stage: str) -> dict[str, bytes]:
         self.run(stage, self.folder / stage)

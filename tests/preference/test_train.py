@@ -164,7 +164,7 @@ def test_the_term_of_the_best_completions_keeps_them_likely(folder: Path, tmp_pa
 
 
 def test_the_reference_is_read_again_in_any_grouping(folder: Path) -> None:
-    """What is known of each prompt's completions is in the prompts' order, whatever groups they are read in."""
+    """What is known of a prompt's completions belongs to that prompt, whatever groups they are read in."""
     formatter = Formatter.of(tiny_tokenizer())
     rows = read_records(folder / "rankings" / "train.jsonl.gz", Ranking)
     prompts = encode_rankings(rows, formatter, CONTEXT)
@@ -175,9 +175,10 @@ def test_the_reference_is_read_again_in_any_grouping(folder: Path) -> None:
         for budget in (1, 100_000)
     )
 
-    assert [len(k) for k in alone] == [len(p.completions) for p in prompts]
-    for a, b in zip(alone, together, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-5)
+    assert sorted(alone) == sorted(together) == list(range(len(prompts)))
+    for number, prompt in enumerate(prompts):
+        assert len(alone[number]) == len(prompt.completions)
+        torch.testing.assert_close(together[number], alone[number], atol=1e-4, rtol=1e-5)
 
 
 def test_the_published_values_are_the_defaults() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import epoch_order
+from alignloop.data.batches import epoch_order, shares_of_batch
 from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Ranking
 from alignloop.distributed import World
-from alignloop.errors import ConfigError
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     attention_window,
@@ -23,7 +22,9 @@ from alignloop.models.loading import (
     load_causal_lm,
     load_tokenizer,
     save_model,
+    sharded,
 )
+from alignloop.models.packing import packed_groups
 from alignloop.models.policy import forest_log_probs
 from alignloop.preference.config import DPOConfig
 from alignloop.preference.objective import best_loss, pair_margins, preference_loss
@@ -39,8 +40,6 @@ from alignloop.training.step import autocast, backward, update
 
 def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: Path) -> Artifact:
     """Train a policy from `model`, which is the reference too, on a `rankings` artefact; leaves a `policy` artefact."""
-    if world.size > 1:
-        raise ConfigError("dpo works in one process: start it without torchrun (WORLD_SIZE is set)")
     start = run.input("model", model, "policy")
     ranked = run.input("rankings", rankings, "rankings")
     tokenizer = load_tokenizer(start.path)
@@ -48,6 +47,7 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
     set_chat_template(tokenizer)
     policy = load_causal_lm(start.path)
     check_tokenizer(start.path, policy, tokenizer)
+    sharded(policy, world)
     # Answers side by side bring a mask of their own, which knows of no window: none may be longer.
     context = attention_window(policy)
     prompts, valid = (
@@ -60,20 +60,23 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
         for order in [epoch_order(len(prompts), config.seed, epoch)]
         for at in range(0, len(order), config.batch_size)
     ]
-    plan = [_groups(prompts, batch, config.micro_batch_tokens) for batch in batches]
-    valid_groups = _groups(valid, range(len(valid)), config.micro_batch_tokens)
+    plan = [_passes(prompts, batch, config, world) for batch in batches]
+    valid = world.shard(valid)
+    valid_groups = prompt_groups(valid, config.micro_batch_tokens)
 
     # The reference is read in the groups of the first epoch. So at the start it is the policy to the last bit.
     per_epoch = len(batches) // config.epochs
-    first_epoch = [group for groups in plan[:per_epoch] for group in groups]
-    known = reference_log_probs(policy, prompts, first_epoch, config)
-    known_valid = reference_log_probs(policy, valid, valid_groups, config)
+    first_epoch = [group for passes in plan[:per_epoch] for group, weight in passes if weight]
+    with world.gathered(policy):
+        mine = reference_log_probs(policy, prompts, first_epoch, config)
+        known_valid = reference_log_probs(policy, valid, valid_groups, config)
+    known = {n: found for share in world.gather([mine]) for n, found in share.items()}
 
     optimizer = make_optimizer(policy, config.optimizer)
     step = 0
     if found := run.latest_checkpoint():
         step, folder = found
-        load_state(folder, {"model": policy}, {"model": optimizer})
+        load_state(folder, {"model": policy}, {"model": optimizer}, world)
 
     # Dropout is off, as in RL [PPO-06]: with it the log-ratios would not start at 0.
     with residual_dropout(policy, 0.0), progress(len(batches), "dpo", "update", step) as bar:
@@ -88,16 +91,18 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
             )
             found_here = _Tally()
             loss = 0.0
-            for group in plan[step]:
+            for group, weight in plan[step]:
                 batch = RankedBatch.of([prompts[i] for i in group])
                 with autocast(config.precision):
                     log_probs = forest_log_probs(policy, batch.completions)
-                margins = found_here.add(log_probs, [known[i] for i in group], batch, config)
-                objective = _loss(margins, batch, config) / len(chosen)
+                margins = found_here.add(
+                    log_probs, [known[i] for i in group], batch, config, weight
+                )
+                objective = _loss(margins, batch, config) * weight / len(chosen)
                 if config.sft_coef:
                     lengths = batch.completions.lengths()
                     best = best_loss(log_probs, lengths, batch.is_best)
-                    objective = objective + config.sft_coef * best.total / best_tokens
+                    objective = objective + config.sft_coef * best.total * weight / best_tokens
                 loss += backward(objective, "preference", step)
             norm, rate = update(
                 policy,
@@ -109,12 +114,12 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
                 term="preference",
             )
             step += 1
-            logged = {"loss": loss, **found_here.means(config.beta)}
+            logged = {"loss": world.sum(loss), **found_here.means(config.beta, world)}
             logged |= {"gradient_norm": norm, "learning_rate": rate}
             logged["epoch"] = step / per_epoch
             if step % config.valid_every == 0 or step == len(batches):
                 logged["valid_loss"], logged["valid_pair_accuracy"] = _validate(
-                    policy.eval(), valid, valid_groups, known_valid, config
+                    policy.eval(), valid, valid_groups, known_valid, config, world
                 )
             run.log(step, logged)
             bar.set_postfix_str(f"accuracy {logged['pair_accuracy']:.2f}")
@@ -122,25 +127,31 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
             if step % config.checkpoint_every == 0 or step == len(batches) or run.stop_requested():
                 run.save_checkpoint(
                     step,
-                    partial(save_state, models={"model": policy}, optimizers={"model": optimizer}),
+                    partial(
+                        save_state,
+                        models={"model": policy},
+                        optimizers={"model": optimizer},
+                        world=world,
+                    ),
                 )
             if run.stop_requested():
                 raise run.interrupt()
 
     last = run.metrics.read()[-1]  # of the last update, which always validates
-    return run.finish(
-        "policy",
-        lambda folder: save_model(policy.eval(), tokenizer, folder),
-        {
-            "stage": "dpo",
-            "loss": config.loss,
-            "beta": config.beta,
-            "rankings": len(prompts),
-            "updates": len(batches),
-            "valid_loss": last["valid_loss"],
-            "valid_pair_accuracy": last["valid_pair_accuracy"],
-        },
-    )
+    with world.gathered(policy):
+        return run.finish(
+            "policy",
+            lambda folder: save_model(policy.eval(), tokenizer, folder),
+            {
+                "stage": "dpo",
+                "loss": config.loss,
+                "beta": config.beta,
+                "rankings": len(prompts),
+                "updates": len(batches),
+                "valid_loss": last["valid_loss"],
+                "valid_pair_accuracy": last["valid_pair_accuracy"],
+            },
+        )
 
 
 @torch.no_grad()
@@ -149,18 +160,18 @@ def reference_log_probs(
     prompts: Sequence[RankedPrompt],
     groups: Sequence[Sequence[int]],
     config: DPOConfig,
-) -> list[Tensor]:
-    """[K] for each prompt: log-probabilities of its completions under the model as it is now, one forward pass each."""
+) -> dict[int, Tensor]:
+    """[K] for each prompt of the groups: log-probabilities of its completions under the model as it is now."""
     found: dict[int, Tensor] = {}
-    with progress(len(prompts), "reference", "prompt") as bar:
+    with progress(sum(map(len, groups)), "reference", "prompt") as bar:
         for group in groups:
             batch = RankedBatch.of([prompts[i] for i in group])
             with autocast(config.precision):
                 log_probs = forest_log_probs(model, batch.completions)
-            parts = log_probs.split([len(prompts[i].completions) for i in group])
+            parts = log_probs.cpu().split([len(prompts[i].completions) for i in group])
             found |= zip(group, parts, strict=True)
             bar.update(len(group))
-    return [found[i] for i in range(len(prompts))]
+    return found
 
 
 class _Tally:
@@ -171,12 +182,19 @@ class _Tally:
         self.pairs, self.completions = 0, 0
 
     def add(
-        self, log_probs: Tensor, known: Sequence[Tensor], batch: RankedBatch, config: DPOConfig
+        self,
+        log_probs: Tensor,
+        known: Sequence[Tensor],
+        batch: RankedBatch,
+        config: DPOConfig,
+        weight: float = 1.0,
     ) -> Tensor:
-        """Take in one micro-batch; returns the margins of its pairs."""
-        changes = log_probs - torch.cat(list(known))
+        """Take in one micro-batch, unless it weighs nothing; returns the margins of its pairs."""
+        changes = log_probs - torch.cat(list(known)).to(log_probs.device)
         ratios = changes / batch.completions.lengths() if config.length_normalised else changes
         margins = pair_margins(ratios, batch.preferred, batch.other)
+        if not weight:
+            return margins
         changes = changes.detach()
         self.right += float(wins(margins.detach()).total)
         self.margin += float(margins.detach().sum())
@@ -187,22 +205,27 @@ class _Tally:
         self.completions += len(changes)
         return margins
 
-    def means(self, beta: float) -> dict[str, float]:
-        """What an update logs of its pairs and completions."""
+    def means(self, beta: float, world: World) -> dict[str, float]:
+        """What an update logs of all ranks' pairs and completions."""
+        total = world.sums(vars(self))
+        pairs = total["pairs"]
         return {
-            "pair_accuracy": self.right / self.pairs,
-            "comparisons": self.pairs,
-            "reward_margin": beta * self.margin / self.pairs,
-            "preferred_change": self.preferred / self.pairs,
-            "other_change": self.other / self.pairs,
-            "kl_from_reference": self.drift / self.completions,
+            "pair_accuracy": total["right"] / pairs,
+            "comparisons": int(pairs),
+            "reward_margin": beta * total["margin"] / pairs,
+            "preferred_change": total["preferred"] / pairs,
+            "other_change": total["other"] / pairs,
+            "kl_from_reference": total["drift"] / total["completions"],
         }
 
 
-def _groups(prompts: Sequence[RankedPrompt], chosen: Sequence[int], budget: int) -> list[list[int]]:
-    """The chosen prompts' indices in micro-batches."""
-    grouped = prompt_groups([prompts[i] for i in chosen], budget)
-    return [[chosen[at] for at in group] for group in grouped]
+def _passes(
+    prompts: Sequence[RankedPrompt], chosen: Sequence[int], config: DPOConfig, world: World
+) -> list[tuple[list[int], float]]:
+    """This rank's micro-batches of the chosen prompts, as their indices, and what each weighs."""
+    sizes = [prompts[i].size for i in chosen]
+    shares = shares_of_batch(sizes, config.micro_batch_tokens, world, packed_groups)
+    return [([chosen[at] for at in group], weight) for group, weight in shares]
 
 
 def _loss(margins: Tensor, batch: RankedBatch, config: DPOConfig) -> Tensor:
@@ -222,15 +245,18 @@ def _validate(
     policy: PreTrainedModel,
     prompts: Sequence[RankedPrompt],
     groups: Sequence[Sequence[int]],
-    known: Sequence[Tensor],
+    known: Mapping[int, Tensor],
     config: DPOConfig,
+    world: World,
 ) -> tuple[float, float]:
-    """(preference loss, pair accuracy) on validation rankings."""
+    """(preference loss, pair accuracy) on validation rankings, of which this rank has its share."""
     tally, loss = _Tally(), 0.0
-    for group in groups:
-        batch = RankedBatch.of([prompts[i] for i in group])
-        with autocast(config.precision):
-            log_probs = forest_log_probs(policy, batch.completions)
-        margins = tally.add(log_probs, [known[i] for i in group], batch, config)
-        loss += float(_loss(margins, batch, config))
-    return loss / len(prompts), tally.right / tally.pairs
+    with world.gathered(policy):
+        for group in groups:
+            batch = RankedBatch.of([prompts[i] for i in group])
+            with autocast(config.precision):
+                log_probs = forest_log_probs(policy, batch.completions)
+            margins = tally.add(log_probs, [known[i] for i in group], batch, config)
+            loss += float(_loss(margins, batch, config))
+    accuracy = tally.means(config.beta, world)["pair_accuracy"]
+    return world.sum(loss) / world.sum(len(prompts)), accuracy
