@@ -14,10 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from alignloop.data.batches import micro_batches
 from alignloop.generation.decoder import left_padded
 from alignloop.models.backbone import AdaptedModel, whole_model
 
 _FAMILIES = ("llama", "qwen3")
+_PROMPT_TOKENS = 512
+"""Tokens of prompts that are read together on a CPU: little padding, and states that stay in the cache."""
+_PROMPT_TOKENS_ON_GPU = 32768
 _GROWTH = 16
 """Positions by which the cache grows: products over all of it need it whole in memory, so it is copied now and then."""
 
@@ -92,38 +96,54 @@ class LlamaDecoder:
         tokens, is_real = left_padded(prompts)
         count, width = tokens.shape
         positions = (is_real.cumsum(dim=1) - 1).clamp(min=0)
+        every = torch.arange(width + room)[None]
+        self._cos, self._sin = (
+            part[0].to(self._dtype) for part in self._rotary(self._embedding[:1], every)
+        )
+        shape = (count, self._kv_heads, width, self._width)
+        self._keys, self._values = (
+            [self._embedding.new_zeros(shape) for _ in self._layers] for _ in range(2)
+        )
+        last = self._embedding.new_empty(count, self._embedding.shape[1])
+        budget = _PROMPT_TOKENS if tokens.device.type == "cpu" else _PROMPT_TOKENS_ON_GPU
+        for group in micro_batches([len(prompt) for prompt in prompts], budget):
+            longest = max(len(prompts[row]) for row in group)
+            at, columns = torch.tensor(group), slice(width - longest, width)
+            last[at] = self._read(
+                tokens[at, columns], positions[at, columns], is_real[at, columns], at, columns
+            )
+        self._used = width
+        self._positions = positions[:, -1][rows]
+        self._is_real = is_real
+        self._grow(rows)
+        return self._rms(last, self._norm)[rows]
+
+    def _read(
+        self, tokens: Tensor, positions: Tensor, is_real: Tensor, rows: Tensor, columns: slice
+    ) -> Tensor:
+        """[P, D]: states after some of the prompts, left-padded; their keys and values go to those rows and columns."""
+        count, width = tokens.shape
         # Padding sees itself: a query that sees nothing would be NaN.
         sees = None
         if not bool(is_real.all()):
             causal = torch.ones(width, width, dtype=torch.bool).tril()
             sees = (causal & is_real[:, None, :]) | torch.eye(width, dtype=torch.bool)
             sees = sees[:, None]
-        every = torch.arange(width + room)[None]
-        self._cos, self._sin = (
-            part[0].to(self._dtype) for part in self._rotary(self._embedding[:1], every)
-        )
         cos, sin = self._cos[positions][:, :, None], self._sin[positions][:, :, None]
         x = self._embedding[tokens]
-        self._keys: list[Tensor] = []
-        self._values: list[Tensor] = []
-        for layer in self._layers:
+        for layer, keys, values in zip(self._layers, self._keys, self._values, strict=True):
             y = self._rms(x, layer.attention_norm)
             projected = F.linear(y, layer.qkv).view(count, width, -1, self._width)
             query, key, value = self._split(projected, layer)
             query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
             query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+            keys[rows, :, columns], values[rows, :, columns] = key, value
             seen = F.scaled_dot_product_attention(
                 query, key, value, attn_mask=sees, is_causal=sees is None, enable_gqa=True
             )
             x = x + F.linear(seen.transpose(1, 2).reshape(count, width, -1), layer.out)
             x = x + self._mlp(x, layer)
-            self._keys.append(key)
-            self._values.append(value)
-        self._used = width
-        self._positions = positions[:, -1][rows]
-        self._is_real = is_real
-        self._grow(rows)
-        return self._rms(x[:, -1], self._norm)[rows]
+        return x[:, -1]
 
     def step(self, tokens: Tensor) -> Tensor:
         """See `Decoder`."""
