@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -396,6 +399,14 @@ def metrics(run_folder: Path) -> list[dict[str, float]]:
     """The rows that a run logged."""
     return [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
 
+
+# --- compilation ---
+
+_HEADER = Path(sysconfig.get_path("include"), "Python.h")
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None or not _HEADER.exists(),
+    reason="torch compiles with g++ and Python's headers, which are not installed",
+)
 
 # --- interruptions ---
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 from transformers import PreTrainedModel
 
+from alignloop.config import Precision
 from alignloop.data.batches import Ragged
 from alignloop.generation.decoder import Decoder, TransformersDecoder
 from alignloop.generation.engine import SamplingConfig
@@ -19,7 +21,7 @@ from alignloop.models.adapters import AdaptersConfig
 from alignloop.models.backbone import adapted
 from alignloop.models.loading import load_causal_lm
 from alignloop.models.policy import response_log_probs
-from tests.helpers import tiny_model, write_model
+from tests.helpers import needs_compiler, tiny_model, write_model
 
 PROMPTS = [[5, 6, 7, 8, 9], [5, 10], [11, 12, 13]]
 EQUAL = [[5, 6, 7], [8, 9, 10], [11, 12, 13]]
@@ -126,6 +128,36 @@ def test_the_engine_draws_with_the_weights_of_now(architecture: str) -> None:
     found = torch.tensor([p for response in drawn for p in response.log_probs])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert [r.log_probs for r in before] != [r.log_probs for r in drawn]
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")  # of torch, while it compiles
+@torch.no_grad()
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_the_compiled_step_is_the_same_but_for_rounding_for_any_rows_and_room(
+    architecture: str, precision: Precision
+) -> None:
+    """One code for all: what is drawn first, or after resuming, does not decide how it rounds."""
+    torch.compiler.reset()
+    model = tiny_model(architecture)
+    engine = NativeEngine(model, 1, precision, is_compiled=True)
+    limit = {"float32": 1e-6, "bfloat16": 0.02}[precision]
+
+    def agrees(count: int, length: int) -> None:
+        asked, sampling = (PROMPTS * count)[:count], SamplingConfig(max_new_tokens=length)
+        drawn = engine.generate(asked, list(range(count)), sampling)
+        batch = Ragged.of(asked, [response.tokens for response in drawn], 0)
+        expected = response_log_probs(model, batch)[batch.is_response()]
+        found = torch.tensor([p for response in drawn for p in response.log_probs])
+        assert float((found - expected).norm() / expected.norm()) < limit
+
+    agrees(8, 40)  # the room grows, and finished rows leave
+    made = counters["stats"]["unique_graphs"]
+    assert made > 0
+    for count, length in ((1, 20), (2, 4), (33, 50)):
+        agrees(count, length)
+    assert counters["stats"]["unique_graphs"] == made
 
 
 @pytest.mark.parametrize(

@@ -1,31 +1,38 @@
-"""Compiled layers: the same numbers but for rounding, dropout that acts, and a refusal without a compiler."""
+"""Compiled layers: the same numbers but for rounding, one shape for rows of any lengths, dropout, refusals."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 from transformers import PreTrainedModel
 
-from alignloop.errors import Interrupted
-from alignloop.models.compilation import compile_layers
+from alignloop.data.batches import Forest, Ragged
+from alignloop.distributed import World
+from alignloop.errors import ConfigError, Interrupted, ModelError
+from alignloop.models.adapters import AdaptersConfig
+from alignloop.models.compilation import compile_layers, compile_to_width
 from alignloop.models.dropout import residual_dropout
-from alignloop.models.policy import block_log_probs
+from alignloop.models.policy import block_log_probs, forest_log_probs, response_log_probs
 from alignloop.runs.run import Run
-from tests.helpers import PRETRAIN, metrics, results, run, signal_at, tiny_model, write_text
-
-HEADER = Path(sysconfig.get_path("include"), "Python.h")
-needs_compiler = pytest.mark.skipif(
-    shutil.which("g++") is None or not HEADER.exists(),
-    reason="torch compiles with g++ and Python's headers, which are not installed",
+from tests.helpers import (
+    PRETRAIN,
+    metrics,
+    needs_compiler,
+    results,
+    run,
+    signal_at,
+    tiny_model,
+    write_text,
 )
+
 # What torch itself does while it compiles is its own affair.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -37,10 +44,14 @@ COMPILED = PRETRAIN | {
 }
 
 
-def learned(model: PreTrainedModel, blocks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def learned(
+    model: PreTrainedModel,
+    batch: Any,
+    read: Callable[[PreTrainedModel, Any], Tensor] = block_log_probs,
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Log-probabilities, and the gradient of their sum by weight."""
     model.zero_grad()
-    log_probs = block_log_probs(model, blocks)
+    log_probs = read(model, batch)
     log_probs.sum().backward()
     return log_probs.detach(), {
         name: weight.grad.clone()
@@ -74,6 +85,66 @@ def test_compiled_layers_are_the_same_but_for_rounding_and_drops_what_it_should(
     assert not torch.allclose(drawn[0], expected, atol=1e-2)
     assert not torch.allclose(drawn[0], drawn[1], atol=1e-2)
     assert torch.equal(drawn[0], drawn[2]), "the seed decides"
+
+
+def rows_of(*lengths: int) -> Ragged:
+    """Rows of so many tokens, the first three of each the prompt."""
+    tokens = [list(range(5 + n, 5 + n + length)) for n, length in enumerate(lengths)]
+    return Ragged.of([row[:3] for row in tokens], [row[3:] for row in tokens], pad=0)
+
+
+def forest_of(*lengths: int) -> Forest:
+    """Two prompts, each with responses of so many tokens."""
+    responses = [[list(range(9 + n, 9 + n + length)) for n, length in enumerate(lengths)]] * 2
+    return Forest.of([[4, 5, 6], [7, 8]], responses)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("read", "first", "others"),
+    [
+        (response_log_probs, rows_of(9, 17, 4), [rows_of(20), rows_of(5, 6, 7, 8)]),
+        (forest_log_probs, forest_of(4, 9, 6), [forest_of(8), forest_of(2, 3, 4, 5)]),
+    ],
+    ids=["rows", "forests"],
+)
+def test_filled_rows_are_the_same_but_for_rounding_and_of_one_shape(
+    read: Callable[[PreTrainedModel, Any], Tensor], first: Any, others: list[Any]
+) -> None:
+    whole, filled = tiny_model(), tiny_model()
+    compile_layers(filled, 48)
+
+    def agrees(batch: Any) -> None:
+        expected, slopes = learned(whole, batch, read)
+        found, gradients = learned(filled, batch, read)
+        assert torch.allclose(found, expected, atol=1e-4)
+        assert gradients.keys() == slopes.keys()
+        assert all(torch.allclose(gradients[n], slopes[n], rtol=1e-3, atol=1e-3) for n in slopes)
+
+    agrees(first)
+    made = counters["stats"]["unique_graphs"]
+    assert made > 0
+    for batch in others:
+        agrees(batch)
+    assert counters["stats"]["unique_graphs"] == made, "another length was compiled anew"
+
+    agrees(rows_of(40, 30) if read is response_log_probs else forest_of(30, 30))  # two widths
+
+
+@needs_compiler
+def test_a_model_that_cannot_read_rows_in_one_is_refused() -> None:
+    model = tiny_model()
+    model.config._attn_implementation = "eager"
+    compile_layers(model, 48)
+    with pytest.raises(ModelError, match="attention 'eager' cannot read rows in one"):
+        response_log_probs(model, rows_of(5, 6))
+
+
+def test_several_ranks_and_adapters_are_refused() -> None:
+    with pytest.raises(ConfigError, match="in one process"):
+        compile_to_width([tiny_model()], 64, World(0, 2), None)
+    with pytest.raises(ConfigError, match="full models"):
+        compile_to_width([tiny_model()], 64, World(), AdaptersConfig())
 
 
 @needs_compiler

@@ -139,7 +139,7 @@ def test_an_architecture_that_does_not_say_where_sequences_end_is_refused(
     forward = backbone.forward
 
     def deaf(**arguments: Any) -> Any:
-        arguments.pop("sequence_lengths", None)
+        arguments.pop("layout", None)
         return forward(**arguments)
 
     backbone.forward = deaf

@@ -95,6 +95,12 @@ class Ragged:
             torch.tensor([len(prompt) for prompt in prompts]),
         )
 
+    @classmethod
+    def whole(cls, tokens: Tensor) -> Ragged:
+        """Rows [B, T] of one length, all of it text."""
+        lengths = torch.full((len(tokens),), tokens.shape[1])
+        return cls(tokens, lengths, torch.zeros_like(lengths))
+
     def rows(self, indices: Sequence[int]) -> Ragged:
         """Some of the rows, cut to the longest among them."""
         at = torch.tensor(list(indices))

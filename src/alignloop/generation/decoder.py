@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from alignloop.models.compilation import eagerly, is_filled
 from alignloop.models.loading import backbone_of
 
 
@@ -73,13 +74,14 @@ class TransformersDecoder:
 
     def _forward(self, tokens: Tensor) -> Tensor:
         positions = (self._is_real.cumsum(dim=1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-        return backbone_of(self._model)(
-            input_ids=tokens,
-            attention_mask=None if bool(self._is_real.all()) else self._is_real,
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-        ).last_hidden_state[:, -1]
+        with eagerly(is_filled(self._model)):  # the past is longer at every step
+            return backbone_of(self._model)(
+                input_ids=tokens,
+                attention_mask=None if bool(self._is_real.all()) else self._is_real,
+                position_ids=positions,
+                past_key_values=self._cache,
+                use_cache=True,
+            ).last_hidden_state[:, -1]
 
 
 class _RoomyLayer(DynamicLayer):

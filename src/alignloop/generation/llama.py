@@ -5,9 +5,10 @@ Its hidden states are those of transformers' own forward pass but for rounding; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,8 @@ _FAMILIES = ("llama", "qwen3")
 _PROMPT_TOKENS = 512
 """Tokens of prompts that are read together on a CPU: little padding, and states that stay in the cache."""
 _PROMPT_TOKENS_ON_GPU = 32768
+_EXAMPLE = (64, 97)
+"""Rows and room from which code for any is compiled: usual sizes, of which neither is a multiple of the other."""
 _GROWTH = 16
 """Positions by which the cache grows: products over all of it need it whole in memory, so it is copied now and then."""
 
@@ -38,6 +41,16 @@ class _Layer:
     mlp_norm: Tensor
     gate_up: Tensor
     down: Tensor
+
+
+class _Shape(NamedTuple):
+    """What the weights' sizes do not say."""
+
+    heads: int
+    kv_heads: int
+    width: int
+    """Of a head."""
+    eps: float
 
 
 def supports(model: PreTrainedModel) -> bool:
@@ -57,12 +70,22 @@ def supports(model: PreTrainedModel) -> bool:
 class LlamaDecoder:
     """Reads a model's weights as they are when it is made; see `Decoder`."""
 
-    def __init__(self, model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        dtype: torch.dtype = torch.float32,
+        *,
+        is_compiled: bool = False,
+    ) -> None:
         config: Any = model.config
         self._dtype = dtype
-        self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
-        self._width = getattr(config, "head_dim", None) or config.hidden_size // self._heads
-        self._eps = config.rms_norm_eps
+        heads = config.num_attention_heads
+        self._shape = _Shape(
+            heads,
+            config.num_key_value_heads,
+            getattr(config, "head_dim", None) or config.hidden_size // heads,
+            config.rms_norm_eps,
+        )
         self._rotary: Any = whole_model(model).base_model.rotary_emb
         weights = _weights_of(model)
 
@@ -74,9 +97,9 @@ class LlamaDecoder:
         self._layers: list[_Layer] = []
         for number in range(config.num_hidden_layers):
             at = f"layers.{number}"
-            heads = [f"{at}.self_attn.{name}_norm.weight" for name in ("q", "k")]
+            norms = [f"{at}.self_attn.{name}_norm.weight" for name in ("q", "k")]
             query_norm, key_norm = (
-                weights[name].to(dtype) if name in weights else None for name in heads
+                weights[name].to(dtype) if name in weights else None for name in norms
             )
             self._layers.append(
                 _Layer(
@@ -91,6 +114,27 @@ class LlamaDecoder:
                 )
             )
 
+        self._advance = _compiled_advance() if is_compiled else _advance
+
+    def compile(self) -> None:
+        """Make the code for any number of rows and any room from one example, before anything is drawn.
+
+        So it does not depend on what is drawn first, and a resumed run, which draws something else first, has the same.
+        """
+        rows, room = _EXAMPLE
+        groups, width = rows * self._shape.kv_heads, self._shape.width
+        x = self._embedding.new_zeros(rows, self._embedding.shape[1])
+        keys, values = ([x.new_zeros(groups, room, width) for _ in self._layers] for _ in range(2))
+        bias = x.new_zeros(groups, 1, room)
+        cos, sin = x.new_zeros(rows, 1, width), x.new_zeros(rows, 1, width)
+        for tensor in (x, *keys, *values, bias, cos, sin):
+            torch._dynamo.mark_dynamic(tensor, 0)
+        for tensor in (*keys, *values):
+            torch._dynamo.mark_dynamic(tensor, 1)
+        torch._dynamo.mark_dynamic(bias, 2)
+        at = torch.tensor([0])
+        self._advance(x, self._layers, keys, values, at, bias, cos, sin, self._shape)
+
     def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> Tensor:
         """See `Decoder`."""
         tokens, is_real = left_padded(prompts)
@@ -100,7 +144,7 @@ class LlamaDecoder:
         self._cos, self._sin = (
             part[0].to(self._dtype) for part in self._rotary(self._embedding[:1], every)
         )
-        shape = (count, self._kv_heads, width, self._width)
+        shape = (count, self._shape.kv_heads, width, self._shape.width)
         self._keys, self._values = (
             [self._embedding.new_zeros(shape) for _ in self._layers] for _ in range(2)
         )
@@ -116,7 +160,7 @@ class LlamaDecoder:
         self._positions = positions[:, -1][rows]
         self._is_real = is_real
         self._grow(rows)
-        return self._rms(last, self._norm)[rows]
+        return _rms(last, self._norm, self._shape)[rows]
 
     def _read(
         self, tokens: Tensor, positions: Tensor, is_real: Tensor, rows: Tensor, columns: slice
@@ -132,9 +176,9 @@ class LlamaDecoder:
         cos, sin = self._cos[positions][:, :, None], self._sin[positions][:, :, None]
         x = self._embedding[tokens]
         for layer, keys, values in zip(self._layers, self._keys, self._values, strict=True):
-            y = self._rms(x, layer.attention_norm)
-            projected = F.linear(y, layer.qkv).view(count, width, -1, self._width)
-            query, key, value = self._split(projected, layer)
+            y = _rms(x, layer.attention_norm, self._shape)
+            projected = F.linear(y, layer.qkv).view(count, width, -1, self._shape.width)
+            query, key, value = _split(projected, layer, self._shape)
             query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
             query, key, value = (part.transpose(1, 2) for part in (query, key, value))
             keys[rows, :, columns], values[rows, :, columns] = key, value
@@ -142,34 +186,30 @@ class LlamaDecoder:
                 query, key, value, attn_mask=sees, is_causal=sees is None, enable_gqa=True
             )
             x = x + F.linear(seen.transpose(1, 2).reshape(count, width, -1), layer.out)
-            x = x + self._mlp(x, layer)
+            x = x + _mlp(x, layer, self._shape)
         return x[:, -1]
 
     def step(self, tokens: Tensor) -> Tensor:
         """See `Decoder`."""
         if self._used == self._keys[0].shape[1]:
             self._grow()
-        rows, at = len(tokens), self._used
-        self._bias[:, :, at] = 0
+        self._bias[:, :, self._used] = 0
         self._positions = self._positions + 1
         cos, sin = self._cos[self._positions][:, None], self._sin[self._positions][:, None]
-        group = self._heads // self._kv_heads
-        x = self._embedding[tokens]
-        for layer, keys, values in zip(self._layers, self._keys, self._values, strict=True):
-            y = self._rms(x, layer.attention_norm)
-            projected = torch.mm(y, layer.qkv.t()).view(rows, -1, self._width)
-            query, key, value = self._split(projected, layer)
-            keys[:, at] = _rotated(key, cos, sin).reshape(-1, self._width)
-            values[:, at] = value.reshape(-1, self._width)
-            query = _rotated(query, cos, sin).reshape(-1, group, self._width)
-            weights = torch.baddbmm(
-                self._bias, query, keys.transpose(1, 2), alpha=self._width**-0.5
-            )
-            seen = torch.bmm(weights.softmax(dim=-1), values).view(rows, -1)
-            x = torch.addmm(x, seen, layer.out.t())
-            x = x + self._mlp(x, layer)
+        advance = self._advance if len(tokens) > 1 else _advance  # one row would be compiled anew
+        x = advance(
+            self._embedding[tokens],
+            self._layers,
+            self._keys,
+            self._values,
+            torch.tensor([self._used]),
+            self._bias,
+            cos,
+            sin,
+            self._shape,
+        )
         self._used += 1
-        return self._rms(x, self._norm)
+        return _rms(x, self._norm, self._shape)
 
     def keep(self, rows: Tensor) -> None:
         """See `Decoder`."""
@@ -180,15 +220,15 @@ class LlamaDecoder:
         """Copy the cache into one with more room, and with those rows alone where they are given."""
         used = self._used
         room = (used // _GROWTH + 1) * _GROWTH
-        for cache in (self._keys, self._values):
-            for number, old in enumerate(cache):
-                by_row = old.reshape(-1, self._kv_heads, old.shape[-2], self._width)
+        for states in (self._keys, self._values):
+            for number, old in enumerate(states):
+                by_row = old.reshape(-1, self._shape.kv_heads, old.shape[-2], self._shape.width)
                 if rows is not None:
                     by_row = by_row[rows]
-                # What lies beyond is masked, but 0 times NaN would be NaN.
-                new = old.new_zeros(len(by_row) * self._kv_heads, room, self._width)
+                new = old.new_empty(len(by_row) * self._shape.kv_heads, room, self._shape.width)
                 new[:, :used] = by_row[:, :, :used].flatten(0, 1)
-                cache[number] = new
+                new[:, used:] = 0  # it is masked, but 0 times NaN would be NaN
+                states[number] = new
         if rows is not None:
             self._is_real = self._is_real[rows]
         count = len(self._is_real)
@@ -196,22 +236,64 @@ class LlamaDecoder:
         width = self._is_real.shape[1]
         bias[:, :width][self._is_real] = 0
         bias[:, width:used] = 0
-        self._bias = bias.repeat_interleave(self._kv_heads, dim=0)[:, None]
+        self._bias = bias.repeat_interleave(self._shape.kv_heads, dim=0)[:, None]
 
-    def _split(self, projected: Tensor, layer: _Layer) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values [..., heads, width], the first two normed where the architecture does so."""
-        sizes = [self._heads, self._kv_heads, self._kv_heads]
-        query, key, value = projected.split(sizes, dim=-2)
-        if layer.query_norm is not None and layer.key_norm is not None:
-            query, key = self._rms(query, layer.query_norm), self._rms(key, layer.key_norm)
-        return query, key, value
 
-    def _rms(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), weight, self._eps)
+def _advance(
+    x: Tensor,
+    layers: Sequence[_Layer],
+    keys: Sequence[Tensor],
+    values: Sequence[Tensor],
+    at: Tensor,
+    bias: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    shape: _Shape,
+) -> Tensor:
+    """[B, D] after all layers from [B, D] before them: one token per row.
 
-    def _mlp(self, x: Tensor, layer: _Layer) -> Tensor:
-        gate, up = F.linear(self._rms(x, layer.mlp_norm), layer.gate_up).chunk(2, dim=-1)
-        return F.linear(F.silu(gate) * up, layer.down)
+    Args:
+        keys, values: [B * G, room, width] of each layer; the new ones are written there.
+        at: [1], the place in them.
+        bias: [B * G, 1, room], 0 where a row sees a place, else minus infinity.
+        cos, sin: [B, 1, width] of the rows' positions.
+    """
+    rows, group = len(x), shape.heads // shape.kv_heads
+    for layer, past_keys, past_values in zip(layers, keys, values, strict=True):
+        y = _rms(x, layer.attention_norm, shape)
+        projected = torch.mm(y, layer.qkv.t()).view(rows, -1, shape.width)
+        query, key, value = _split(projected, layer, shape)
+        past_keys.index_copy_(1, at, _rotated(key, cos, sin).reshape(-1, 1, shape.width))
+        past_values.index_copy_(1, at, value.reshape(-1, 1, shape.width))
+        query = _rotated(query, cos, sin).reshape(-1, group, shape.width)
+        weights = torch.baddbmm(bias, query, past_keys.transpose(1, 2), alpha=shape.width**-0.5)
+        seen = torch.bmm(weights.softmax(dim=-1), past_values).view(rows, -1)
+        x = torch.addmm(x, seen, layer.out.t())
+        x = x + _mlp(x, layer, shape)
+    return x
+
+
+@cache
+def _compiled_advance() -> Callable[..., Tensor]:
+    return torch.compile(_advance)
+
+
+def _split(projected: Tensor, layer: _Layer, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values [..., heads, width], the first two normed where the architecture does so."""
+    sizes = [shape.heads, shape.kv_heads, shape.kv_heads]
+    query, key, value = projected.split(sizes, dim=-2)
+    if layer.query_norm is not None and layer.key_norm is not None:
+        query, key = _rms(query, layer.query_norm, shape), _rms(key, layer.key_norm, shape)
+    return query, key, value
+
+
+def _rms(x: Tensor, weight: Tensor, shape: _Shape) -> Tensor:
+    return F.rms_norm(x, (x.shape[-1],), weight, shape.eps)
+
+
+def _mlp(x: Tensor, layer: _Layer, shape: _Shape) -> Tensor:
+    gate, up = F.linear(_rms(x, layer.mlp_norm, shape), layer.gate_up).chunk(2, dim=-1)
+    return F.linear(F.silu(gate) * up, layer.down)
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -32,14 +32,18 @@ class NativeEngine:
         model: PreTrainedModel,
         end: int,
         precision: Precision = "float32",
+        *,
+        is_compiled: bool = False,
     ) -> None:
         """An engine that draws from the model as it is at each call.
 
         Args:
             precision: arithmetic of the matrix products; logits and what is drawn from them are float32 either way.
+            is_compiled: compile the step that draws a token, where the model is of a type that has the quicker decoder.
         """
         self._model, self._end = model, end
         self._precision: Precision = precision
+        self._is_compiled, self._has_compiled = is_compiled, False
 
     @torch.no_grad()
     def generate(
@@ -63,7 +67,10 @@ class NativeEngine:
         was_training = self._model.training
         self._model.eval()
         head = _Head(self._model, self._precision)
-        decoder = decoder_for(self._model, self._precision)
+        decoder = decoder_for(self._model, self._precision, is_compiled=self._is_compiled)
+        if self._is_compiled and isinstance(decoder, llama.LlamaDecoder) and not self._has_compiled:
+            decoder.compile()
+            self._has_compiled = True
         order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), tuple(prompts[i]), i))
         responses: list[Response | None] = [None] * len(prompts)
         for at in range(0, len(order), sampling.batch_rows):
@@ -102,9 +109,8 @@ class NativeEngine:
         log_probs = torch.zeros(len(prompts), sampling.max_new_tokens)
         lengths = torch.zeros(len(prompts), dtype=torch.long)
         for step in range(sampling.max_new_tokens):
-            drawn, drawn_log_probs = _draw(
-                head.logits(hidden) / sampling.temperature, uniforms[live, step]
-            )
+            logits = head.logits(hidden, sampling.temperature)
+            drawn, drawn_log_probs = _draw(logits, uniforms[live, step])
             tokens[live, step], log_probs[live, step] = drawn, drawn_log_probs
             lengths[live] += is_open[live].long()
             ended = (drawn == self._end) & is_open[live]
@@ -127,11 +133,18 @@ class NativeEngine:
         ]
 
 
-def decoder_for(model: PreTrainedModel, precision: Precision) -> Decoder:
-    """The quickest decoder that computes what the model computes."""
+def decoder_for(
+    model: PreTrainedModel, precision: Precision, *, is_compiled: bool = False
+) -> Decoder:
+    """The quickest decoder that computes what the model computes.
+
+    Args:
+        is_compiled: compile it, if it is one that can be.
+    """
     if not llama.supports(model):
         return TransformersDecoder(model)
-    return llama.LlamaDecoder(model, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    return llama.LlamaDecoder(model, dtype, is_compiled=is_compiled)
 
 
 class _Head:
@@ -141,9 +154,10 @@ class _Head:
         weight = output_weight(model)
         self._weight = weight.bfloat16() if precision == "bfloat16" else weight
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[B, V]."""
-        return F.linear(hidden.to(self._weight.dtype), self._weight).float()
+    def logits(self, hidden: Tensor, temperature: float) -> Tensor:
+        """[B, V], divided by the temperature."""
+        logits = F.linear(hidden.to(self._weight.dtype), self._weight).float()
+        return logits if temperature == 1.0 else logits / temperature
 
 
 def _uniforms(count: int, seed: int) -> Tensor:
@@ -186,7 +200,8 @@ def stream_tokens(
     uniforms = _uniforms(sampling.max_new_tokens, seed)
     hidden = decoder.start([prompt], torch.tensor([0]), sampling.max_new_tokens)
     for step in range(sampling.max_new_tokens):
-        drawn, _ = _draw(head.logits(hidden) / sampling.temperature, uniforms[step : step + 1])
+        logits = head.logits(hidden, sampling.temperature)
+        drawn, _ = _draw(logits, uniforms[step : step + 1])
         yield int(drawn)
         if int(drawn) == end:
             return

@@ -11,23 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
-from alignloop.data.batches import Forest
+from alignloop.data.batches import Forest, Ragged
 from alignloop.errors import ModelError
 from alignloop.models import attention
+from alignloop.models.compilation import eagerly, filled_width, is_filled
 from alignloop.models.loading import backbone_of
 from alignloop.tensors import counts_up_to
 
 _NAME = "alignloop_packed"
 _OWN = ("sdpa", attention.NAME)
 """Attention that can be done for each sequence by itself."""
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Causal attention [B, T, H, D] of queries [B, H, T, D] to keys and values; the last T keys are the queries' own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +72,120 @@ def packed_groups(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return groups
 
 
+class Layout(Protocol):
+    """What attention is told of a packed row: an object that compiled layers pass on without looking into it."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens of the row are text; what lies beyond fills it."""
+        ...
+
+    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """[1, T, H, D]: the attention of queries, keys and values [1, H, T, D] of the row's text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Sequences:
+    """Sequences of any lengths: one attention for each."""
+
+    lengths: list[int]
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.lengths)
+
+    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        pieces = (states.split(self.lengths, dim=2) for states in (query, key, value))
+        return torch.cat([attend(*one) for one in zip(*pieces, strict=True)], dim=1)
+
+
+class _Rows:
+    """Sequences of similar lengths: one attention for all, padded."""
+
+    def __init__(self, lengths: Tensor) -> None:
+        self.count, self.longest = len(lengths), int(lengths.max())
+        is_real = counts_up_to(lengths, self.longest)
+        self.places = is_real.flatten().nonzero()[:, 0]
+        """Where each token stands among the padded ones."""
+
+    @property
+    def tokens(self) -> int:
+        return len(self.places)
+
+    def padded(self, states: Tensor) -> Tensor:
+        """[B, H, L, D] from [1, H, T, D]; zeros where padding is.
+
+        A copy by index, since its gradient is another; that of many small copies is a pass over everything for each.
+        """
+        _, heads, _, width = states.shape
+        rows = states[0].transpose(0, 1).flatten(1)
+        grid = rows.new_zeros(self.count * self.longest, heads * width)
+        grid = grid.index_copy(0, self.places, rows)
+        return grid.view(self.count, self.longest, heads, width).transpose(1, 2)
+
+    def joined(self, states: Tensor) -> Tensor:
+        """[1, T, ...] from padded [B, L, ...]."""
+        return states.flatten(0, 1).index_select(0, self.places)[None]
+
+    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return self.joined(attend(*(self.padded(states) for states in (query, key, value))))
+
+
+class _Trees:
+    """Prompts that attend to themselves, each followed by its responses, which attend to it and to themselves."""
+
+    def __init__(self, forest: Forest) -> None:
+        device = forest.tokens.device
+        self.prompts = forest.prompt_lengths
+        self.responses = [
+            _Rows(torch.tensor(lengths, device=device)) for lengths in forest.response_lengths
+        ]
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.prompts) + sum(rows.tokens for rows in self.responses)
+
+    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        found: list[Tensor] = []
+        sizes = [
+            size
+            for length, rows in zip(self.prompts, self.responses, strict=True)
+            for size in (length, rows.tokens)
+        ]
+        split = (states.split(sizes, dim=2) for states in (query, key, value))
+        pieces = iter(zip(*split, strict=True))
+        for rows in self.responses:
+            prompt = next(pieces)
+            found.append(attend(*prompt))
+            own_query, own_key, own_value = (rows.padded(states) for states in next(pieces))
+            keys, values = (
+                torch.cat([shared.expand(rows.count, -1, -1, -1), own], dim=2)
+                for shared, own in zip(prompt[1:], (own_key, own_value), strict=True)
+            )
+            found.append(rows.joined(attend(own_query, keys, values)))
+        return torch.cat(found, dim=1)
+
+
 def packed_hidden_states(model: PreTrainedModel, row: PackedRow) -> Tensor:
     """Last hidden states [1, T, D]: for each sequence those that it has in a row of its own, but for rounding."""
-    with _attention_within_sequences(model):
-        return backbone_of(model)(
-            input_ids=row.tokens,
-            position_ids=row.positions,
-            use_cache=False,
-            sequence_lengths=row.lengths,
-        ).last_hidden_state
+    return _pass(model, row.tokens, row.positions, _Sequences(row.lengths))
+
+
+def ragged_hidden_states(model: PreTrainedModel, batch: Ragged) -> Tensor:
+    """[B, T, D]: last hidden states of rows that pass through the model as one packed row; zeros where padding is.
+
+    Raises:
+        ModelError: the architecture, or its attention, cannot be told where sequences end.
+    """
+    _packs(model)
+    rows = _Rows(batch.lengths)
+    is_real = counts_up_to(batch.lengths, batch.tokens.shape[1])
+    positions = torch.arange(batch.tokens.shape[1], device=is_real.device).expand_as(is_real)
+    hidden = _pass(model, batch.tokens[is_real][None], positions[is_real][None], rows)
+    grid = hidden.new_zeros(is_real.numel(), hidden.shape[2])
+    places = is_real.flatten().nonzero()[:, 0]
+    return grid.index_copy(0, places, hidden[0]).view(*is_real.shape, -1)
 
 
 def forest_hidden_states(model: PreTrainedModel, forest: Forest) -> Tensor:
@@ -89,17 +197,27 @@ def forest_hidden_states(model: PreTrainedModel, forest: Forest) -> Tensor:
             attention_mask=forest.sees(),
             use_cache=False,
         ).last_hidden_state
+    return _pass(model, forest.tokens, forest.positions, _Trees(forest))
+
+
+def _pass(model: PreTrainedModel, tokens: Tensor, positions: Tensor, layout: Layout) -> Tensor:
+    """[1, T, D]; a model that takes one width alone gets the row filled up to it."""
+    count = tokens.shape[1]
+    if beyond := filled_width(model, count) - count:
+        tokens, positions = (F.pad(ids, (0, beyond)) for ids in (tokens, positions))
     with _attention_within_sequences(model):
-        return backbone_of(model)(
-            input_ids=forest.tokens,
-            position_ids=forest.positions,
-            use_cache=False,
-            forest=forest,
+        hidden = backbone_of(model)(
+            input_ids=tokens, position_ids=positions, use_cache=False, layout=layout
         ).last_hidden_state
+    return hidden[:, :count]
 
 
 def _packs(model: PreTrainedModel) -> bool:
-    """Whether attention can be told what stands where; tried once per model."""
+    """Whether attention can be told what stands where; tried once per model.
+
+    Raises:
+        ModelError: it cannot, and the model is one that takes packed rows alone.
+    """
     if model not in _PACKS:
         was_training = model.training
         model.eval()
@@ -109,6 +227,11 @@ def _packs(model: PreTrainedModel) -> bool:
         except ModelError:
             _PACKS[model] = False
         model.train(was_training)
+    if is_filled(model) and not _PACKS[model]:
+        raise ModelError(
+            f"{type(model).__name__} with attention '{model.config._attn_implementation}' cannot read rows in one; "
+            "set compile = false"
+        )
     return _PACKS[model]
 
 
@@ -124,12 +247,13 @@ def check_packing(model: PreTrainedModel) -> None:
     """
     rows = _embedding_rows(model)
     sequences = [[token % rows for token in range(start, start + 5)] for start in (3, 11)]
-    apart = [
-        backbone_of(model)(input_ids=torch.tensor([one]), use_cache=False).last_hidden_state
-        for one in sequences
-    ]
+    with eagerly(is_filled(model)):
+        apart = [
+            backbone_of(model)(input_ids=torch.tensor([one]), use_cache=False).last_hidden_state
+            for one in sequences
+        ]
+        found = packed_hidden_states(model, PackedRow.of(sequences))
     expected = torch.cat(apart, dim=1)
-    found = packed_hidden_states(model, PackedRow.of(sequences))
     if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
         raise ModelError(
             f"{type(model).__name__}: packed sequences see one another in this architecture; "
@@ -155,6 +279,7 @@ def _attention_within_sequences(model: PreTrainedModel) -> Iterator[None]:
         model.config._attn_implementation = own
 
 
+@torch.compiler.disable
 def _attend(
     module: torch.nn.Module,
     query: Tensor,
@@ -162,75 +287,31 @@ def _attend(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    sequence_lengths: list[int] | None = None,
-    forest: Forest | None = None,
+    layout: Layout | None = None,
     sliding_window: int | None = None,
     **settings: Any,
 ) -> tuple[Tensor, None]:
-    """Attention [1, H, T, D] within each sequence or tree, by the function that attends within rows otherwise.
+    """Attention [1, T, H, D] within each sequence or tree, by the function that attends within rows otherwise.
 
     Raises:
         ModelError: the architecture does not pass on where sequences end.
     """
-    if forest is not None and attention_mask is None:
-        attend = partial(attention.attend_causally, module, **settings)
-        return _attend_in_trees(attend, query, key, value, forest), None
-    if sequence_lengths is None or attention_mask is not None:
+    if layout is None or attention_mask is not None:
         raise ModelError(
             f"{type(module).__name__}: sequences cannot be packed in this architecture; "
             "set packing = 'bucketed'"
         )
-    found: list[Tensor] = []
-    pieces = (states.split(sequence_lengths, dim=2) for states in (query, key, value))
-    for one_query, one_key, one_value in zip(*pieces, strict=True):
-        sees = _window(one_query.shape[2], sliding_window, query.device)
-        attended, _ = attention.attend(
-            module, one_query, one_key, one_value, sees, is_causal=sees is None, **settings
-        )
-        found.append(attended)
-    return torch.cat(found, dim=1), None
 
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        sees = _window(key.shape[2], sliding_window, query.device)
+        if sees is None:
+            return attention.attend_causally(module, query, key, value, **settings)
+        return attention.attend(module, query, key, value, sees, is_causal=False, **settings)[0]
 
-def _attend_in_trees(
-    attend: Callable[[Tensor, Tensor, Tensor], Tensor],
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    forest: Forest,
-) -> Tensor:
-    """[1, T, H, D]: prompts attend to themselves, a prompt's responses, as one batch, to it and to themselves."""
-    found: list[Tensor] = []
-    at = 0
-    for length, responses in zip(forest.prompt_lengths, forest.response_lengths, strict=True):
-        end, stop = at + length, at + length + sum(responses)
-        prompt = [states[:, :, at:end] for states in (query, key, value)]
-        found.append(attend(*prompt))
-        longest = max(responses)
-        is_real = counts_up_to(torch.tensor(responses, device=query.device), longest)
-        places = is_real.flatten().nonzero()[:, 0]
-        own_query, own_key, own_value = (
-            _padded(states[0, :, end:stop], places, len(responses), longest)
-            for states in (query, key, value)
-        )
-        keys, values = (
-            torch.cat([shared.expand(len(responses), -1, -1, -1), own], dim=2)
-            for shared, own in zip(prompt[1:], (own_key, own_value), strict=True)
-        )
-        attended = attend(own_query, keys, values)
-        found.append(attended.flatten(0, 1).index_select(0, places)[None])
-        at = stop
-    return torch.cat(found, dim=1)
-
-
-def _padded(states: Tensor, places: Tensor, count: int, longest: int) -> Tensor:
-    """[K, H, L, D] from [H, R, D]: the R tokens of K responses, each put at its place among K * L.
-
-    A copy by index, since its gradient is another; that of many small copies is a pass over everything for each.
-    """
-    heads, _, width = states.shape
-    rows = states.transpose(0, 1).flatten(1)
-    grid = rows.new_zeros(count * longest, heads * width).index_copy(0, places, rows)
-    return grid.view(count, longest, heads, width).transpose(1, 2)
+    text = (states[:, :, : layout.tokens] for states in (query, key, value))
+    found = layout.attend(attend, *text)
+    beyond = query.shape[2] - layout.tokens
+    return F.pad(found, (0, 0, 0, 0, 0, beyond)) if beyond else found, None
 
 
 def _window(length: int, sliding_window: int | None, device: torch.device) -> Tensor | None:

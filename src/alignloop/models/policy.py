@@ -6,11 +6,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignloop.data.batches import Forest, Ragged
+from alignloop.models.compilation import is_filled
 from alignloop.models.loading import backbone_of, output_weight
 from alignloop.models.packing import (
     PackedRow,
     forest_hidden_states,
     packed_hidden_states,
+    ragged_hidden_states,
 )
 from alignloop.tensors import token_kl, token_log_probs
 
@@ -48,7 +50,7 @@ def forest_log_probs(model: PreTrainedModel, forest: Forest) -> Tensor:
 
 def block_log_probs(model: PreTrainedModel, blocks: Tensor) -> Tensor:
     """[N * width]: log-probabilities of every next token in packed blocks [N, width + 1], inputs and targets in one."""
-    hidden = backbone_of(model)(input_ids=blocks[:, :-1], use_cache=False).last_hidden_state
+    hidden = hidden_states(model, Ragged.whole(blocks[:, :-1]))
     return token_log_probs(hidden.flatten(0, 1), output_weight(model), blocks[:, 1:].flatten())
 
 
@@ -83,4 +85,6 @@ def log_probs_of(
 
 def hidden_states(model: PreTrainedModel, batch: Ragged) -> Tensor:
     """[B, T, D]: the trunk's last hidden states."""
+    if is_filled(model):
+        return ragged_hidden_states(model, batch)
     return backbone_of(model)(input_ids=batch.tokens, use_cache=False).last_hidden_state

@@ -92,6 +92,8 @@ class PPOConfig(Config):
     """Policy, reference, reward and value on one set of frozen weights, told apart by LoRA adapters [LORA-01]."""
     micro_batch_tokens: int = Field(default=4096, gt=0)
     """Padded tokens per forward pass; changes memory, not the result beyond rounding."""
+    compile: bool = False
+    """Compile layers and decoding, and fill every pass to `micro_batch_tokens`: for long runs; rounding changes."""
     precision: Precision = "float32"
     """Arithmetic of the matrix products in scoring and updates; weights are float32 either way."""
     rollout_precision: Precision = "float32"

@@ -20,6 +20,7 @@ from alignloop.errors import ConfigError
 from alignloop.generation.engine import Engine
 from alignloop.generation.native import NativeEngine
 from alignloop.models.backbone import AdaptedModel, Backbone, value_on, weights_sha256
+from alignloop.models.compilation import compile_to_width
 from alignloop.models.loading import (
     check_tokenizer,
     context_length,
@@ -96,8 +97,12 @@ class Learner:
         actor, reference = (sharded(model, world) for model in _policies(config, policy, backbone))
         check_tokenizer(policy, actor, tokenizer)
         critic = _value_function(config, policy, actor, value_start, backbone)
-        if isinstance(critic, ScalarModel):
-            sharded(critic.model, world)
+        own = [critic.model] if isinstance(critic, ScalarModel) else []
+        if config.compile:
+            models = [actor, reference, *own]
+            compile_to_width(models, config.micro_batch_tokens, world, config.adapters)
+        for model in own:
+            sharded(model, world)
         context = context_length(actor)
         if isinstance(critic, ScalarModel):
             context = min(context, context_length(critic.model))
@@ -110,7 +115,12 @@ class Learner:
             reference=reference,
             critic=critic,
             reward=reward,
-            engine=NativeEngine(actor, formatter.end, precision=config.rollout_precision),
+            engine=NativeEngine(
+                actor,
+                formatter.end,
+                precision=config.rollout_precision,
+                is_compiled=config.compile,
+            ),
             ema=EMA(actor, config.ema_decay),
             optimizers=_optimizers(config, actor, critic),
             packed=packed,

@@ -15,6 +15,7 @@ from alignloop.errors import ConfigError
 from alignloop.judges.gold import Gold
 from alignloop.judges.lexicon import Lexicon
 from alignloop.models.backbone import Backbone, scorer_on
+from alignloop.models.compilation import compile_to_width
 from alignloop.models.loading import check_same_tokens, context_length, sharded
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import alarms
@@ -77,7 +78,9 @@ def train(
     """
     start = run.input("policy", policy, "policy")
     backbone = open_backbone(config, start.path)
-    models = _reward_models(run, start.path, reward_model, more_reward_models, backbone, world)
+    models = _reward_models(
+        config, run, start.path, reward_model, more_reward_models, backbone, world
+    )
     asked = run.input("prompts", prompts, "prompts")
     reward = _reward(config, run, models, reward_function, ask_person, world)
     watched = _watched(config, run, start.path, heldout_reward_model, gold, backbone, world)
@@ -154,6 +157,7 @@ def train(
 
 
 def _reward_models(
+    config: PPOConfig,
     run: Run,
     policy: Path,
     first: Path | None,
@@ -165,15 +169,20 @@ def _reward_models(
     given = {"reward_model": first} if first is not None else {}
     given |= {f"reward_model-{n}": path for n, path in enumerate(more, start=2)}
     opened = {role: run.input(role, path, "reward-model").path for role, path in given.items()}
-    return [(path, _frozen(policy, path, role, backbone, world)) for role, path in opened.items()]
+    return [
+        (path, _frozen(config, policy, path, role, backbone, world))
+        for role, path in opened.items()
+    ]
 
 
 def _frozen(
-    policy: Path, path: Path, role: str, backbone: Backbone | None, world: World
+    config: PPOConfig, policy: Path, path: Path, role: str, backbone: Backbone | None, world: World
 ) -> ScalarModel:
     check_same_tokens(policy, path)
     scorer = ScalarModel.load(path) if backbone is None else scorer_on(backbone, role, path)
     scorer.requires_grad_(False)
+    if config.compile:
+        compile_to_width([scorer.model], config.micro_batch_tokens, world, config.adapters)
     sharded(scorer.model, world)
     return scorer
 
@@ -224,7 +233,7 @@ def _watched(
     if heldout is not None:
         role = "heldout_reward_model"
         opened = run.input(role, heldout, "reward-model")
-        members = [_frozen(policy, opened.path, role, backbone, world)]
+        members = [_frozen(config, policy, opened.path, role, backbone, world)]
         found["heldout_score"] = RewardModels(
             members, config.micro_batch_tokens, precision=config.precision, world=world
         )

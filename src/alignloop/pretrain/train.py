@@ -16,7 +16,7 @@ from alignloop.data.tokenizer import train_tokenizer
 from alignloop.distributed import World
 from alignloop.errors import ConfigError
 from alignloop.files import sync_folder
-from alignloop.models.compilation import compile_layers, eagerly
+from alignloop.models.compilation import ONE_PROCESS, compile_layers, eagerly
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     backbone_of,
@@ -47,9 +47,7 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
         ConfigError: `compile` is set and there are several ranks.
     """
     if config.compile and world.size > 1:
-        raise ConfigError(
-            "compile = true works in one process; set it to false, or start without torchrun"
-        )
+        raise ConfigError(ONE_PROCESS)
     source = run.input("text", text, "pretraining-text")
     train_texts = read_records(source.file("train.jsonl.gz"), Text)
     valid_texts = read_records(source.file("valid.jsonl.gz"), Text)

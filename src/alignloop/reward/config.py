@@ -51,6 +51,8 @@ class RewardConfig(Config):
     """Train demonstrations on which the scale is set."""
     adapters: AdaptersConfig | None = None
     """Train LoRA adapters on frozen weights; all weights where absent."""
+    compile: bool = False
+    """Compile the decoder layers, and fill every pass to `micro_batch_tokens`: for long runs; rounding changes."""
     precision: Precision = "float32"
     """Arithmetic of the matrix products; weights are float32 either way."""
     valid_every: int = Field(default=10, gt=0)

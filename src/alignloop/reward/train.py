@@ -17,6 +17,7 @@ from alignloop.data.records import Demonstration, Ranking
 from alignloop.distributed import World
 from alignloop.errors import ConfigError
 from alignloop.models.backbone import adapted, whole_model
+from alignloop.models.compilation import compile_to_width, eagerly
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     attention_window,
@@ -70,6 +71,8 @@ def train(
     if config.adapters is not None:
         seed = derive_seed(config.seed, "adapter")
         model_read = adapted(model_read, start.path, config.adapters, "reward", seed)
+    if config.compile:
+        compile_to_width([model_read], config.micro_batch_tokens, world, config.adapters)
     scorer = ScalarModel(model_read)
     check_tokenizer(start.path, scorer.model, tokenizer)
     scorer.model.config.pad_token_id = tokenizer.pad_token_id
@@ -161,7 +164,7 @@ def train(
         for row in run.metrics.read()
         if row["step"] % per_epoch == 0
     ]
-    with world.gathered(scorer):
+    with eagerly(config.compile), world.gathered(scorer):
         mean, deviation = normalise(
             scorer, chosen, formatter, config.micro_batch_tokens, config.normalise
         )
@@ -256,7 +259,7 @@ def _validate(
     """(Eq. 1, pair accuracy) on validation rankings, without ties or margins whatever is minimised: runs compare."""
     loss, count, right, pairs = 0.0, 0, 0.0, 0
     mine = world.shard(prompts)
-    with world.gathered(scorer):
+    with eagerly(config.compile), world.gathered(scorer):
         for group in prompt_groups(mine, config.micro_batch_tokens):
             batch = RankedBatch.of([mine[i] for i in group])
             scores = scorer.scores_of_all(batch.completions)

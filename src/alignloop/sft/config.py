@@ -49,6 +49,8 @@ class SFTConfig(Config):
     """Leave out (and count) demonstrations with a longer prompt; without it a prompt beyond the context is an error."""
     adapters: AdaptersConfig | None = None
     """Train LoRA adapters on frozen weights; all weights where absent."""
+    compile: bool = False
+    """Compile the decoder layers, and fill every pass to `micro_batch_tokens`: for long runs; rounding changes."""
     precision: Precision = "float32"
     """Arithmetic of the matrix products; weights are float32 either way."""
     checkpoint_every: int = Field(default=50, gt=0)

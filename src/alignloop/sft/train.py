@@ -15,6 +15,7 @@ from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration
 from alignloop.distributed import World
 from alignloop.models.backbone import adapted, whole_model
+from alignloop.models.compilation import compile_to_width, eagerly
 from alignloop.models.dropout import residual_dropout
 from alignloop.models.loading import (
     check_tokenizer,
@@ -63,6 +64,8 @@ def train(
     if config.packing == "packed":
         check_packing(policy)
     context = context_length(policy)
+    if config.compile:
+        compile_to_width([policy], config.micro_batch_tokens, world, config.adapters)
     policy = sharded(policy, world)
     (examples, dropped), (valid, _) = (
         encode_demonstrations(
@@ -224,7 +227,7 @@ def _validate(
     """Mean loss per response token on the validation demonstrations."""
     total, count = 0.0, 0
     budget = config.micro_batch_tokens
-    with world.gathered(policy):
+    with eagerly(config.compile), world.gathered(policy):
         for batch in lay_out(world.shard(examples), config.packing, budget, pad, on_prompt=False):
             summed = _loss(policy, batch)
             total, count = total + float(summed.total), count + summed.count
