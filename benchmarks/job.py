@@ -48,7 +48,7 @@ class Job:
     skip: int = 1
     steps: int = 3
     setting: Mapping[str, Any] = field(default_factory=dict)
-    """What a peer lets its user choose: batch size, packing, compilation."""
+    """What a side lets its user choose: batch size, packing, compilation."""
 
     @classmethod
     def read(cls) -> Job:

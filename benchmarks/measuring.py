@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import environments
-from benchmarks.catalogue import Benchmark, Peer, Setting
+from benchmarks.catalogue import Setting, Side
 from benchmarks.job import ANSWER, Job, Precision
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = "ours"
 MOST_SECONDS = 1800
-"""What a process may take: a setting in which a peer does not come to an end counts as failed."""
+"""What a process may take: a setting in which a side does not come to an end counts as failed."""
 
 Measured = dict[str, Any]
 """A process's answer, or {"error": its last words}."""
@@ -28,7 +27,7 @@ Measured = dict[str, Any]
 def run(
     python: Path, script: str, argument: str, threads: int, most_seconds: int = MOST_SECONDS
 ) -> Measured:
-    """Run one script in a process of its own and read its answer; a peer may fail in one of its settings."""
+    """Run one script in a process of its own and read its answer; a side may fail in one of its settings."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -58,17 +57,12 @@ def run(
     return {"error": words[-1] if words else f"exit code {done.returncode}"}
 
 
-def run_ours(script: str, job: Job) -> Measured:
-    """Our side; it has no setting to fail in, so a failure ends the benchmark."""
-    return _whole(run(Path(sys.executable), script, job.as_json(), job.threads), script)
-
-
-def run_peer(peer: Peer, job: Job, venvs: Path) -> Measured:
-    """One peer in one setting."""
+def run_side(side: Side, job: Job, venvs: Path) -> Measured:
+    """One side in one setting."""
     python = Path(sys.executable)
-    if peer.environment is not None:
-        python = environments.python_of(peer.environment, venvs)
-    return run(python, peer.script, job.as_json(), job.threads)
+    if side.environment is not None:
+        python = environments.python_of(side.environment, venvs)
+    return run(python, side.script, job.as_json(), job.threads)
 
 
 def _whole(measured: Measured, script: str) -> Measured:
@@ -78,27 +72,27 @@ def _whole(measured: Measured, script: str) -> Measured:
 
 
 def best_settings(
-    peer: Peer,
+    side: Side,
     job: Job,
     precisions: Sequence[Precision],
     venvs: Path,
     steps: int,
     say: Callable[[str], None],
 ) -> tuple[dict[Precision, Setting], list[Measured]]:
-    """The fastest setting of a peer in each precision, each tried once for so many steps; and what was tried."""
+    """A side's fastest setting in each precision, each tried once for so many steps; and what was tried."""
     chosen: dict[Precision, Setting] = {}
     tried: list[Measured] = []
     for precision in precisions:
         rates: list[tuple[float, int]] = []
-        for number, setting in enumerate(peer.settings):
+        for number, setting in enumerate(side.settings):
             told = replace(job, precision=precision, setting=setting, steps=steps)
             if setting.get("compile"):  # it may compile again in the steps after the first
                 told = replace(told, skip=max(job.skip + job.steps - steps, job.skip))
-            measured = run_peer(peer, told, venvs)
+            measured = run_side(side, told, venvs)
             rate = measured.get("rate")
             tried.append(
                 {
-                    "peer": peer.name,
+                    "side": side.name,
                     "precision": precision,
                     "setting": dict(setting),
                     "rate": rate,
@@ -106,12 +100,12 @@ def best_settings(
                 }
             )
             shown = f"{rate:.4g}" if rate else f"failed: {measured['error']}"
-            say(f"{peer.name} {precision} {json.dumps(dict(setting))}: {shown}")
+            say(f"{side.name} {precision} {json.dumps(dict(setting))}: {shown}")
             if rate:
                 rates.append((rate, -number))
         if not rates:
-            raise SystemExit(f"{peer.name} failed in every setting; see the lines above")
-        chosen[precision] = peer.settings[-max(rates)[1]]
+            raise SystemExit(f"{side.name} failed in every setting; see the lines above")
+        chosen[precision] = side.settings[-max(rates)[1]]
     return chosen, tried
 
 
@@ -126,7 +120,7 @@ def gemm_rates(job: Job, say: Callable[[str], None]) -> dict[str, float]:
 
 
 def alternate(
-    benchmark: Benchmark,
+    sides: Sequence[Side],
     job: Job,
     settings: Mapping[str, Mapping[Precision, Setting]],
     precisions: Sequence[Precision],
@@ -139,20 +133,15 @@ def alternate(
     Every answer has the rate of matrix products as it was in that repeat: a shared machine's changes by the minute.
     """
     found: dict[tuple[str, Precision], list[Measured]] = {}
-    sides = {peer.name: peer for peer in benchmark.peers if peer.name in settings}
     for repeat in range(repeats):
         gemm = gemm_rates(job, say)
         for precision in precisions:
-            told = replace(job, precision=precision)
-            answers = {OURS: run_ours(benchmark.ours, told)}
-            for name, peer in sides.items():
-                setting = settings[name][precision]
-                measured = run_peer(peer, replace(told, setting=setting), venvs)
-                answers[name] = _whole(measured, peer.script)
-            for name, measured in answers.items():
+            for side in sides:
+                told = replace(job, precision=precision, setting=settings[side.name][precision])
+                measured = _whole(run_side(side, told, venvs), side.script)
                 measured["gemm"] = gemm[precision]
-                found.setdefault((name, precision), []).append(measured)
-                say(f"{repeat + 1}/{repeats} {precision} {name}: {measured['rate']:.4g}")
+                found.setdefault((side.name, precision), []).append(measured)
+                say(f"{repeat + 1}/{repeats} {precision} {side.name}: {measured['rate']:.4g}")
     return found
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.catalogue import OURS
 from benchmarks.job import Precision
-from benchmarks.measuring import OURS, Measured, fastest, ratios, spread
+from benchmarks.measuring import Measured, fastest, ratios, spread
 
 
 def report(

@@ -38,7 +38,6 @@ WORK_FLAGS = {
     "minibatches": "of a PPO iteration",
     "epochs": "of PPO over an iteration",
     "length": "tokens of a row",
-    "micro_batch_tokens": "tokens of a forward pass on our side",
 }
 
 
@@ -57,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     parsed.add_argument("--skip", type=int, help="steps of warm-up, left out on both sides")
     parsed.add_argument("--trial-steps", type=int, default=1, help="timed steps per setting tried")
     parsed.add_argument("--setting", type=json.loads, help="of the peer, as JSON: none is tried")
+    parsed.add_argument("--our-setting", type=json.loads, help="the same for our side")
     parsed.add_argument("--peer", help="one of the peers, by a part of its name")
     parsed.add_argument("--ours-only", action="store_true", help="leave the peer out")
     parsed.add_argument("--venvs", type=Path, default=environments.FOLDER, help="of the peers")
@@ -99,7 +99,7 @@ def say(text: str) -> None:
 
 
 def main() -> None:
-    """Prepare, try the peers' settings, alternate, report."""
+    """Prepare, try everyone's settings, alternate, report."""
     given = parser().parse_args()
     benchmark = BENCHMARKS[given.name]
     shape, work = shape_of(given), work_of(given, benchmark)
@@ -117,16 +117,18 @@ def main() -> None:
         rows = job.rows()
         settings: dict[str, Mapping[Precision, Setting]] = {}
         tried: list[Measured] = []
-        for peer in peers:
-            if given.setting is not None:
-                settings[peer.name] = dict.fromkeys(precisions, given.setting)
+        sides = [benchmark.ours, *peers]
+        for side in sides:
+            fixed = given.our_setting if side is benchmark.ours else given.setting
+            if fixed is not None:
+                settings[side.name] = dict.fromkeys(precisions, fixed)
                 continue
-            settings[peer.name], found = measuring.best_settings(
-                peer, job, precisions, given.venvs, given.trial_steps, say
+            settings[side.name], found = measuring.best_settings(
+                side, job, precisions, given.venvs, given.trial_steps, say
             )
             tried += found
         measured = measuring.alternate(
-            benchmark, job, settings, precisions, given.repeats, given.venvs, say
+            sides, job, settings, precisions, given.repeats, given.venvs, say
         )
     flops = benchmark.flops(shape, work, rows)
     result = {

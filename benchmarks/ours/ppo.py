@@ -24,7 +24,6 @@ def main() -> None:
             "policy_optimizer": optimizer,
             "value_optimizer": optimizer,
             "warmup_iterations": 0,
-            "micro_batch_tokens": work["micro_batch_tokens"],
             "precision": job.precision,
             "rollout_precision": job.precision,
             "checkpoint_every": NEVER,

@@ -16,7 +16,6 @@ def main() -> None:
         job,
         {
             "batch_size": job.work["batch"],
-            "micro_batch_tokens": job.work["micro_batch_tokens"],
             "precision": job.precision,
             "valid_every": NEVER,
             "checkpoint_every": NEVER,

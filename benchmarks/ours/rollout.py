@@ -21,7 +21,12 @@ def main() -> None:
     torch.set_num_threads(job.threads)
     tokenizer = load_tokenizer(job.folder / "model")
     model = load_causal_lm(job.folder / "model", dtype=getattr(torch, job.precision))
-    engine = NativeEngine(model, Formatter.of(tokenizer).end, precision=job.precision)
+    engine = NativeEngine(
+        model,
+        Formatter.of(tokenizer).end,
+        precision=job.precision,
+        is_compiled=bool(job.setting.get("compile")),
+    )
     sampling = SamplingConfig(max_new_tokens=job.work["response"])
     prompts, batch = job.rows()["prompts"], job.work["batch"]
     tokens: list[int] = []

@@ -24,7 +24,6 @@ def main() -> None:
             "seed": SEED,
             "epochs": 1,
             "batch_size": batch,
-            "micro_batch_tokens": job.work["micro_batch_tokens"],
             "optimizer": {"learning_rate": 1e-4},
             "residual_dropout": 0.0,  # the peers' models have none
             "loss_on_prompt": job.name == "training-step",

@@ -24,10 +24,11 @@ def measure(
     """Run the stage in a folder of its own and answer with the seconds that `timings.jsonl` has for the timed steps.
 
     Args:
+        values: of the stage's config; the job's setting goes on top.
         units: what each timed step did.
     """
     torch.set_num_threads(job.threads)
-    config = config_class(stage).model_validate(values)
+    config = config_class(stage).model_validate(values | job.setting)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         run_stage(stage, folder, config, resume=False, **inputs)

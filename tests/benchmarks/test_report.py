@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.measuring import OURS
+from benchmarks.catalogue import OURS
 from benchmarks.report import report, table
 
 

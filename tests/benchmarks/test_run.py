@@ -23,7 +23,7 @@ NAMES = (
 SMALL = (
     *("--hidden=32", "--layers=1", "--heads=2", "--intermediate=48", "--vocabulary=64"),
     *("--context=64", "--prompt=6", "--response=4", "--batch=4", "--steps=2", "--repeats=1"),
-    *("--dtype=fp32", "--threads=1", "--ours-only"),
+    *("--dtype=fp32", "--threads=1", "--ours-only", "--our-setting={}"),
 )
 
 
@@ -50,7 +50,7 @@ def test_the_names_are_these() -> None:
 
 def test_every_script_is_there_and_every_environment_known() -> None:
     for benchmark in BENCHMARKS.values():
-        for script in (benchmark.ours, *(peer.script for peer in benchmark.peers)):
+        for script in (side.script for side in (benchmark.ours, *benchmark.peers)):
             assert (ROOT / f"{script.replace('.', '/')}.py").is_file(), script
         assert {peer.environment for peer in benchmark.peers} - {None} <= PACKAGES.keys()
 
