@@ -196,6 +196,20 @@ def sample(folder: Path, out: Path, **changes: object) -> Path:
     return out
 
 
+def test_completions_are_drawn_in_the_precision_that_is_asked_for(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Rounding tips a draw now and then, so some answers differ, and most do not."""
+    rough, fine = (
+        results(sample(folder, tmp_path / name, **changes))
+        for name, changes in (("rough", {"precision": "bfloat16"}), ("fine", {}))
+    )
+    again = results(sample(folder, tmp_path / "again", precision="bfloat16"))
+
+    files = "artifact/rankings.jsonl.gz"
+    assert again[files] == rough[files] != fine[files]
+
+
 def test_sampling_gives_k_distinct_completions_and_the_same_ones_again(
     folder: Path, tmp_path: Path
 ) -> None:

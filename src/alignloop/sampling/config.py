@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from alignloop.config import Config
+from alignloop.config import Config, Precision
 from alignloop.generation.engine import SamplingConfig
 
 
@@ -25,6 +25,8 @@ class SampleConfig(Config):
     """Use that many prompts of each file, drawn at random; all of them without it."""
     sampling: SamplingConfig = SamplingConfig()
     """How completions are drawn."""
+    precision: Precision = "float32"
+    """Arithmetic of the matrix products; `bfloat16` acts on Llama-type models."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -34,7 +34,8 @@ def sample(
     source = open_prompts(run, prompts)
     formatter = Formatter.of(load_tokenizer(policy.path))
     model_read = load_causal_lm(policy.path)
-    engine, context = NativeEngine(model_read, formatter.end), context_length(model_read)
+    engine = NativeEngine(model_read, formatter.end, config.precision)
+    context = context_length(model_read)
     drawn: dict[str, list[Completions]] = {}
     dropped: dict[str, int] = {}
     for file in files:

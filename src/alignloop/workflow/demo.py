@@ -40,7 +40,8 @@ class Demo:
     def stage(self, name: str, stage: str, recipe_name: str | None, /, **inputs: Any) -> Artifact:
         """Run one stage in `folder/name`, or pass over it where it is finished; says what came of it in one line."""
         fields = config_class(stage).model_fields
-        asked = {"seed": self.seed, "precision": self.precision}
+        asked = {"seed": self.seed}
+        asked |= dict.fromkeys(("precision", "rollout_precision"), self.precision)
         overrides = [f"{key}={json.dumps(value)}" for key, value in asked.items() if key in fields]
         overrides += inputs.pop("overrides", [])
         if self.smoke:
@@ -80,7 +81,7 @@ def run_demo(
     """Run the loop in `folder`; returns the report's path.
 
     Args:
-        precision: of every stage that trains.
+        precision: of every stage that trains, and of the completions that are ranked.
         say: gets a line after each stage.
         chat_command: what the report tells its reader to type next.
 
