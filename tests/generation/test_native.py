@@ -58,8 +58,8 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     shapes: list[tuple[int, int]] = []
     make = native.decoder_for
 
-    def recording(*arguments: Any) -> Decoder:
-        decoder = make(*arguments)
+    def recording(*arguments: Any, **named: Any) -> Decoder:
+        decoder = make(*arguments, **named)
         start, step = decoder.start, decoder.step
 
         def noted_start(prompts: Sequence[Sequence[int]], *rest: Any) -> torch.Tensor:

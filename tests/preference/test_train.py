@@ -15,6 +15,7 @@ from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Ranking
 from alignloop.errors import ConfigError
+from alignloop.models import packing
 from alignloop.models.loading import backbone_of
 from alignloop.preference import train as dpo_train
 from alignloop.preference.config import DPOConfig
@@ -119,11 +120,14 @@ def test_each_completion_is_read_once_per_update_and_once_for_the_reference(
     read = [0]
     load = dpo_train.load_causal_lm
 
+    def has_trees(kwargs: dict[str, Any]) -> bool:
+        return isinstance(kwargs.get("layout"), packing._Trees)
+
     def watched(path: Path) -> Any:
         model = load(path)
         backbone_of(model).register_forward_pre_hook(
             lambda _module, _args, kwargs: read.__setitem__(
-                0, read[0] + (kwargs["input_ids"].numel() if "forest" in kwargs else 0)
+                0, read[0] + kwargs["input_ids"].numel() * has_trees(kwargs)
             ),
             with_kwargs=True,
         )

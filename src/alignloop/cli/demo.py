@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     type=click.Choice(["bfloat16", "float32"]),
     default="bfloat16",
     show_default=True,
-    help="Arithmetic of the matrix products in training and drawing; float32 suits a CPU without bfloat16 instructions.",
+    help="Arithmetic of the matrix products in training and drawing; float32 suits CPUs without bfloat16 instructions.",
 )
 def command(out: Path, seed: int, smoke: bool, precision: Precision) -> None:
     """Run the whole loop on the bundled children's stories; the target is under 18 minutes on two cores.
