@@ -182,6 +182,22 @@ def test_finished_rows_are_dropped_and_nobody_notices(
         assert a.log_probs == pytest.approx(b.log_probs, abs=1e-5)
 
 
+def test_in_bfloat16_rows_leave_by_sixteens(
+    llama: PreTrainedModel, passes: list[tuple[int, int]]
+) -> None:
+    """Of few sizes, since a kernel is made for each; what is drawn goes to the open rows all the same."""
+    drawn = NativeEngine(llama, END, "bfloat16").generate(PROMPTS * 8, list(range(64)), SAMPLING)
+
+    rows = [count for count, columns in passes if columns == 1]
+    assert set(rows) <= {16, 32, 48, 64}
+    assert rows == sorted(rows, reverse=True)
+    assert rows[-1] < 64
+    assert len({len(response.tokens) for response in drawn}) > 1
+    for response in drawn:
+        assert response.finished == (response.tokens[-1] == END)
+        assert END not in response.tokens[:-1]
+
+
 def test_no_more_forward_passes_than_needed(
     model: PreTrainedModel, passes: list[tuple[int, int]]
 ) -> None:

@@ -17,6 +17,9 @@ from alignloop.models.loading import backbone_of
 class Decoder(Protocol):
     """Hidden states of the newest token of every row; the rows' past is in a cache."""
 
+    multiple: int
+    """It is quickest where the number of rows is a multiple of this."""
+
     def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> Tensor:
         """[B, D]: read distinct prompts, then go on with `rows` [B] of them; each may get `room` more tokens."""
         ...
@@ -30,9 +33,9 @@ class Decoder(Protocol):
         ...
 
 
-def left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Tokens [P, T] with padding on the left, and [P, T] bool: True at the prompts' own tokens."""
-    width = max(map(len, prompts))
+def left_padded(prompts: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Tensor, Tensor]:
+    """Tokens [P, T] with padding on the left, T a multiple; and [P, T] bool: True at the prompts' own tokens."""
+    width = rounded_up(max(map(len, prompts)), multiple)
     tokens = torch.zeros(len(prompts), width, dtype=torch.long)
     is_real = torch.zeros(len(prompts), width, dtype=torch.bool)
     for row, prompt in enumerate(prompts):
@@ -41,8 +44,15 @@ def left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return tokens, is_real
 
 
+def rounded_up(count: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-count // multiple) * multiple
+
+
 class TransformersDecoder:
     """Any model of transformers, through its own forward pass."""
+
+    multiple = 1
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model

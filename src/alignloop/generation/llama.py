@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignloop.data.batches import micro_batches
-from alignloop.generation.decoder import left_padded
+from alignloop.generation.decoder import left_padded, rounded_up
 from alignloop.models.backbone import AdaptedModel, whole_model
 
 _FAMILIES = ("llama", "qwen3")
@@ -25,6 +25,8 @@ _PROMPT_TOKENS = 512
 _PROMPT_TOKENS_ON_GPU = 32768
 _EXAMPLE = (64, 97)
 """Rows and room from which code for any is compiled: usual sizes, of which neither is a multiple of the other."""
+_MULTIPLE = 16
+"""Of which the sizes of products in bfloat16 are multiples, so that there are few."""
 _GROWTH = 16
 """Positions by which the cache grows: products over all of it need it whole in memory, so it is copied now and then."""
 
@@ -79,6 +81,8 @@ class LlamaDecoder:
     ) -> None:
         config: Any = model.config
         self._dtype = dtype
+        # For every new size of a product in bfloat16 a CPU's library makes a kernel, which takes time and memory.
+        self.multiple = _MULTIPLE if dtype == torch.bfloat16 else 1
         heads = config.num_attention_heads
         self._shape = _Shape(
             heads,
@@ -137,7 +141,7 @@ class LlamaDecoder:
 
     def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> Tensor:
         """See `Decoder`."""
-        tokens, is_real = left_padded(prompts)
+        tokens, is_real = left_padded(prompts, self.multiple)
         count, width = tokens.shape
         positions = (is_real.cumsum(dim=1) - 1).clamp(min=0)
         every = torch.arange(width + room)[None]
@@ -150,12 +154,16 @@ class LlamaDecoder:
         )
         last = self._embedding.new_empty(count, self._embedding.shape[1])
         budget = _PROMPT_TOKENS if tokens.device.type == "cpu" else _PROMPT_TOKENS_ON_GPU
-        for group in micro_batches([len(prompt) for prompt in prompts], budget):
-            longest = max(len(prompts[row]) for row in group)
+        sizes = [rounded_up(len(prompt), self.multiple) for prompt in prompts]
+        for group in micro_batches(sizes, budget):
+            longest = max(sizes[row] for row in group)
             at, columns = torch.tensor(group), slice(width - longest, width)
-            last[at] = self._read(
-                tokens[at, columns], positions[at, columns], is_real[at, columns], at, columns
+            beyond = max(budget // longest, 1) - len(group) if self.multiple > 1 else 0
+            given = (
+                F.pad(whole[at, columns], (0, 0, 0, beyond))
+                for whole in (tokens, positions, is_real)
             )
+            last[at] = self._read(*given, rows=at, columns=columns)
         self._used = width
         self._positions = positions[:, -1][rows]
         self._is_real = is_real
@@ -163,9 +171,12 @@ class LlamaDecoder:
         return _rms(last, self._norm, self._shape)[rows]
 
     def _read(
-        self, tokens: Tensor, positions: Tensor, is_real: Tensor, rows: Tensor, columns: slice
+        self, tokens: Tensor, positions: Tensor, is_real: Tensor, *, rows: Tensor, columns: slice
     ) -> Tensor:
-        """[P, D]: states after some of the prompts, left-padded; their keys and values go to those rows and columns."""
+        """[P, D]: states after some of the prompts, left-padded; their keys and values go to those rows and columns.
+
+        There may be more rows of tokens than of prompts: they fill a usual size.
+        """
         count, width = tokens.shape
         # Padding sees itself: a query that sees nothing would be NaN.
         sees = None
@@ -181,13 +192,14 @@ class LlamaDecoder:
             query, key, value = _split(projected, layer, self._shape)
             query, key = _rotated(query, cos, sin), _rotated(key, cos, sin)
             query, key, value = (part.transpose(1, 2) for part in (query, key, value))
-            keys[rows, :, columns], values[rows, :, columns] = key, value
+            keys[rows, :, columns] = key[: len(rows)]
+            values[rows, :, columns] = value[: len(rows)]
             seen = F.scaled_dot_product_attention(
                 query, key, value, attn_mask=sees, is_causal=sees is None, enable_gqa=True
             )
             x = x + F.linear(seen.transpose(1, 2).reshape(count, width, -1), layer.out)
             x = x + _mlp(x, layer, self._shape)
-        return x[:, -1]
+        return x[: len(rows), -1]
 
     def step(self, tokens: Tensor) -> Tensor:
         """See `Decoder`."""

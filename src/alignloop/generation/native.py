@@ -120,9 +120,10 @@ class NativeEngine:
             if not still_open.any() or step + 1 == sampling.max_new_tokens:
                 break
             if still_open.float().mean() < _COMPACT_BELOW:
-                kept = still_open.nonzero()[:, 0]
-                live, drawn = live[kept], drawn[kept]
-                decoder.keep(kept)
+                kept = _rows_to_keep(still_open, decoder.multiple)
+                if len(kept) < len(live):
+                    live, drawn = live[kept], drawn[kept]
+                    decoder.keep(kept)
             hidden = decoder.step(drawn)
         advance(int(is_open.sum()))
         return [
@@ -145,6 +146,13 @@ def decoder_for(
         return TransformersDecoder(model)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     return llama.LlamaDecoder(model, dtype, is_compiled=is_compiled)
+
+
+def _rows_to_keep(still_open: Tensor, multiple: int) -> Tensor:
+    """Indices of the open rows, and of as many others as make their number a multiple."""
+    kept = still_open.nonzero()[:, 0]
+    others = (~still_open).nonzero()[:, 0][: -len(kept) % multiple]
+    return torch.cat([kept, others]).sort().values
 
 
 class _Head:
