@@ -81,8 +81,6 @@ class LlamaDecoder:
     ) -> None:
         config: Any = model.config
         self._dtype = dtype
-        # For every new size of a product in bfloat16 a CPU's library makes a kernel, which takes time and memory.
-        self.multiple = _MULTIPLE if dtype == torch.bfloat16 else 1
         heads = config.num_attention_heads
         self._shape = _Shape(
             heads,
@@ -97,6 +95,10 @@ class LlamaDecoder:
             return torch.cat([weights[name] for name in names]).to(dtype)
 
         self._embedding = weights["embed_tokens.weight"].to(dtype)
+        on_cpu = self._embedding.device.type == "cpu"
+        self._prompt_tokens = _PROMPT_TOKENS if on_cpu else _PROMPT_TOKENS_ON_GPU
+        # For every new size of a product in bfloat16 a CPU's library makes a kernel, which takes time and memory.
+        self.multiple = _MULTIPLE if on_cpu and dtype == torch.bfloat16 else 1
         self._norm = weights["norm.weight"].to(dtype)
         self._layers: list[_Layer] = []
         for number in range(config.num_hidden_layers):
@@ -153,12 +155,12 @@ class LlamaDecoder:
             [self._embedding.new_zeros(shape) for _ in self._layers] for _ in range(2)
         )
         last = self._embedding.new_empty(count, self._embedding.shape[1])
-        budget = _PROMPT_TOKENS if tokens.device.type == "cpu" else _PROMPT_TOKENS_ON_GPU
         sizes = [rounded_up(len(prompt), self.multiple) for prompt in prompts]
-        for group in micro_batches(sizes, budget):
+        for group in micro_batches(sizes, self._prompt_tokens):
             longest = max(sizes[row] for row in group)
             at, columns = torch.tensor(group), slice(width - longest, width)
-            beyond = max(budget // longest, 1) - len(group) if self.multiple > 1 else 0
+            most = max(self._prompt_tokens // longest, 1)
+            beyond = most - len(group) if self.multiple > 1 else 0
             given = (
                 F.pad(whole[at, columns], (0, 0, 0, beyond))
                 for whole in (tokens, positions, is_real)

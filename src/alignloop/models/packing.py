@@ -103,9 +103,9 @@ class _Sequences:
 class _Rows:
     """Sequences of similar lengths: one attention for all, padded."""
 
-    def __init__(self, lengths: Tensor) -> None:
-        self.count, self.longest = len(lengths), int(lengths.max())
-        is_real = counts_up_to(lengths, self.longest)
+    def __init__(self, lengths: Tensor, width: int) -> None:
+        self.count, self.width = len(lengths), width
+        is_real = counts_up_to(lengths, width)
         self.places = is_real.flatten().nonzero()[:, 0]
         """Where each token stands among the padded ones."""
 
@@ -113,16 +113,18 @@ class _Rows:
     def tokens(self) -> int:
         return len(self.places)
 
-    def padded(self, states: Tensor) -> Tensor:
-        """[B, H, L, D] from [1, H, T, D]; zeros where padding is.
+    def grid(self, states: Tensor) -> Tensor:
+        """[B, L, D] from [T, D]; zeros where padding is.
 
         A copy by index, since its gradient is another; that of many small copies is a pass over everything for each.
         """
-        _, heads, _, width = states.shape
-        rows = states[0].transpose(0, 1).flatten(1)
-        grid = rows.new_zeros(self.count * self.longest, heads * width)
-        grid = grid.index_copy(0, self.places, rows)
-        return grid.view(self.count, self.longest, heads, width).transpose(1, 2)
+        grid = states.new_zeros(self.count * self.width, states.shape[1])
+        return grid.index_copy(0, self.places, states).view(self.count, self.width, -1)
+
+    def padded(self, states: Tensor) -> Tensor:
+        """[B, H, L, D] from [1, H, T, D]; zeros where padding is."""
+        grid = self.grid(states[0].transpose(0, 1).flatten(1))
+        return grid.unflatten(2, (states.shape[1], -1)).transpose(1, 2)
 
     def joined(self, states: Tensor) -> Tensor:
         """[1, T, ...] from padded [B, L, ...]."""
@@ -139,7 +141,8 @@ class _Trees:
         device = forest.tokens.device
         self.prompts = forest.prompt_lengths
         self.responses = [
-            _Rows(torch.tensor(lengths, device=device)) for lengths in forest.response_lengths
+            _Rows(torch.tensor(lengths, device=device), max(lengths))
+            for lengths in forest.response_lengths
         ]
 
     @property
@@ -179,13 +182,9 @@ def ragged_hidden_states(model: PreTrainedModel, batch: Ragged) -> Tensor:
         ModelError: the architecture, or its attention, cannot be told where sequences end.
     """
     _packs(model)
-    rows = _Rows(batch.lengths)
-    is_real = counts_up_to(batch.lengths, batch.tokens.shape[1])
-    positions = torch.arange(batch.tokens.shape[1], device=is_real.device).expand_as(is_real)
-    hidden = _pass(model, batch.tokens[is_real][None], positions[is_real][None], rows)
-    grid = hidden.new_zeros(is_real.numel(), hidden.shape[2])
-    places = is_real.flatten().nonzero()[:, 0]
-    return grid.index_copy(0, places, hidden[0]).view(*is_real.shape, -1)
+    rows = _Rows(batch.lengths, batch.tokens.shape[1])
+    tokens, positions = batch.tokens.flatten()[rows.places], rows.places % rows.width
+    return rows.grid(_pass(model, tokens[None], positions[None], rows)[0])
 
 
 def forest_hidden_states(model: PreTrainedModel, forest: Forest) -> Tensor:
