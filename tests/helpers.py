@@ -261,25 +261,6 @@ def write_prompts(folder: Path, count: int = 6) -> Path:
     return folder
 
 
-def write_ppo_inputs(folder: Path) -> dict[str, Path]:
-    """A policy, a reward model that was trained from it, prompts, and text: what `alignloop ppo` takes."""
-    model = write_model(folder / "model")
-    run(
-        "reward",
-        folder / "reward",
-        REWARD,
-        model=model,
-        rankings=write_rankings(folder / "rankings"),
-        demonstrations=write_demonstrations(folder / "demos"),
-    )
-    return {
-        "policy": model,
-        "reward_model": folder / "reward",
-        "prompts": write_prompts(folder / "prompts"),
-        "text": write_text(folder / "text"),
-    }
-
-
 def write_rankings(folder: Path) -> Path:
     """A `rankings` artefact with 3 to 5 completions per prompt, ties among them."""
     rows = [ranking(i, [(1, 2, 2, 3), (2, 1, 3), (1, 1, 2, 3, 4)][i % 3]) for i in range(10)]
@@ -307,6 +288,13 @@ def write_inputs(folder: Path, trained: Path, prompts: int = 6) -> dict[str, dic
             "text": text,
         },
     }
+
+
+def write_ppo_inputs(folder: Path) -> dict[str, Path]:
+    """What `alignloop ppo` takes, the reward model trained from the policy itself."""
+    given = write_inputs(folder, folder)
+    run("reward", folder / "reward", REWARD, **given["reward"])
+    return given["ppo"] | {"policy": folder / "model"}
 
 
 # --- stages ---

@@ -40,6 +40,11 @@ def counts_up_to(lengths: Int[Tensor, " B"], width: int) -> Bool[Tensor, "B T"]:
     return torch.arange(width, device=lengths.device)[None, :] < lengths[:, None]
 
 
+def rounded_up(count: int, multiple: int) -> int:
+    """The next multiple, or the count where it is one."""
+    return -(-count // multiple) * multiple
+
+
 def masked_sum(values: Float[Tensor, "*S"], counts: Bool[Tensor, "*S"]) -> Summed:
     """Sum of the values where `counts`; what lies elsewhere (NaN even) changes nothing, gradients included."""
     kept = torch.where(counts, values, torch.zeros_like(values))

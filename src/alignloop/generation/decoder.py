@@ -12,6 +12,7 @@ from transformers.cache_utils import DynamicLayer
 
 from alignloop.models.compilation import eagerly, is_filled
 from alignloop.models.loading import backbone_of
+from alignloop.tensors import rounded_up
 
 
 class Decoder(Protocol):
@@ -42,11 +43,6 @@ def left_padded(prompts: Sequence[Sequence[int]], multiple: int = 1) -> tuple[Te
         tokens[row, width - len(prompt) :] = torch.tensor(prompt)
         is_real[row, width - len(prompt) :] = True
     return tokens, is_real
-
-
-def rounded_up(count: int, multiple: int) -> int:
-    """The next multiple."""
-    return -(-count // multiple) * multiple
 
 
 class TransformersDecoder:

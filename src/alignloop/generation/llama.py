@@ -16,8 +16,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignloop.data.batches import micro_batches
-from alignloop.generation.decoder import left_padded, rounded_up
+from alignloop.generation.decoder import left_padded
 from alignloop.models.backbone import AdaptedModel, whole_model
+from alignloop.tensors import rounded_up
 
 _FAMILIES = ("llama", "qwen3")
 _PROMPT_TOKENS = 512

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from alignloop.distributed import World
 from alignloop.errors import ConfigError
 from alignloop.models.loading import decoder_layers
+from alignloop.tensors import rounded_up
 
 ONE_PROCESS = "compile = true works in one process; set it to false, or start without torchrun"
 _WIDTHS: WeakKeyDictionary[PreTrainedModel, int] = WeakKeyDictionary()
@@ -68,8 +69,7 @@ def is_filled(model: PreTrainedModel) -> bool:
 
 def filled_width(model: PreTrainedModel, tokens: int) -> int:
     """To how many tokens a packed row of so many is filled: whole widths, or as it is where any shape will do."""
-    width = _WIDTHS.get(model, 1)
-    return -(-tokens // width) * width
+    return rounded_up(tokens, _WIDTHS.get(model, 1))
 
 
 def eagerly(is_compiled: bool) -> contextlib.AbstractContextManager[object]:
