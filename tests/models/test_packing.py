@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, Lfm2Config, PreTrainedModel
 
+from alignloop.data.batches import Forest, Ragged
 from alignloop.errors import ModelError
 from alignloop.models import packing
 from alignloop.models.loading import backbone_of
@@ -21,6 +22,7 @@ from alignloop.models.packing import (
     packed_groups,
     packed_hidden_states,
 )
+from alignloop.models.policy import forest_log_probs, response_log_probs
 from tests.helpers import ARCHITECTURES, tiny_model
 
 SEQUENCES = [[5, 9, 12, 7], [8], [30, 31, 32, 33, 34, 35, 36, 37, 38], [5, 9]]
@@ -130,6 +132,54 @@ def test_an_architecture_that_passes_on_a_state_is_refused(
     with pytest.raises(ModelError, match=r"see one another .* set packing = 'bucketed'"):
         check_packing(model)
     handle.remove()
+
+
+@pytest.mark.parametrize("kind", ["refused", "eager", "convolution"])
+def test_where_sequences_would_see_one_another_each_response_gets_a_row_of_its_own(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Log-probabilities and gradients are those of prompts and responses read one by one."""
+    model = tiny_model()
+    if kind == "refused":
+        monkeypatch.setattr(packing, "packs", lambda _: False)
+    elif kind == "eager":
+        model.config._attn_implementation = "eager"
+    else:
+        shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+        layers = {"layer_types": ["conv", "full_attention"], "num_key_value_heads": 2}
+        tokens = {"vocab_size": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+        torch.manual_seed(3)
+        config = Lfm2Config(**shape, **layers, **tokens, intermediate_size=48, block_multiple_of=16)
+        model = cast(PreTrainedModel, AutoModelForCausalLM.from_config(config)).eval()
+    assert not packing.packs(model)
+    prompts, responses = [[4, 5, 6], [7, 8]], [[[9, 10], [11], [12, 13, 14, 15]], [[16, 17, 18]]]
+
+    found = forest_log_probs(model, Forest.of(prompts, responses))
+    found_gradients = gradients(model, found)
+
+    alone = [
+        response_log_probs(model, Ragged.of([prompt], [response], 0)).sum()
+        for prompt, group in zip(prompts, responses, strict=True)
+        for response in group
+    ]
+    expected = torch.stack(alone)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    for name, gradient in gradients(model, expected).items():
+        torch.testing.assert_close(found_gradients[name], gradient, rtol=1e-3, atol=1e-4)
+
+
+def test_the_check_is_in_float32_wherever_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[bool] = []
+
+    def look(_: PreTrainedModel) -> None:
+        seen.append(torch.is_autocast_enabled("cpu"))
+
+    monkeypatch.setattr(packing, "check_packing", look)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert packing.packs(tiny_model())
+    assert seen == [False]
 
 
 def test_an_architecture_that_does_not_say_where_sequences_end_is_refused(

@@ -168,22 +168,27 @@ class Forest:
         """[C]: tokens of each response."""
         return torch.bincount(self.response_of_token, minlength=len(self.last_position))
 
-    def sees(self) -> Tensor:
-        """[1, 1, T, T] bool: True where the query (third axis) sees the key."""
-        width = self.tokens.shape[1]
-        sees = torch.zeros(width, width, dtype=torch.bool)
-        causal = torch.ones(width, width, dtype=torch.bool).tril()
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """For each response a row of its own behind its prompt, right-padded: where its tokens stand here, [C, W].
+
+        Beside it [C, W] bool, True where a row brings a token that none before it has: a prompt's come with its
+        first response.
+        """
+        rows: list[list[int]] = []
+        new_from: list[int] = []
         at = 0
         for prompt, group in zip(self.prompt_lengths, self.response_lengths, strict=True):
-            end = at + prompt
-            sees[at:end, at:end] = causal[:prompt, :prompt]
-            first = end
-            for length in group:
-                sees[first : first + length, at:end] = True
-                sees[first : first + length, first : first + length] = causal[:length, :length]
+            first = at + prompt
+            for number, length in enumerate(group):
+                rows.append([*range(at, at + prompt), *range(first, first + length)])
+                new_from.append(prompt if number else 0)
                 first += length
             at = first
-        return sees[None, None]
+        lengths = torch.tensor([len(row) for row in rows])
+        width = int(lengths.max())
+        places = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+        is_new = counts_up_to(lengths, width) & ~counts_up_to(torch.tensor(new_from), width)
+        return places, is_new
 
 
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

@@ -181,22 +181,29 @@ def ragged_hidden_states(model: PreTrainedModel, batch: Ragged) -> Tensor:
     Raises:
         ModelError: the architecture, or its attention, cannot be told where sequences end.
     """
-    _packs(model)
+    packs(model)
     rows = _Rows(batch.lengths, batch.tokens.shape[1])
     tokens, positions = batch.tokens.flatten()[rows.places], rows.places % rows.width
     return rows.grid(_pass(model, tokens[None], positions[None], rows)[0])
 
 
 def forest_hidden_states(model: PreTrainedModel, forest: Forest) -> Tensor:
-    """Last hidden states [1, T, D] of a forest: of each response as in a row of its own, but for rounding."""
-    if not _packs(model):
-        return backbone_of(model)(
-            input_ids=forest.tokens,
-            position_ids=forest.positions,
-            attention_mask=forest.sees(),
-            use_cache=False,
-        ).last_hidden_state
+    """Last hidden states [1, T, D] of a forest: of each response as in a row of its own, but for rounding.
+
+    Where the architecture passes on more than attention does, as recurrent layers do, each gets a row of its own.
+    """
+    if not packs(model):
+        return _in_rows_of_their_own(model, forest)
     return _pass(model, forest.tokens, forest.positions, _Trees(forest))
+
+
+def _in_rows_of_their_own(model: PreTrainedModel, forest: Forest) -> Tensor:
+    """[1, T, D] from right-padded rows; a prompt's states are those of the row of its first response."""
+    places, is_new = forest.rows()
+    rows = forest.tokens[0][places]
+    hidden = backbone_of(model)(input_ids=rows, use_cache=False).last_hidden_state
+    flat = hidden.new_zeros(forest.tokens.shape[1], hidden.shape[2])
+    return flat.index_put((places[is_new],), hidden[is_new])[None]
 
 
 def _pass(model: PreTrainedModel, tokens: Tensor, positions: Tensor, layout: Layout) -> Tensor:
@@ -211,8 +218,10 @@ def _pass(model: PreTrainedModel, tokens: Tensor, positions: Tensor, layout: Lay
     return hidden[:, :count]
 
 
-def _packs(model: PreTrainedModel) -> bool:
-    """Whether attention can be told what stands where; tried once per model.
+def packs(model: PreTrainedModel) -> bool:
+    """Whether attention can be told what stands where; tried once per model, in float32.
+
+    Training stages ask when they have read a model: where it is sharded, all ranks have to ask at once.
 
     Raises:
         ModelError: it cannot, and the model is one that takes packed rows alone.
@@ -221,7 +230,8 @@ def _packs(model: PreTrainedModel) -> bool:
         was_training = model.training
         model.eval()
         try:
-            check_packing(model)
+            with torch.autocast(next(model.parameters()).device.type, enabled=False):
+                check_packing(model)
             _PACKS[model] = model.config._attn_implementation in _OWN
         except ModelError:
             _PACKS[model] = False
@@ -239,7 +249,10 @@ _PACKS: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 @torch.no_grad()
 def check_packing(model: PreTrainedModel) -> None:
-    """Two short sequences in one row must give what they give apart.
+    """Two short sequences in one row must give what they give apart, and the second the same after another first.
+
+    The second comparison is by far the sharper one: of weights at their random start a state that is passed on
+    changes little, but nothing at all may change.
 
     Raises:
         ModelError: they see one another, as where a layer passes on a state and not by attention.
@@ -252,8 +265,14 @@ def check_packing(model: PreTrainedModel) -> None:
             for one in sequences
         ]
         found = packed_hidden_states(model, PackedRow.of(sequences))
+        others = [[(token + 1) % rows for token in sequences[0]], sequences[1]]
+        after_another = packed_hidden_states(model, PackedRow.of(others))
     expected = torch.cat(apart, dim=1)
-    if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
+    size, second = float(expected.abs().max()), slice(len(sequences[0]), None)
+    if not (
+        torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * size)
+        and torch.allclose(found[:, second], after_another[:, second], rtol=0, atol=1e-5 * size)
+    ):
         raise ModelError(
             f"{type(model).__name__}: packed sequences see one another in this architecture; "
             "set packing = 'bucketed'"

@@ -27,7 +27,7 @@ from alignloop.models.loading import (
     save_model,
     sharded,
 )
-from alignloop.models.packing import packed_groups
+from alignloop.models.packing import packed_groups, packs
 from alignloop.models.reward_model import ScalarModel
 from alignloop.progress import progress
 from alignloop.reward.batches import batches_of
@@ -76,7 +76,8 @@ def train(
     scorer = ScalarModel(model_read)
     check_tokenizer(start.path, scorer.model, tokenizer)
     scorer.model.config.pad_token_id = tokenizer.pad_token_id
-    # Answers side by side bring a mask of their own, which knows of no window: none may be longer.
+    packs(scorer.model)
+    # Attention to a shared prompt knows of no window: no answer may reach beyond it.
     context = attention_window(scorer.model)
     rankings_read = read_records(ranked.file("train.jsonl.gz"), Ranking)
     prompts = encode_rankings(rankings_read, formatter, context, config.ties)
