@@ -31,17 +31,75 @@ def gradient(function: Callable[[Array], float], at: Array, step: float = 1e-6) 
 # --- reward model and likelihoods ---
 
 
-def ranking_loss(scores: Sequence[float], ranks: Sequence[int], divisor: str) -> float:
-    """P, Eq. 1, of one prompt: every pair by itself; ties are dropped (P, C.2). `divisor` as in the config."""
+def ranking_loss(
+    scores: Sequence[float],
+    ranks: Sequence[int],
+    divisor: str,
+    *,
+    halves_ties: bool = False,
+    margin: float = 0.0,
+    margin_per_rank: float = 0.0,
+) -> float:
+    """P, Eq. 1, of one prompt: every pair by itself. Settings as in the config.
+
+    Ties are dropped (P, C.2) or count as half a preference each way (Christiano et al. 2017); a margin is taken off
+    the difference of an ordered pair, as much again for every distinct rank between the two.
+    """
     losses: list[float] = []
     pairs = 0
+    distinct = sorted(set(ranks))
     for i in range(len(ranks)):
         for j in range(i + 1, len(ranks)):
             pairs += 1
             if ranks[i] != ranks[j]:
                 winner, loser = (i, j) if ranks[i] < ranks[j] else (j, i)
-                losses.append(math.log(1 + math.exp(scores[loser] - scores[winner])))
+                gap = distinct.index(ranks[loser]) - distinct.index(ranks[winner])
+                ahead = scores[winner] - scores[loser] - margin - margin_per_rank * gap
+                losses.append(math.log(1 + math.exp(-ahead)))
+            elif halves_ties:
+                ahead = scores[i] - scores[j]
+                losses.append(
+                    0.5 * math.log(1 + math.exp(-ahead)) + 0.5 * math.log(1 + math.exp(ahead))
+                )
     return sum(losses) / (pairs if divisor == "all_pairs" else max(len(losses), 1))
+
+
+def best_of_k_loss(scores: Sequence[float], ranks: Sequence[int]) -> float:
+    """Z19, Eq. 1, of one prompt: minus the log of the best completion's share, the mean where several are best."""
+    shares = [math.exp(s) / sum(map(math.exp, scores)) for s in scores]
+    best = [
+        math.log(share) for share, rank in zip(shares, ranks, strict=True) if rank == min(ranks)
+    ]
+    return -sum(best) / len(best)
+
+
+def preference_loss(
+    log_ratios: Sequence[float],
+    lengths: Sequence[int],
+    ranks: Sequence[int],
+    *,
+    beta: float,
+    loss: str,
+    label_smoothing: float,
+    length_normalised: bool,
+) -> float:
+    """Of one prompt, the mean over its pairs: Rafailov et al. 2023, Eq. 7, or Azar et al. 2023, Eq. 17."""
+    rewards = [
+        ratio / length if length_normalised else ratio
+        for ratio, length in zip(log_ratios, lengths, strict=True)
+    ]
+    losses: list[float] = []
+    for i in range(len(ranks)):
+        for j in range(len(ranks)):
+            if ranks[i] < ranks[j]:
+                h = rewards[i] - rewards[j]
+                right, wrong = (math.log(1 + math.exp(-sign * beta * h)) for sign in (1, -1))
+                losses.append(
+                    (h - 1 / (2 * beta)) ** 2
+                    if loss == "ipo"
+                    else (1 - label_smoothing) * right + label_smoothing * wrong
+                )
+    return sum(losses) / len(losses)
 
 
 def log_softmax(logits: Array) -> Array:

@@ -24,7 +24,7 @@ from alignloop.models.loading import (
     save_model,
     sharded,
 )
-from alignloop.models.packing import packed_groups
+from alignloop.models.packing import packed_groups, packs
 from alignloop.models.policy import forest_log_probs
 from alignloop.preference.config import DPOConfig
 from alignloop.preference.objective import best_loss, pair_margins, preference_loss
@@ -47,8 +47,9 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
     set_chat_template(tokenizer)
     policy = load_causal_lm(start.path)
     check_tokenizer(start.path, policy, tokenizer)
+    packs(policy)
     sharded(policy, world)
-    # Answers side by side bring a mask of their own, which knows of no window: none may be longer.
+    # Attention to a shared prompt knows of no window: no answer may reach beyond it.
     context = attention_window(policy)
     prompts, valid = (
         encode_rankings(read_records(ranked.file(f"{side}.jsonl.gz"), Ranking), formatter, context)
@@ -95,15 +96,13 @@ def train(config: DPOConfig, run: Run, world: World, *, model: Path, rankings: P
                 batch = RankedBatch.of([prompts[i] for i in group])
                 with autocast(config.precision):
                     log_probs = forest_log_probs(policy, batch.completions)
-                margins = found_here.add(
-                    log_probs, [known[i] for i in group], batch, config, weight
+                changes = changes_of(log_probs, [known[i] for i in group])
+                if weight:
+                    found_here.add(changes.detach(), batch, config)
+                objective = loss_of_batch(
+                    log_probs, changes, batch, config, len(chosen), best_tokens
                 )
-                objective = _loss(margins, batch, config) * weight / len(chosen)
-                if config.sft_coef:
-                    lengths = batch.completions.lengths()
-                    best = best_loss(log_probs, lengths, batch.is_best)
-                    objective = objective + config.sft_coef * best.total * weight / best_tokens
-                loss += backward(objective, "preference", step)
+                loss += backward(objective * weight, "preference", step)
             norm, rate = update(
                 policy,
                 optimizer,
@@ -181,29 +180,16 @@ class _Tally:
         self.right, self.margin, self.preferred, self.other, self.drift = 0.0, 0.0, 0.0, 0.0, 0.0
         self.pairs, self.completions = 0, 0
 
-    def add(
-        self,
-        log_probs: Tensor,
-        known: Sequence[Tensor],
-        batch: RankedBatch,
-        config: DPOConfig,
-        weight: float = 1.0,
-    ) -> Tensor:
-        """Take in one micro-batch, unless it weighs nothing; returns the margins of its pairs."""
-        changes = log_probs - torch.cat(list(known)).to(log_probs.device)
-        ratios = changes / batch.completions.lengths() if config.length_normalised else changes
-        margins = pair_margins(ratios, batch.preferred, batch.other)
-        if not weight:
-            return margins
-        changes = changes.detach()
-        self.right += float(wins(margins.detach()).total)
-        self.margin += float(margins.detach().sum())
+    def add(self, changes: Tensor, batch: RankedBatch, config: DPOConfig) -> None:
+        """Take in the changes [C] of one micro-batch."""
+        margins = _margins(changes, batch, config)
+        self.right += float(wins(margins).total)
+        self.margin += float(margins.sum())
         self.preferred += float(changes[batch.preferred].sum())
         self.other += float(changes[batch.other].sum())
         self.drift -= float(changes.sum())
         self.pairs += len(margins)
         self.completions += len(changes)
-        return margins
 
     def means(self, beta: float, world: World) -> dict[str, float]:
         """What an update logs of all ranks' pairs and completions."""
@@ -228,10 +214,41 @@ def _passes(
     return [([chosen[at] for at in group], weight) for group, weight in shares]
 
 
-def _loss(margins: Tensor, batch: RankedBatch, config: DPOConfig) -> Tensor:
+def changes_of(log_probs: Tensor, known: Sequence[Tensor]) -> Tensor:
+    """[C]: log-ratios to the reference, whose log-probabilities are known by prompt."""
+    return log_probs - torch.cat(list(known)).to(log_probs.device)
+
+
+def _margins(changes: Tensor, batch: RankedBatch, config: DPOConfig) -> Tensor:
+    ratios = changes / batch.completions.lengths() if config.length_normalised else changes
+    return pair_margins(ratios, batch.preferred, batch.other)
+
+
+def loss_of_batch(
+    log_probs: Tensor,
+    changes: Tensor,
+    batch: RankedBatch,
+    config: DPOConfig,
+    prompts: int,
+    best_tokens: int,
+) -> Tensor:
+    """What a micro-batch adds to an update's loss, the term of the best completions with it.
+
+    Args:
+        log_probs, changes: [C] of its completions, and their log-ratios to the reference.
+        prompts, best_tokens: of the whole update: its prompts, and the tokens of their best completions.
+    """
+    loss = _loss(changes, batch, config) / prompts
+    if config.sft_coef:
+        best = best_loss(log_probs, batch.completions.lengths(), batch.is_best)
+        loss = loss + config.sft_coef * best.total / best_tokens
+    return loss
+
+
+def _loss(changes: Tensor, batch: RankedBatch, config: DPOConfig) -> Tensor:
     """Sum over the batch's prompts, each of which has a pair."""
     return preference_loss(
-        margins,
+        _margins(changes, batch, config),
         batch.prompt_of_pair,
         batch.kept_pairs,
         beta=config.beta,
@@ -256,7 +273,8 @@ def _validate(
             batch = RankedBatch.of([prompts[i] for i in group])
             with autocast(config.precision):
                 log_probs = forest_log_probs(policy, batch.completions)
-            margins = tally.add(log_probs, [known[i] for i in group], batch, config)
-            loss += float(_loss(margins, batch, config))
+            changes = changes_of(log_probs, [known[i] for i in group])
+            tally.add(changes, batch, config)
+            loss += float(_loss(changes, batch, config))
     accuracy = tally.means(config.beta, world)["pair_accuracy"]
     return world.sum(loss) / world.sum(len(prompts)), accuracy
