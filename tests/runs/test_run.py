@@ -137,6 +137,25 @@ def test_resuming_with_another_config_says_which_key(tmp_path: Path) -> None:
         opened(tmp_path, resume=True, seed=5, inner={"rate": 0.2})
 
 
+def test_a_run_is_held_to_as_many_inputs_as_it_was_begun_with(tmp_path: Path) -> None:
+    """Until something was made of them: a start that was refused binds nobody."""
+    source = tmp_path / "words.txt"
+    source.write_text("words")
+    with opened(tmp_path / "run") as run:
+        run.bind({"policy": 1, "reward_function": "mine"})
+        run.input_file("reward_function", source)
+    with opened(tmp_path / "run", resume=True) as run:
+        run.bind({"policy": 1, "text": 1})
+        assert run.parents() == [], "what the refused start was given is forgotten"
+        run.save_checkpoint(1, lambda folder: (folder / "state").write_text("one"))
+
+    with opened(tmp_path / "run", resume=True) as run:
+        run.bind({"policy": 1, "text": 1})
+        for other in ({"policy": 1}, {"policy": 1, "text": 2}, {"policy": 1, "text": 1, "gold": 1}):
+            with pytest.raises(RunError, match=r"begun with other inputs \((text|gold): "):
+                run.bind(other)
+
+
 def test_resuming_with_another_stage_or_version_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,9 @@ from alignloop.runs.command import command_to_go_on
 from alignloop.runs.metrics import MetricsLog
 from alignloop.runs.signals import StopSignal
 
+Given = int | str | list[str]
+"""How many paths an input has, or what it is called where it is no path."""
+
 _RECORDED_PACKAGES = (
     "torch",
     "transformers",
@@ -122,6 +125,25 @@ class Run:
         """What kind of artefact a finished run left."""
         return self._manifest["artifact"]
 
+    def bind(self, given: Mapping[str, Given]) -> None:
+        """Hold the run to what it is given beside its config; its stage opens that later, and hashes are compared then.
+
+        A start that was refused before anything was made does not bind the next one.
+
+        Raises:
+            RunError: it was begun with more, less, or something else.
+        """
+        before = self._manifest.get("given")
+        if before == given:
+            return
+        if before is not None and (self.is_finished or self._has_begun()):
+            changed = _changed_keys(before, dict(given))
+            raise RunError(
+                f"{self.folder} was begun with other inputs ({changed}); go on with those, or start in another folder"
+            )
+        self._manifest |= {"given": dict(given), "inputs": []}
+        self._save_manifest()
+
     def input(self, role: str, path: Path, kind: Kind) -> Artifact:
         """Open an input artefact and record it in the manifest.
 
@@ -145,7 +167,7 @@ class Run:
 
     def _record(self, role: str, path: Path, kind: str, sha256: str) -> None:
         if not self._has_begun():
-            # Nothing was made of an earlier input: a start that was refused does not bind the next one.
+            # As in `bind`: nothing was made of an earlier one.
             self._manifest["inputs"] = [i for i in self._manifest["inputs"] if i["role"] != role]
         for known in self._manifest["inputs"]:
             if known["role"] != role:

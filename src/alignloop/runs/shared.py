@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from alignloop.config import Config
 from alignloop.errors import Interrupted, RunError
 from alignloop.runs.artifact import Artifact, Kind, open_artifact
-from alignloop.runs.run import Run
+from alignloop.runs.run import Given, Run
 
 
 class Ranks(Protocol):
@@ -60,6 +60,11 @@ class SharedRun(Run):
             Run.open(folder, stage, config, resume=resume)
         ranks.barrier()
         return cls(folder, stage, config, _manifest_of(folder), ranks, resume=resume)
+
+    def bind(self, given: Mapping[str, Given]) -> None:
+        """See `Run.bind`."""
+        if self._ranks.is_main:
+            super().bind(given)
 
     def _record(self, role: str, path: Path, kind: str, sha256: str) -> None:
         if self._ranks.is_main:

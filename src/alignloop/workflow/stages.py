@@ -13,7 +13,7 @@ from typing import Any, cast
 from alignloop.config import Config
 from alignloop.errors import ConfigError
 from alignloop.runs.artifact import Artifact, open_artifact
-from alignloop.runs.run import Run
+from alignloop.runs.run import Given, Run
 from alignloop.runs.shared import SharedRun
 
 
@@ -69,6 +69,7 @@ def run_stage(
         _load("workflow.doctor.examine:before_ppo")(config, **inputs)
     function: Callable[..., Artifact] = _load(described.function)
     with _ranks_watched(), _opened(folder, stage, config, resume) as run:
+        run.bind(_given(inputs))
         if run.is_finished:
             run.check_inputs(_by_role(inputs))
             return open_artifact(folder, run.finished_kind())
@@ -118,6 +119,31 @@ def _by_role(inputs: Mapping[str, Any]) -> dict[str, Path]:
             numbered = {f"{name}-{number}": path for number, path in enumerate(several, start=1)}
             found |= {role: path for role, path in numbered.items() if isinstance(path, Path)}
     return found
+
+
+def _given(inputs: Mapping[str, Any]) -> dict[str, Given]:
+    """What a run is begun with, wherever it lies: a path by being there, several by their number or names.
+
+    A function goes by its name alone, since its file has a hash.
+    """
+    found: dict[str, Given] = {}
+    for name, value in inputs.items():
+        match value:
+            case None:
+                pass
+            case int():  # a bool too
+                found[name] = int(value)
+            case str():
+                found[name] = value.rpartition(":")[2]
+            case Mapping():
+                found[name] = sorted(cast(Mapping[str, Any], value))
+            case list() | tuple():
+                several = cast(Sequence[Any], value)
+                names = [one for one in several if isinstance(one, str)]
+                found[name] = names or len(several)
+            case _:
+                found[name] = 1
+    return {name: number for name, number in found.items() if number != 0}
 
 
 def _load(place: str) -> Any:
