@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from alignloop.data.jsonl import write_records
-from alignloop.errors import ArtifactError, ConfigError, ModelError
+from alignloop.data.records import Completion
+from alignloop.errors import ArtifactError, ConfigError
+from alignloop.evaluation.reward_scores import RewardScorer
+from alignloop.generation.answers import Answer
 from alignloop.models.loading import save_model
+from alignloop.models.reward_model import ScalarModel
 from alignloop.runs.artifact import Artifact, open_artifact
 from alignloop.workflow.epochs import choose
 from tests.helpers import (
@@ -24,7 +28,10 @@ from tests.helpers import (
     results,
     run,
     tiny_model,
+    tiny_tokenizer,
+    write_encoder,
     write_judged,
+    write_model,
 )
 
 SHORT = {"sampling": {"max_new_tokens": 8}, "seed": 5}
@@ -199,7 +206,9 @@ def test_a_folder_without_a_run_of_sft_is_refused(made: Path, tmp_path: Path, pl
         run("epochs", tmp_path / "run", SHORT | {"select_by": "last"}, sft=made / place)
 
 
-def test_a_reward_model_of_another_tokenizer_is_refused(made: Path, tmp_path: Path) -> None:
+def test_a_reward_model_of_another_tokenizer_and_an_encoder_score_the_answers_as_texts(
+    made: Path, tmp_path: Path
+) -> None:
     tokenizer = foreign_tokenizer()
     save_model(tiny_model(vocabulary=len(tokenizer)), tokenizer, tmp_path / "model")
     other = {"model": tmp_path / "model", "demonstrations": made / "demonstrations"}
@@ -210,6 +219,37 @@ def test_a_reward_model_of_another_tokenizer_is_refused(made: Path, tmp_path: Pa
         rankings=made / "rankings",
         **other,
     )
-    judge = {"reward_model": tmp_path / "reward", "prompts": made / "prompts"}
-    with pytest.raises(ModelError, match="another tokenizer"):
-        run("epochs", tmp_path / "run", SHORT, sft=made / "sft", **judge)
+    write_encoder(tmp_path / "encoder")
+
+    found = {}
+    for name in ("reward", "encoder"):
+        judge = {"reward_model": tmp_path / name, "prompts": made / "prompts"}
+        run("epochs", tmp_path / f"by-{name}", SHORT, sft=made / "sft", **judge)
+        facts = json.loads((tmp_path / f"by-{name}" / "epochs.json").read_text())
+        found[name] = [row["score"] for row in facts["epochs"]]
+
+    assert all(math.isfinite(score) for scores in found.values() for score in scores)
+    assert found["reward"] != found["encoder"]
+
+
+def test_answers_are_scored_by_their_texts_where_tokens_mean_something_else(tmp_path: Path) -> None:
+    tokenizer = foreign_tokenizer()
+    trunk = tiny_model(vocabulary=len(tokenizer))
+    save_model(trunk, tokenizer, tmp_path / "judge")
+    write_model(tmp_path / "policy")
+    save_model(ScalarModel.load(tmp_path / "judge").model, tokenizer, tmp_path / "judge")
+    scorer = RewardScorer(tmp_path / "judge")
+    prompts = [prompt(0), prompt(1)]
+    drawn = tiny_tokenizer()("a fox. so it ends.").input_ids
+    one = Completion(
+        text="a fox. so it ends.",
+        model="m",
+        finished=False,
+        tokens=len(drawn),
+        token_ids=tuple(drawn),
+    )
+    bare = one.model_copy(update={"token_ids": ()})
+
+    found = scorer.scores_of_drawn(prompts, [Answer(one, 0.0)] * 2, tmp_path / "policy")
+
+    assert found == pytest.approx(scorer.scores(prompts, [bare] * 2), abs=1e-5)

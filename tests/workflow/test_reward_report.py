@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
+from transformers import AutoModelForSequenceClassification, BloomConfig, DebertaV2Config
 
+from alignloop.cli.main import app
 from alignloop.data.formatter import Formatter
-from alignloop.data.jsonl import read_records, write_records
-from alignloop.data.records import Ranking
+from alignloop.data.jsonl import read_objects, read_records, write_objects, write_records
+from alignloop.data.records import Ranking, Turn
 from alignloop.errors import DataError, ModelError
-from alignloop.evaluation.reward_scores import score_rankings
+from alignloop.evaluation.reward_scores import RewardScorer, score_rankings
+from alignloop.models.loading import load_tokenizer
 from alignloop.runs.artifact import write_artifact
 from alignloop.workflow.reward_report import reward_report
 from tests.helpers import (
@@ -81,6 +86,103 @@ def test_an_encoder_scores_pairs_of_texts_as_its_tokenizer_joins_them(tmp_path: 
         ]
         assert own == pytest.approx(expected, abs=1e-5)
     assert len(set(scores[0])) == 4
+
+
+@torch.no_grad()
+def test_an_encoder_reads_what_was_said_before(tmp_path: Path) -> None:
+    plain, tokenizer = write_encoder(tmp_path), tiny_tokenizer()
+    row = ranking(0, (1, 2))
+    history = (Turn(role="user", text="Hi."), Turn(role="assistant", text="Yes?"))
+    row = row.model_copy(update={"prompt": row.prompt.model_copy(update={"history": history})})
+
+    [scores] = score_rankings(tmp_path, [row])
+
+    said = f"User: Hi.\n\nAssistant: Yes?\n\nUser: {row.prompt.text}"
+    expected = [
+        float(plain(**tokenizer(said, c.text, return_tensors="pt")).logits[0, 0])
+        for c in row.completions
+    ]
+    assert scores == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_scorer_that_pads_with_its_end_token_scores_and_is_refused_where_it_would_learn(
+    tmp_path: Path,
+) -> None:
+    """Lengths say where rows end; it is when a model is handed on that others mistake the end for padding."""
+    write_classifier(tmp_path / "own")
+    write_classifier(tmp_path / "plain")
+    tokenizer = tiny_tokenizer()
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.save_pretrained(tmp_path / "plain")
+    rows = [ranking(0, (1, 2, 3, 4)), ranking(1, (2, 1))]
+
+    for found, own in zip(
+        score_rankings(tmp_path / "plain", rows),
+        score_rankings(tmp_path / "own", rows),
+        strict=True,
+    ):
+        assert found == pytest.approx(own, abs=1e-6)
+    with pytest.raises(ModelError, match="the pad token is the EOS token"):
+        load_tokenizer(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("family", ["bloom", "deberta_v2"])
+@torch.no_grad()
+def test_architectures_without_pytorchs_attention_score_as_well(
+    tmp_path: Path, family: str
+) -> None:
+    tokenizer = tiny_tokenizer()
+    size = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_labels": 1}
+    torch.manual_seed(4)
+    if family == "bloom":
+        config: Any = BloomConfig(**size, n_layer=2, n_head=2, pad_token_id=tokenizer.pad_token_id)
+    else:
+        depth = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+        config = DebertaV2Config(**size, **depth, max_position_embeddings=96, initializer_range=0.2)
+    plain: Any = AutoModelForSequenceClassification.from_config(config).eval()
+    plain.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    row = ranking(0, (1, 2, 3))
+
+    [scores] = score_rankings(tmp_path, [row])
+
+    formatter = Formatter.of(tokenizer)
+    if family == "bloom":
+        texts = [formatter.prompt(row.prompt) + formatter.completion(c) for c in row.completions]
+        given = [{"input_ids": torch.tensor([text])} for text in texts]
+    else:
+        given = [tokenizer(row.prompt.text, c.text, return_tensors="pt") for c in row.completions]
+    assert scores == pytest.approx([float(plain(**one).logits[0, 0]) for one in given], abs=1e-4)
+    assert len(set(scores)) == 3
+
+
+def test_a_file_of_answers_comes_back_with_scores(tmp_path: Path) -> None:
+    """Through the command line; whatever else stood in a line stays there."""
+    write_classifier(tmp_path / "rm")
+    row = ranking(0, (1, 2))
+    answers = [
+        {"prompt": row.prompt.model_dump(mode="json"), "response": one.text, "labeler": f"l{n}"}
+        for n, one in enumerate(row.completions)
+    ]
+    write_objects(tmp_path / "answers.jsonl", answers)
+
+    done = CliRunner().invoke(
+        app,
+        [
+            *("reward", "score", "--model", str(tmp_path / "rm")),
+            *("--answers", str(tmp_path / "answers.jsonl"), "--out", str(tmp_path / "out.jsonl")),
+        ],
+        standalone_mode=False,
+    )
+
+    assert done.exception is None, done.output
+    assert "2 answers scored" in done.output
+    found = [one for _, one in read_objects(tmp_path / "out.jsonl")]
+    scores = [one.pop("score") for one in found]
+    assert found == answers
+    bare = [c.model_copy(update={"token_ids": (), "finished": True}) for c in row.completions]
+    expected = RewardScorer(tmp_path / "rm").scores([row.prompt] * 2, bare)
+    assert scores == pytest.approx(expected, abs=1e-6)
 
 
 def test_an_encoder_without_a_pad_token_and_a_text_too_long_for_it_are_refused(

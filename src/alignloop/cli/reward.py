@@ -97,6 +97,21 @@ def report(models: tuple[Path, ...], rankings: Path, out: Path, **options: Any) 
     click.echo(f"report in {out}")
 
 
+@command.command("score")
+@path_option("--model", "A `reward-model`, or any Hugging Face folder of one.")
+@path_option("--answers", "JSON Lines of a `prompt` and a `response`, or of `messages`.")
+@path_option("--out", "JSON Lines of the same with a `score`.")
+def score(model: Path, answers: Path, out: Path) -> None:
+    """Score answers to prompts; any Hugging Face reward model will do.
+
+    Example: alignloop reward score --model runs/reward --answers answers.jsonl --out scores.jsonl
+    """
+    from alignloop.workflow.reward_score import score_answers
+
+    scores = score_answers(model, answers, out)
+    click.echo(f"{len(scores)} answers scored {sum(scores) / len(scores):.3f} on average; in {out}")
+
+
 def study_options(function: F) -> F:
     """What both studies are given: the inputs of `train`, a folder that they take up again, a config."""
     options = (

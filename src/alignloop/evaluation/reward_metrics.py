@@ -120,7 +120,7 @@ def calibration(differences: Iterable[float]) -> list[dict[str, float]]:
     bins: list[list[tuple[float, float]]] = [[] for _ in range(10)]
     for ahead in differences:
         confidence = 1 / (1 + math.exp(-abs(ahead)))
-        bins[min(int((confidence - 0.5) * 20), 9)].append((confidence, float(ahead > 0)))
+        bins[min(int((confidence - 0.5) * 20), 9)].append((confidence, agreement(ahead)))
     return [
         {
             "predicted": math.fsum(c for c, _ in found) / len(found),
@@ -142,7 +142,7 @@ def violated_pairs(pairs: Sequence[JudgedPair], scores: Scores, most: int) -> li
     return [
         {
             "prompt_id": pair.ranking.prompt.id,
-            "prompt": pair.ranking.prompt.text,
+            "prompt": pair.ranking.prompt.transcript,
             "labeler": pair.ranking.labeler,
             "rank_gap": pair.gap,
             **{

@@ -12,9 +12,9 @@ from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt
 from alignloop.evaluation.config import SelectionConfig
+from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.generation.answers import answer
-from alignloop.models.loading import check_same_tokens, load_causal_lm, load_tokenizer
-from alignloop.models.reward_model import ScalarModel, reward_scores
+from alignloop.models.loading import load_causal_lm, load_tokenizer
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 
@@ -39,13 +39,12 @@ def select(
     """Leave the candidate with the highest mean score on validation prompts, as a `policy` artefact of its own."""
     judge = run.input("reward_model", reward_model, "reward-model")
     asked = run.input("prompts", prompts, "prompts")
-    scorer = ScalarModel.load(judge.path).eval()
+    scorer = RewardScorer(judge.path)
     valid = read_records(asked.file("valid.jsonl.gz"), Prompt)
     opened = [
         run.input(f"candidates-{number}", path, "policy")
         for number, path in enumerate(candidates, start=1)
     ]
-    check_same_tokens(judge.path, *(artifact.path for artifact in opened))
     means = [
         score_policy(config, artifact.path, scorer, valid, number).score
         for number, artifact in enumerate(opened, start=1)
@@ -61,7 +60,7 @@ def select(
 def score_policy(
     config: SelectionConfig,
     policy: Path,
-    scorer: ScalarModel,
+    scorer: RewardScorer,
     prompts: Sequence[Prompt],
     number: int,
 ) -> Scored:
@@ -77,7 +76,7 @@ def score_policy(
     )
     answers = [one for group in groups for one in group]
     repeated = [prompt for prompt in prompts for _ in range(config.copies)]
-    scores = reward_scores(scorer, formatter, repeated, [one.tokens for one in answers])
+    scores = scorer.scores_of_drawn(repeated, answers, policy)
     return Scored(
         score=sum(scores) / len(scores),
         tokens=sum(len(one.tokens) for one in answers) / len(answers),

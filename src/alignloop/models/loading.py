@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -96,8 +97,11 @@ def wrap_tokenizer(tokenizer: Any, context: int) -> PreTrainedTokenizerFast:
     )
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+def load_tokenizer(folder: Path, *, may_pad_with_end: bool = False) -> PreTrainedTokenizerFast:
     """Read a tokenizer and check that responses can end and padding cannot be mistaken for an end.
+
+    Args:
+        may_pad_with_end: of a model that is not handed on, whose padding therefore nobody mistakes.
 
     Raises:
         ModelError: there is no fast tokenizer, no EOS, or the pad token is the EOS token.
@@ -113,7 +117,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             f"{folder}: the tokenizer has no EOS token, so no response could ever end; "
             "set eos_token in tokenizer_config.json"
         )
-    if tokenizer.pad_token_id == tokenizer.eos_token_id:
+    if tokenizer.pad_token_id == tokenizer.eos_token_id and not may_pad_with_end:
         raise ModelError(
             f"{folder}: the pad token is the EOS token; other tools would then mask the true end of responses: "
             "give tokenizer_config.json a pad_token of its own (or none)"
@@ -130,14 +134,20 @@ def _read_model(
         refusal: what to say of a folder that cannot be read.
         new: how the names begin of weights that may be missing, and are drawn then.
     """
+    read = partial(
+        loader.from_pretrained,
+        str(folder),
+        local_files_only=folder.exists(),
+        output_loading_info=True,
+        **arguments,
+    )
     try:
-        model, found = loader.from_pretrained(
-            str(folder),
-            local_files_only=folder.exists(),
-            attn_implementation="sdpa",
-            output_loading_info=True,
-            **arguments,
-        )
+        try:
+            model, found = read(attn_implementation="sdpa")
+        except ValueError as error:
+            if "scaled_dot_product_attention" not in str(error):
+                raise
+            model, found = read(attn_implementation="eager")  # older architectures have no other
     except _UNREADABLE as error:
         raise ModelError(f"{folder}: {refusal} ({_first_line(error)})") from None
     if missing := sorted(key for key in found["missing_keys"] if not key.startswith(new)):
@@ -189,20 +199,27 @@ def _embedding_rows(model: PreTrainedModel) -> int:
     return int(embeddings.weight.shape[0])
 
 
+def same_tokens(folder: Path, other: Path) -> bool:
+    """Whether two models mean the same by their token ids."""
+    return _agree(*(load_tokenizer(path, may_pad_with_end=True) for path in (folder, other)))
+
+
+def _agree(mine: PreTrainedTokenizerFast, theirs: PreTrainedTokenizerFast) -> bool:
+    return mine.eos_token_id == theirs.eos_token_id and mine.get_vocab() == theirs.get_vocab()
+
+
 def check_same_tokens(folder: Path, *others: Path) -> None:
     """Models that pass token ids to one another must mean the same by them.
 
     Raises:
-        ModelError: vocabularies or end tokens differ.
+        ModelError: vocabularies or end tokens differ, or one pads with its end token.
     """
     mine = load_tokenizer(folder)
-    vocabulary = mine.get_vocab()
     for other in others:
-        theirs = load_tokenizer(other)
-        same_end = mine.eos_token_id == theirs.eos_token_id
-        if not same_end or vocabulary != theirs.get_vocab():
+        if not _agree(mine, load_tokenizer(other)):
             raise ModelError(
-                f"{other} has another tokenizer than {folder}; token ids would mean different things"
+                f"{other} has another tokenizer than {folder}; token ids would mean different things: "
+                "take models that were trained from one another"
             )
 
 

@@ -17,10 +17,9 @@ from alignloop.data.jsonl import read_objects, read_records
 from alignloop.data.records import Prompt
 from alignloop.errors import ArtifactError, ConfigError
 from alignloop.evaluation.config import EpochsConfig
+from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.select import copy_model, score_policy
 from alignloop.files import write_json
-from alignloop.models.loading import check_same_tokens
-from alignloop.models.reward_model import ScalarModel
 from alignloop.runs.artifact import Artifact, open_artifact
 from alignloop.runs.run import Run
 from alignloop.workflow.report.data import number
@@ -82,8 +81,7 @@ def select_epoch(
     if reward_model is not None and prompts is not None:
         judge = run.input("reward_model", reward_model, "reward-model")
         asked = run.input("prompts", prompts, "prompts")
-        check_same_tokens(judge.path, *(artifact.path for artifact in opened))
-        scorer = ScalarModel.load(judge.path).eval()
+        scorer = RewardScorer(judge.path)
         valid = read_records(asked.file("valid.jsonl.gz"), Prompt)
         for row, artifact in zip(rows, opened, strict=True):
             scored = score_policy(config, artifact.path, scorer, valid, row["epoch"])
