@@ -29,6 +29,16 @@ M = TypeVar("M", bound=nn.Module)
 CPU = torch.device("cpu")
 
 
+def take_device() -> torch.device:
+    """Compute on this process's GPU from here on, where torchrun has numbered it and there is one; else on the CPU."""
+    if "LOCAL_RANK" not in os.environ or not torch.cuda.is_available():
+        return CPU
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    torch.set_default_device(device)  # tensors are made where they are needed
+    return device
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Which rank this process is, of how many, and where it computes."""
@@ -52,11 +62,7 @@ class World:
                 f"WORLD_SIZE is {size}, but RANK, MASTER_ADDR or MASTER_PORT is not set: start with torchrun, "
                 "or unset WORLD_SIZE"
             )
-        device = CPU
-        if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-            torch.cuda.set_device(device)
-            torch.set_default_device(device)  # tensors are made where they are needed
+        device = take_device()
         if size > 1 and not dist.is_initialized():
             # Numbers and objects always go by way of gloo; weights and gradients stay on their device.
             dist.init_process_group("gloo" if device == CPU else "cpu:gloo,cuda:nccl")

@@ -184,7 +184,7 @@ def test_one_gpus_page_has_the_doctors_estimate_of_every_stage(size: str) -> Non
         "float32", shape, LENGTH, of("sample", "sample").sampling.batch_rows
     )
     peaks["sample"] = 4 * shape.parameters + drawing
-    peaks["ppo_ptx"] = memory.ppo_memory(ppo, shape, shape, 1, LENGTH).peak
+    peaks["ppo_ptx"] = memory.ppo_memory(ppo, shape, [shape], LENGTH).peak
     page = (ONE_GPU / "README.md").read_text(encoding="utf-8")
     column = list(SIZES).index(size)
 

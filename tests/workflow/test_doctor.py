@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,19 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from alignloop.errors import ConfigError
 from alignloop.generation.decoder import TransformersDecoder
 from alignloop.generation.llama import LlamaDecoder
 from alignloop.generation.native import NativeEngine
+from alignloop.models import compilation
 from alignloop.models import policy as policy_module
 from alignloop.models.loading import load_tokenizer, save_model
+from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import gradients, learner
 from alignloop.ppo.checks import rewards_never_stopping
 from alignloop.ppo.config import PPOConfig
+from alignloop.workflow.doctor import examine as examining
+from alignloop.workflow.doctor import patient
 from alignloop.workflow.doctor.examine import examine
 from alignloop.workflow.doctor.findings import Finding
 from alignloop.workflow.stages import run_stage
@@ -139,6 +145,66 @@ def test_a_person_is_not_asked(given: dict[str, Path]) -> None:
 
     assert not bad(found)
     assert "scores differ from answer to answer" not in found
+
+
+def test_a_heldout_reward_model_is_examined_with_the_others(
+    given: dict[str, Path], tmp_path: Path
+) -> None:
+    tokenizer = foreign_tokenizer()
+    save_model(tiny_model(vocabulary=len(tokenizer)), tokenizer, tmp_path / "policy")
+    scorer = ScalarModel.load(tmp_path / "policy").model
+    save_model(scorer, tokenizer, tmp_path / "foreign")
+
+    def shorten(model: Any) -> None:
+        model.config.max_position_embeddings = 30
+
+    short = scorer_with(given, tmp_path / "short", shorten)
+
+    assert not bad(findings(given, heldout_reward_model=given["reward_model"]))
+    said = bad(findings(given, heldout_reward_model=tmp_path / "foreign"))
+    assert "take models that" in said["reward models read the policy's tokens"]
+    said = bad(findings(given, heldout_reward_model=short))
+    assert "context of 30: lower sampling.max" in said["prompts and answers fit the context"]
+
+
+def test_it_computes_where_the_run_will_and_compiles_nothing(
+    given: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(examining, "take_device", lambda: order.append("device"))
+    opened = patient.open_learner
+    monkeypatch.setattr(
+        patient, "open_learner", lambda *given: (order.append("models"), opened(*given))[1]
+    )
+    monkeypatch.setattr(compilation, "compile_layers", None)
+
+    assert not bad(findings(given, {"compile": True}))
+    assert order == ["device", "models"]
+
+
+def test_before_a_run_it_says_what_to_look_at_and_of_several_ranks_the_first_looks_at_inputs(
+    given: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    examining.before_ppo(config(), **given)
+    alone = capsys.readouterr().err
+    assert re.search(r"doctor: \d+ checks passed, 2 to look at", alone)
+    assert re.search(r"look +apply_chat_template", alone)
+    assert "initial weights" in alone
+
+    monkeypatch.setattr(patient, "open_learner", None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, said in (("0", "checks passed"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        examining.before_ppo(config(), **given)
+        assert said in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "0")
+    rows = [prompt(0, source="labeler_plain")]
+    _write(tmp_path / "prompts", "prompts", {"rl": rows})
+    with pytest.raises(ConfigError, match="labeler"):
+        examining.before_ppo(config(), **given | {"prompts": tmp_path / "prompts"})
 
 
 def test_it_changes_neither_files_nor_the_random_state(given: dict[str, Path]) -> None:

@@ -70,7 +70,7 @@ def test_what_stands_is_what_a_learner_holds(tmp_path: Path, changes: dict[str, 
         memory.shape_of(model.config, "float32", config.adapters)
         for model in (learner.actor, judge.model)
     )
-    counted = memory.ppo_memory(config, shape, judged, 1, 96).standing
+    counted = memory.ppo_memory(config, shape, [judged], 96).standing
 
     # Scalar heads and a head on the trunk are left out of the count: they are a row each.
     assert counted["weights"] == pytest.approx(
@@ -128,7 +128,7 @@ def test_more_text_per_pass_takes_more_and_adapters_less() -> None:
     def peak(**changes: Any) -> float:
         made = PPOConfig.model_validate(PPO | changes)
         shape = memory.shape_of(config, "float32", made.adapters)
-        return memory.ppo_memory(made, shape, shape, 1, 96).peak
+        return memory.ppo_memory(made, shape, [shape], 96).peak
 
     assert peak(micro_batch_tokens=4096) > 2 * peak(micro_batch_tokens=1024)
     assert peak(**LORA) < peak()

@@ -34,6 +34,11 @@ def models_and_prompts(function: F) -> F:
             help="Score with a Python function instead: it gets a list of prompts and a list of responses, and "
             "returns a number for each. `package.module:NAME` works too.",
         ),
+        path_option(
+            "--heldout-reward-model",
+            "A second `reward-model` to watch: logged, never learned from; an alarm sounds where the two part.",
+            required=False,
+        ),
         path_option("--prompts", "A `prompts` artefact; its `rl` file is used."),
         click.option(
             "--exclude-prompts-from",
@@ -55,11 +60,6 @@ def models_and_prompts(function: F) -> F:
     "--ask-person",
     is_flag=True,
     help="Ask a person at the terminal for the score of every answer; what was judged is kept.",
-)
-@path_option(
-    "--heldout-reward-model",
-    "A second `reward-model` to watch: logged, never learned from; an alarm sounds where the two part.",
-    required=False,
 )
 @path_option(
     "--gold", "A `lexicon` artefact: the gold judge is logged, never learned from.", required=False

@@ -103,7 +103,8 @@ def encode(
         if len(tokens) + max_new_tokens > context:
             raise DataError(
                 f"prompt '{prompt.id}' has {len(tokens)} tokens; with a response of up to "
-                f"{max_new_tokens} it does not fit the context of {context}"
+                f"{max_new_tokens} it does not fit the context of {context}: lower sampling.max_new_tokens, "
+                "or leave the prompt out"
             )
     return encoded
 

@@ -14,6 +14,7 @@ import torch
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt
+from alignloop.distributed import take_device
 from alignloop.errors import AlignloopError, ConfigError
 from alignloop.models.loading import context_length, load_tokenizer
 from alignloop.ppo.config import PPOConfig
@@ -46,45 +47,54 @@ def examine(
     more_reward_models: Sequence[Path] = (),
     reward_function: str | None = None,
     ask_person: bool = False,
+    heldout_reward_model: Path | None = None,
     exclude_prompts_from: Sequence[Path] = (),
     text: Path | None = None,
     demonstrations: Path | None = None,
-    **_: Any,
+    gold: Path | None = None,
+    loads_models: bool = True,
 ) -> list[Finding]:
     """Examine the run that `alignloop ppo` would begin with the same config and inputs. Nothing is changed or written.
 
     Args:
         ask_person: nobody is asked: answers score 0, and what concerns scores is left out.
         demonstrations: to see that the reward model scores them 0 on average.
+        gold: not examined; it reads texts alone.
+        loads_models: else what needs none is examined.
 
     Raises:
         AlignloopError: an input cannot be opened.
     """
+    take_device()
     with torch.random.fork_rng(devices=[]):
         model = open_artifact(policy, "policy").path
         given = [reward_model] if reward_model is not None else []
-        judges = [
-            open_artifact(path, "reward-model").path for path in [*given, *more_reward_models]
-        ]
+        heldout = [heldout_reward_model] if heldout_reward_model is not None else []
+        judges, watched = (
+            [open_artifact(path, "reward-model").path for path in paths]
+            for paths in ([*given, *more_reward_models], heldout)
+        )
         formatter = Formatter.of(load_tokenizer(model))
         records = read_records(open_artifact(prompts, "prompts").file("rl.jsonl.gz"), Prompt)
         kept, overlap = input_checks.left_over(records, exclude_prompts_from)
         findings = [
             input_checks.pad_is_not_end(formatter),
             _guarded("reward models read the policy's tokens")(
-                input_checks.tokens_are_shared, model, judges
+                input_checks.tokens_are_shared, model, [*judges, *watched]
             ),
             input_checks.chat_template_agrees(formatter, kept[: patient.PROMPTS]),
             _guarded("prompts are customers'")(input_checks.prompts_are_customers, config, kept),
             overlap,
             input_checks.average_forgets_the_start(config),
         ]
-        if any(finding.verdict == "BAD" for finding in findings):
+        if not loads_models or any(finding.verdict == "BAD" for finding in findings):
             return findings
         free = memory.free_memory()
         asked = patient.chosen(kept, config.seed)
         small = patient.small(config, len(asked))
-        learner, scorers = patient.open_learner(small, model, judges, reward_function, text)
+        learner, scorers, others = patient.open_learner(
+            small, model, judges, watched, reward_function, text
+        )
         fits = _guarded("prompts and answers fit the context")(
             _prompts_fit, config, learner.context, kept, formatter
         )
@@ -96,7 +106,7 @@ def examine(
             memory.memory_suffices(
                 config,
                 learner.actor.config,
-                [scorer.model.config for scorer in scorers],
+                [judge.model.config for judge in (*scorers, *others)],
                 max(map(len, formatter.prompts(kept))) + config.sampling.max_new_tokens,
                 free,
             )
@@ -147,24 +157,28 @@ def _guarded(check: str) -> Callable[..., Finding]:
 
 
 def before_ppo(config: PPOConfig, **inputs: Any) -> None:
-    """Examine a PPO run that is about to begin; says in one line how it went.
+    """Examine a PPO run that is about to begin; says in a line how it went, and what is to be looked at.
 
-    A run of several ranks is passed over: its models may not fit one process.
+    Of several ranks the first examines what needs no model: the models may not fit one process.
 
     Raises:
         ConfigError: a check failed.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if os.environ.get("RANK", "0") != "0":
         return
     began = time.perf_counter()
-    findings = examine(config, **inputs)
+    is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    findings = examine(config, **inputs, loads_models=is_alone)
     bad = [finding for finding in findings if finding.verdict == "BAD"]
     if bad:
         said = "; ".join(f"{finding.check}: {finding.detail}" for finding in bad)
         raise ConfigError(
             f"the doctor advises against this run: {said} (--no-doctor begins it even so)"
         )
-    looks = sum(finding.verdict == "look" for finding in findings)
-    more = f", {looks} to look at (alignloop doctor names them)" if looks else ""
+    looks = [finding for finding in findings if finding.verdict == "look"]
+    more = f", {len(looks)} to look at" if looks else ""
     seconds = time.perf_counter() - began
-    click.echo(f"doctor: {len(findings) - looks} checks passed{more}, {seconds:.1f} s", err=True)
+    passed = len(findings) - len(looks)
+    click.echo(f"doctor: {passed} checks passed{more}, {seconds:.1f} s", err=True)
+    for finding in looks:
+        click.echo(finding.line, err=True)

@@ -153,24 +153,20 @@ def _kept_by(model: PreTrainedModel, precision: Precision, tokens: int) -> int:
     return sum(storages.values())
 
 
-def ppo_memory(
-    config: PPOConfig, policy: Shape, judge: Shape | None, judges: int, context: int
-) -> Estimate:
+def ppo_memory(config: PPOConfig, policy: Shape, judges: Sequence[Shape], context: int) -> Estimate:
     """PPO's peak in one process.
 
     Args:
-        judge: shape of the reward models, and of a value function that is a copy of the first; None without any.
-        judges: how many reward models there are.
+        judges: shapes of all reward models; a value function may be a copy of the first.
         context: longest prompt and answer together.
     """
-    critic = policy if judge is None or config.value_start == "policy" else judge
+    critic = judges[0] if judges and config.value_start == "reward_model" else policy
     separate = config.value_network == "separate"
     value = critic.learned if separate else 0
     if config.adapters is not None:
-        weights = policy.parameters + policy.adapter + judges * policy.adapter + value
+        weights = policy.parameters + policy.adapter * (1 + len(judges)) + value
     else:
-        scored = judges * judge.parameters if judge is not None else 0
-        weights = 2 * policy.parameters + scored + value
+        weights = 2 * policy.parameters + sum(judge.parameters for judge in judges) + value
     learned, tokens = policy.learned * _FLOAT, config.micro_batch_tokens
     answered = min(config.sampling.max_new_tokens / context, 1.0) * tokens
     update = learned + _kept_in_pass(policy, tokens) + logits(policy, answered)
@@ -248,11 +244,11 @@ def memory_suffices(
     """The run's peak against what was free before anything was loaded.
 
     Args:
-        policy, judges: transformers configs of the policy and of the reward models.
+        policy, judges: transformers configs of the policy and of the reward models, held-out ones last.
     """
     shape = shape_of(policy, config.precision, config.adapters)
-    judge = shape_of(judges[0], config.precision, config.adapters) if judges else None
-    estimate = ppo_memory(config, shape, judge, len(judges), context)
+    judged = [shape_of(judge, config.precision, config.adapters) for judge in judges]
+    estimate = ppo_memory(config, shape, judged, context)
     return finding(
         "memory suffices",
         estimate.peak <= free,

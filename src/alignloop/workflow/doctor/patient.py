@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from alignloop.data.batches import PackedText, Ragged
 from alignloop.data.formatter import encode_texts
-from alignloop.data.jsonl import read_records
+from alignloop.data.jsonl import read_objects
 from alignloop.data.records import Prompt, Text
 from alignloop.generation.engine import Response
 from alignloop.models.backbone import scorer_on
@@ -64,22 +65,24 @@ def open_learner(
     config: PPOConfig,
     policy: Path,
     reward_models: Sequence[Path],
+    heldout: Sequence[Path],
     reward_function: str | None,
     text: Path | None,
-) -> tuple[Learner, list[ScalarModel]]:
-    """The learner of a small run with a learning rate of 0, and the reward models.
+) -> tuple[Learner, list[ScalarModel], list[ScalarModel]]:
+    """The learner of a small run with a learning rate of 0, the reward models, and those that are held out.
 
     Args:
-        policy, reward_models: model folders.
+        policy, reward_models, heldout: model folders.
         reward_function: where absent, and without a reward model too, every answer scores 0.
     """
     backbone = open_backbone(config, policy)
-    if backbone is None:
-        scorers = [ScalarModel.load(path) for path in reward_models]
-    else:
-        scorers = [scorer_on(backbone, f"judge-{n}", p) for n, p in enumerate(reward_models)]
-    for scorer in scorers:
-        scorer.requires_grad_(False)
+    judges = [
+        ScalarModel.load(path) if backbone is None else scorer_on(backbone, f"judge-{n}", path)
+        for n, path in enumerate([*reward_models, *heldout])
+    ]
+    for judge in judges:
+        judge.requires_grad_(False)
+    scorers, watched = judges[: len(reward_models)], judges[len(reward_models) :]
     start: Any = None
     if scorers:
         start = reward_models[0] if backbone is None else scorers[0]
@@ -92,11 +95,10 @@ def open_learner(
         value_start=start,
         backbone=backbone,
     )
-    for scorer in scorers:
-        learner.context = min(learner.context, context_length(scorer.model))
+    learner.context = min([learner.context, *(context_length(one.model) for one in watched)])
     if config.ptx_coef > 0 and text is not None:
         learner.packed = _some_text(config, learner, text)
-    return learner, scorers
+    return learner, scorers, watched
 
 
 def _reward(config: PPOConfig, scorers: list[ScalarModel], function: str | None) -> Reward:
@@ -111,9 +113,8 @@ def _reward(config: PPOConfig, scorers: list[ScalarModel], function: str | None)
 def _some_text(config: PPOConfig, learner: Learner, text: Path) -> PackedText:
     """A few documents, packed as PPO packs all of them; repeated where they are shorter than one block."""
     source = open_artifact(text, "pretraining-text").file("train.jsonl.gz")
-    documents = encode_texts(
-        learner.tokenizer, [record.text for record in read_records(source, Text)[:DOCUMENTS]]
-    )
+    rows = islice(read_objects(source), DOCUMENTS)
+    documents = encode_texts(learner.tokenizer, [Text.model_validate(row).text for _, row in rows])
     tokens = sum(len(document) + 1 for document in documents)
     copies = config.ptx_tokens // max(tokens, 1) + 1
     seed = derive_seed(config.seed, "ptx")
@@ -134,6 +135,7 @@ def small(config: PPOConfig, prompts: int) -> PPOConfig:
             "batch_size": prompts,
             "minibatch_size": max(prompts // 2, 1),
             "inner_epochs": 1,
+            "compile": False,  # the run compiles for itself
             "kl_stop": None,
             "adaptive_kl": None,
             "warmup_iterations": 0,

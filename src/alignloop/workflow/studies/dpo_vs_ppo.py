@@ -254,6 +254,7 @@ def _train(step: Step, overrides: Sequence[str]) -> None:
         step.policy,
         _ppo_config(demo, step.method).model_copy(update=changes),
         resume=True,
+        doctor=True,
         policy=demo / "rl_init",
         reward_model=demo / "reward",
         prompts=demo / "prompts",

@@ -72,6 +72,7 @@ def ptx_sweep(
             folder / f"coef_{coef:g}",
             config.model_copy(update={"ptx_coef": coef}),
             resume=True,
+            doctor=True,
             policy=demo / "rl_init",
             reward_model=demo / "reward",
             prompts=demo / "prompts",
