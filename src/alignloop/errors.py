@@ -7,6 +7,7 @@
     |- RunError                 a run folder in the way, or one that cannot be resumed
     |- ModelError               a model or tokenizer that this stage cannot work with
     |- RewardError              a reward function that raised, or gave something else than a number per response
+    |- EngineError              a rollout engine that gave something else than one response per prompt
     |- NumericsError            NaN or infinity in a loss or gradient
     |- MissingExtraError        a package that an extra would install
     `- Interrupted              the user or the system asked the run to stop; exit code 130 or 143
@@ -45,6 +46,10 @@ class ModelError(AlignloopError):
 
 class RewardError(AlignloopError):
     """A reward function of the user's that raised, or gave something else than one finite number per response."""
+
+
+class EngineError(AlignloopError):
+    """A rollout engine that gave something else than one response per prompt, its log-probabilities with it."""
 
 
 class NumericsError(AlignloopError):

@@ -202,10 +202,12 @@ def draw(actor: PreTrainedModel, scorer: ScalarModel, budget: int = 10_000) -> E
         batch,
         responses,
         RewardModels([scorer], budget).score(Answered([], [], batch)),
+        actor=actor,
         reference=actor,
         value_function=scorer,
         temperature=1.0,
         budget=budget,
+        trusts_sampler=True,
     )
 
 

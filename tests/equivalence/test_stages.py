@@ -13,14 +13,16 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
-from alignloop.data.records import Completions, Demonstration, Text
+from alignloop.data.records import Completions, Demonstration, Ranking, Text
 from alignloop.errors import Interrupted
 from alignloop.generation.engine import Response
 from alignloop.generation.native import NativeEngine
 from alignloop.models.loading import save_model
+from alignloop.models.reward_model import ScalarModel, reward_scores
 from alignloop.runs.artifact import open_artifact
 from alignloop.sampling.config import SampleConfig
 from alignloop.sampling.sample import distinct_completions
+from alignloop.seeds import derive_seed
 from alignloop.sft.batches import encode_demonstrations
 from alignloop.sft.config import SFTConfig
 from tests.helpers import (
@@ -29,6 +31,7 @@ from tests.helpers import (
     PRETRAIN,
     REWARD,
     SFT,
+    _write,
     demonstration,
     foreign_tokenizer,
     metrics,
@@ -43,6 +46,7 @@ from tests.helpers import (
     write_rankings,
     write_text,
 )
+from tests.reference import formulas
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +103,35 @@ def test_the_first_sft_loss_is_the_mean_over_response_tokens(folder: Path, tmp_p
             count += 1
     assert row["loss"] == pytest.approx(total / count, rel=1e-5)
     assert row["tokens"] == count
+
+
+def test_with_loss_on_prompt_it_is_the_mean_over_every_token_but_the_first(
+    folder: Path, tmp_path: Path
+) -> None:
+    config = {"batch_size": 10, "epochs": 1, "residual_dropout": 0.0, "pretraining_mix": 0.0}
+    [row] = sft(folder, tmp_path / "run", loss_on_prompt=True, **config)
+
+    model, formatter = tiny_model(), Formatter.of(tiny_tokenizer())
+    total, count = 0.0, 0
+    for i in range(10):
+        record = demonstration(i)
+        text = formatter.prompt(record.prompt) + formatter.response(record.response)
+        tokens = torch.tensor([text])
+        with torch.no_grad():
+            log_probs = torch.log_softmax(model(tokens).logits[0].double(), dim=-1)
+        total -= sum(float(log_probs[at - 1, text[at]]) for at in range(1, len(text)))
+        count += len(text) - 1
+    assert row["loss"] == pytest.approx(total / count, rel=1e-5)
+
+
+def test_dropout_acts_in_training_and_not_in_validation(folder: Path, tmp_path: Path) -> None:
+    still = {"optimizer": {"learning_rate": 1e-15}, "pretraining_mix": 0.0, "epochs": 1}
+    without, dropped = (
+        sft(folder, tmp_path / str(share), residual_dropout=share, **still) for share in (0.0, 0.2)
+    )
+
+    assert abs(dropped[0]["loss"] - without[0]["loss"]) > 1e-3
+    assert dropped[-1]["valid_loss"] == pytest.approx(without[-1]["valid_loss"], rel=1e-6)
 
 
 def test_sft_learns_and_keeps_every_epoch(folder: Path, tmp_path: Path) -> None:
@@ -177,6 +210,42 @@ def test_the_reward_model_does_not_depend_on_micro_batches(folder: Path, tmp_pat
 
     same(*found)
     assert found[0][0]["comparisons"] > 4
+
+
+def test_ties_as_half_a_preference_are_learned_from_where_asked(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The same first batch, by hand from the scores of a fresh head; a ranking of ties alone counts as well."""
+    rows = read_records(folder / "rankings" / "train.jsonl.gz", Ranking)
+    tied = rows[0].model_copy(update={"ranks": (1,) * len(rows[0].ranks)})
+    made = {"train": [tied, *rows[1:]], "valid": rows[:2]}
+    rankings = _write(tmp_path / "rankings", "rankings", made).path
+    inputs = {"model": folder / "model", "demonstrations": folder / "demonstrations"}
+    config = REWARD | {"batch_size": 8, "epochs": 1}
+
+    found = {}
+    for ties in ("drop", "half"):
+        out = tmp_path / ties
+        run("reward", out, config | {"ties": ties}, rankings=rankings, **inputs)
+        [found[ties]] = metrics(out)
+
+    scorer = ScalarModel.load(folder / "model")
+    scorer.new_head(derive_seed(REWARD["seed"], "head"))
+    formatter = Formatter.of(tiny_tokenizer())
+    losses: dict[str, list[float]] = {"drop": [], "half": []}
+    for row in made["train"]:
+        tokens = [formatter.completion(one) for one in row.completions]
+        scores = reward_scores(scorer, formatter, [row.prompt] * len(tokens), tokens)
+        for ties, each in losses.items():
+            if ties == "half" or len(set(row.ranks)) > 1:
+                loss = formulas.ranking_loss(
+                    scores, row.ranks, "kept_pairs", halves_ties=ties == "half"
+                )
+                each.append(loss)
+    assert (len(losses["drop"]), len(losses["half"])) == (7, 8)
+    for ties, each in losses.items():
+        assert found[ties]["loss"] == pytest.approx(sum(each) / len(each), rel=1e-4), ties
+    assert found["half"]["loss"] != pytest.approx(found["drop"]["loss"], rel=1e-3)
 
 
 # --- sampling ---

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+from pathlib import Path
+from typing import Any
 
+import pytest
+import torch
+
+from alignloop.models.loading import save_model, scalar_head
+from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import alarms
+from tests.helpers import PPO, run, tiny_tokenizer, write_ppo_inputs
 
 NOISE = [0.01, -0.02, 0.03, -0.01, 0.0, 0.02, -0.03, 0.01, -0.01, 0.0] * 2
 RISING = [0.1 * i + n for i, n in enumerate(NOISE)]
@@ -62,3 +70,56 @@ def test_an_average_that_still_holds_the_start_names_a_decay_that_would_not() ->
 def test_far_from_the_reference() -> None:
     assert alarms.far_from_reference(49.9) is None
     assert alarms.far_from_reference(71.0) is not None
+
+
+# --- in a run ---
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_ppo_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ema_decay": 0.999}, "the average still holds 99 % of the initial weights"),
+        ({"ptx_coef": 1e4}, "the pretraining gradient is .* times PPO's"),
+    ],
+    ids=["average", "ptx"],
+)
+def test_an_alarm_sounds_in_the_run_and_stands_in_its_log(
+    inputs: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    said: str,
+) -> None:
+    run("ppo", tmp_path / "run", PPO | changes, **inputs)
+
+    assert re.search(said, (tmp_path / "run" / "log.txt").read_text())
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_the_alarm_of_a_reward_that_parts_from_the_heldout_judge(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """The reward is a held-out judge with the other sign, and is learned fast."""
+    scorer = ScalarModel.load(inputs["reward_model"] / "artifact")
+    with torch.no_grad():
+        scalar_head(scorer.model).weight.mul_(-1)
+    save_model(scorer.model, tiny_tokenizer(), tmp_path / "opposite")
+    fast = {"learning_rate": 3e-3, "schedule": "constant"}
+    changes = {"episodes": 160, "kl_coef": 0.0, "ptx_coef": 0.0, "policy_optimizer": fast}
+    given = {name: path for name, path in inputs.items() if name != "text"}
+
+    run(
+        "ppo",
+        tmp_path / "run",
+        PPO | changes,
+        heldout_reward_model=tmp_path / "opposite",
+        **given,
+    )
+
+    said = (tmp_path / "run" / "log.txt").read_text()
+    assert said.count("while the held-out judge fell") == 1

@@ -51,6 +51,7 @@ def episodes(models: tuple[PreTrainedModel, ScalarModel], rows: list[int], pad: 
         batch,
         responses,
         scorer.scores(batch),
+        actor=policy,
         reference=reference,
         value_function=scorer,
         temperature=1.0,

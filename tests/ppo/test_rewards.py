@@ -13,7 +13,12 @@ import pytest
 import torch
 
 from alignloop.data.batches import Ragged
-from alignloop.errors import ConfigError, RewardError
+from alignloop.data.jsonl import read_records
+from alignloop.data.records import Prompt
+from alignloop.errors import ConfigError, DataError, RewardError
+from alignloop.judges.gold import Gold
+from alignloop.judges.lexicon import Lexicon
+from alignloop.models.loading import save_model
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo.rewards import (
     Answered,
@@ -23,7 +28,16 @@ from alignloop.ppo.rewards import (
     load_function,
 )
 from alignloop.workflow.stages import config_class
-from tests.helpers import PPO, REWARD, metrics, prompt, results, run, write_ppo_inputs
+from tests.helpers import (
+    PPO,
+    REWARD,
+    metrics,
+    prompt,
+    results,
+    run,
+    tiny_tokenizer,
+    write_ppo_inputs,
+)
 
 VOWELS = """
 def vowels(prompts, responses):
@@ -158,6 +172,7 @@ def test_a_function_that_raises_in_the_middle_of_a_run_leaves_the_last_checkpoin
         ("no.such.module:f", "ModuleNotFoundError"),
         ("math:nothing", "AttributeError"),
         ("math:pi", "is a float, not a function"),
+        ("builtins:len", "AttributeError"),
     ],
 )
 def test_a_function_that_is_not_there(place: str, said: str) -> None:
@@ -200,6 +215,62 @@ def test_several_reward_models_count_by_their_mean_or_the_lowest(
         )
         torch.testing.assert_close(mean, each.mean(dim=0), atol=1e-5, rtol=0)
         torch.testing.assert_close(lowest, each.amin(dim=0), atol=1e-5, rtol=0)
+
+
+def test_a_run_scores_with_all_of_its_reward_models(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """What is logged as the score is the lowest of two models' scores of the same answers."""
+    judged = {
+        "rankings": inputs["reward_model"].parent / "rankings",
+        "demonstrations": inputs["reward_model"].parent / "demos",
+    }
+    run("reward", tmp_path / "second", REWARD | {"seed": 8}, model=inputs["policy"], **judged)
+    frozen = {"policy_optimizer": {"learning_rate": 1e-12}, "samples_every": 1, "episodes": 16}
+
+    def scores(name: str, combine: str, **models: Any) -> list[list[float]]:
+        given = {k: v for k, v in inputs.items() if k != "reward_model"}
+        run("ppo", tmp_path / name, PPO | frozen | {"reward_combine": combine}, **given, **models)
+        files = sorted((tmp_path / name / "samples").iterdir())
+        return [[json.loads(row)["score"] for row in f.read_text().splitlines()] for f in files]
+
+    pair = {"reward_model": inputs["reward_model"], "more_reward_models": [tmp_path / "second"]}
+    one = torch.tensor(scores("one", "mean", reward_model=inputs["reward_model"]))
+    two = torch.tensor(scores("two", "mean", reward_model=tmp_path / "second"))
+
+    assert not torch.allclose(one, two, atol=0.01)
+    lowest, mean = (torch.tensor(scores(combine, combine, **pair)) for combine in ("min", "mean"))
+    torch.testing.assert_close(lowest, torch.minimum(one, two), atol=2e-4, rtol=0)
+    torch.testing.assert_close(mean, (one + two) / 2, atol=2e-4, rtol=0)
+
+
+def test_a_reward_model_that_reads_less_than_the_policy_sets_the_length(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """Also one that is only watched: it is said before anything is drawn."""
+    short = ScalarModel.load(inputs["reward_model"] / "artifact")
+    short.model.config.max_position_embeddings = 24
+    save_model(short.model, tiny_tokenizer(), tmp_path / "watched")
+
+    with pytest.raises(DataError, match="does not fit the context of 24"):
+        run("ppo", tmp_path / "run", PPO, heldout_reward_model=tmp_path / "watched", **inputs)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_gold_is_logged_and_is_what_the_judge_says_of_the_answers(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    run("lexicon", tmp_path / "lexicon", {}, text=inputs["text"])
+    words = Gold(Lexicon.load(tmp_path / "lexicon" / "artifact" / "lexicon.json.gz"))
+
+    run("ppo", tmp_path / "run", PPO | {"samples_every": 1}, gold=tmp_path / "lexicon", **inputs)
+
+    asked = {p.id: p for p in read_records(inputs["prompts"] / "rl.jsonl.gz", Prompt)}
+    for row in metrics(tmp_path / "run"):
+        file = tmp_path / "run" / "samples" / f"step_{int(row['step']):06d}.jsonl"
+        drawn = [json.loads(line) for line in file.read_text().splitlines()]
+        found = [words.utility(asked[one["prompt_id"]], one["response"]) for one in drawn]
+        assert row["gold_score"] == pytest.approx(sum(found) / len(found), abs=1e-5)
 
 
 def test_heldout_judges_are_logged_and_change_nothing(
@@ -260,6 +331,8 @@ def test_a_persons_judgment_is_kept_and_not_asked_again(tmp_path: Path) -> None:
         raise AssertionError(question)
 
     assert PersonReward(path, refuse).score(answered(3)).tolist() == [7.0, 2.5, 1.0]
+    PersonReward(path, lambda _: "4").score(answered(4))
+    assert PersonReward(path, refuse).score(answered(4)).tolist() == [7.0, 2.5, 1.0, 4.0]
 
 
 def test_a_person_at_the_terminal(inputs: dict[str, Path], tmp_path: Path) -> None:

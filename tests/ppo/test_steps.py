@@ -2,56 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from alignloop.data.batches import PackedText
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt
-from alignloop.errors import ConfigError, NumericsError
-from alignloop.generation.engine import Response
+from alignloop.errors import ConfigError
 from alignloop.models.policy import hidden_states
 from alignloop.models.reward_model import ScalarModel, ValueHead
 from alignloop.ppo import objective
-from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.gradients import accumulate_policy, accumulate_ptx
 from alignloop.ppo.learner import Learner
 from alignloop.ppo.prompts import asked_in
 from alignloop.ppo.report import Tally
-from alignloop.ppo.rewards import RewardModels
 from alignloop.ppo.rollout import Episodes
 from alignloop.ppo.steps import advantages, collect, score, update
-from alignloop.seeds import derive_seed
 from alignloop.tensors import row_sums
 from tests.helpers import PPO, metrics, prompt, results, run, write_ppo_inputs
+from tests.ppo.learners import open_learner
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return write_ppo_inputs(tmp_path_factory.mktemp("inputs"))
-
-
-def open_learner(inputs: dict[str, Path], **changes: Any) -> Learner:
-    config = PPOConfig.model_validate(PPO | changes)
-    judge = inputs["reward_model"] / "artifact"
-    scorer = ScalarModel.load(judge)
-    scorer.requires_grad_(False)
-    learner = Learner.open(
-        config,
-        inputs["policy"],
-        RewardModels([scorer], config.micro_batch_tokens),
-        value_start=judge,
-    )
-    if config.ptx_coef > 0:
-        train = inputs["text"] / "train.jsonl.gz"
-        seed = derive_seed(config.seed, "ptx")
-        learner.packed = PackedText.read(train, learner.tokenizer, config.ptx_tokens, seed)
-    return learner
 
 
 def iterate(learner: Learner, iteration: int, prompts: list[Prompt]) -> dict[str, float]:
@@ -100,19 +76,14 @@ def test_an_update_without_the_text_that_its_coefficient_asks_for_is_refused(
         iterate(learner, 0, [prompt(i) for i in range(6)])
 
 
-def test_an_engine_that_returns_an_empty_response_is_named(inputs: dict[str, Path]) -> None:
+def test_as_many_episodes_as_the_batch_size_are_learned_from_or_none(
+    inputs: dict[str, Path],
+) -> None:
     learner = open_learner(inputs)
-    engine = learner.engine
+    episodes = score(learner, collect(learner, [prompt(i) for i in range(6)], 0))
 
-    class Broken:
-        def generate(self, *arguments: Any, **options: Any) -> list[Response]:
-            found = engine.generate(*arguments, **options)
-            return [found[0], replace(found[1], tokens=[], log_probs=[]), *found[2:]]
-
-    learner.engine = Broken()
-
-    with pytest.raises(NumericsError, match=r"iteration 3: .* empty response to prompt 'prompt-1'"):
-        collect(learner, [prompt(i) for i in range(4)], 2)
+    with pytest.raises(ConfigError, match="6 episodes where batch_size is 4"):
+        update(learner, episodes, advantages(episodes, learner.config, 0.1), 0)
 
 
 # --- value function on the policy's trunk ---

@@ -190,13 +190,18 @@ def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     inside = blocks[torch.arange(len(blocks), device=block.device), block]
     before = F.pad(up_to, (1, 0)).gather(1, block[:, None])[:, 0]
     drawn = block * _BLOCK + _first_above(inside.double().cumsum(dim=1), target - before)
+    drawn = drawn.clamp(max=logits.shape[1] - 1)  # NaN may point beyond the vocabulary
     return drawn, logits.gather(1, drawn[:, None])[:, 0] - peak[:, 0] - total.log().float()
 
 
 def _first_above(up_to: Tensor, target: Tensor) -> Tensor:
-    """[B]: the first place where a row of ascending sums exceeds its target, and never one that adds nothing."""
+    """[B]: the first place where a row of ascending sums exceeds its target, and never one that adds nothing.
+
+    Where sums are NaN it is some place: the log-probability there is NaN too, and tells of it.
+    """
     below = torch.nextafter(up_to[:, -1], torch.zeros_like(target))
-    return torch.searchsorted(up_to, target.clamp(max=below)[:, None], right=True)[:, 0]
+    found = torch.searchsorted(up_to, target.clamp(max=below)[:, None], right=True)[:, 0]
+    return found.clamp(max=up_to.shape[1] - 1)
 
 
 @torch.no_grad()

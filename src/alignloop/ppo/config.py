@@ -27,7 +27,7 @@ class PPOConfig(Config):
     seed: int = 1
     """Orders prompts, minibatches and pretraining text, and draws responses."""
     episodes: int = Field(default=256_000, gt=0)
-    """Responses to draw in all; prompts are gone through again when they run out."""
+    """Responses to draw in all, in whole batches; prompts are gone through again when they run out."""
     batch_size: int = Field(default=512, gt=0)
     """Episodes per iteration."""
     minibatch_size: int = Field(default=64, gt=0)

@@ -32,7 +32,7 @@ from alignloop.models.loading import (
 )
 from alignloop.models.reward_model import ScalarModel, ValueHead
 from alignloop.ppo.config import PPOConfig
-from alignloop.ppo.rewards import Reward
+from alignloop.ppo.rewards import Reward, RewardModels
 from alignloop.seeds import derive_seed
 from alignloop.training.ema import EMA
 from alignloop.training.optimizer import OptimizerConfig, make_optimizer
@@ -56,7 +56,7 @@ class Learner:
     critic: ScalarModel | ValueHead
     reward: Reward
     engine: Engine
-    """Draws from the actor."""
+    """Draws from the actor. Put another in its place if you have one: what it draws is read again by the actor."""
     ema: EMA
     optimizers: dict[str, torch.optim.Optimizer]
     """`policy`, and `value` where the value function is a network of its own."""
@@ -106,6 +106,8 @@ class Learner:
         context = context_length(actor)
         if isinstance(critic, ScalarModel):
             context = min(context, context_length(critic.model))
+        if isinstance(reward, RewardModels):
+            context = min(context, reward.context)
         formatter = Formatter.of(tokenizer)
         return cls(
             config=config,
@@ -128,6 +130,11 @@ class Learner:
             kl_coef=config.kl_coef,
             world=world,
         )
+
+    @property
+    def trusts_its_engine(self) -> bool:
+        """Whether the log-probabilities that it drew with are the updates' own, as tests hold for ours [PPO-04]."""
+        return self.config.draws_as_it_learns and isinstance(self.engine, NativeEngine)
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads."""

@@ -79,8 +79,11 @@ def iteration_metrics(
     pretraining = means.get("pretraining_loss", 0.0)
     if config.ptx_reduction == "sequence":
         pretraining *= config.ptx_tokens
-    spread = masked_mean((returns - masked_mean(returns, counts)) ** 2, counts)
-    missed = masked_mean((returns - episodes.values) ** 2, counts)
+    missed = returns - episodes.values
+    spread, unexplained = (
+        masked_mean((values - masked_mean(values, counts)) ** 2, counts)
+        for values in (returns, missed)
+    )
     found = {
         "score_mean": score,
         "reward_mean": float(row_sums(estimates.rewards, counts).mean()),
@@ -92,10 +95,8 @@ def iteration_metrics(
         "eos_rate": float(episodes.finished.float().mean()),
         "response_tokens": float(counts.sum()) / len(episodes.scores),
         "advantage_std": estimates.advantage_std,
-        "sampler_gap": float(
-            masked_mean((episodes.log_probs - episodes.drawn_log_probs).abs(), counts)
-        ),
-        "value_explained": float(1 - missed / spread.clamp(min=1e-8)),
+        "sampler_gap": episodes.sampler_gap,
+        "value_explained": float(1 - unexplained / spread.clamp(min=1e-8)),
         **means,
     }
     if config.kl_estimator == "exact":

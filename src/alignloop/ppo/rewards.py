@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from alignloop.data.batches import Ragged, own_groups
 from alignloop.data.records import Prompt
 from alignloop.distributed import ALONE, World
 from alignloop.errors import ConfigError, RewardError, RunError
+from alignloop.files import write_bytes
+from alignloop.models.loading import context_length
 from alignloop.models.reward_model import ScalarModel
 from alignloop.training.step import autocast
 
@@ -57,6 +60,11 @@ class RewardModels:
     precision: Precision = "float32"
     world: World = ALONE
     """Each rank scores its share of the answers."""
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and answer that every member can read."""
+        return min(context_length(member.model) for member in self.members)
 
     def score(self, answered: Answered) -> Tensor:
         """[B]: each member reads the last token of every answer."""
@@ -121,11 +129,13 @@ class PersonReward:
         self._ask = ask or _ask_at_terminal
         self._known: dict[str, float] = {}
         if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # a crash cut the last line short: that answer is asked for again
+            kept = path.read_bytes()
+            whole = kept[: kept.rfind(b"\n") + 1]
+            if len(whole) < len(kept):
+                # A crash cut the last line short: that answer is asked for again, and its line begun anew.
+                write_bytes(path, whole)
+            for line in whole.decode().splitlines():
+                row = json.loads(line)
                 self._known[_key(row["prompt"], row["response"])] = float(row["score"])
 
     def score(self, answered: Answered) -> Tensor:
@@ -162,6 +172,8 @@ class PersonReward:
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise RunError(
                 f"{self._path} could not be written ({error}); free some space and go on with --resume"
@@ -196,14 +208,14 @@ def load_function(place: str) -> tuple[RewardFunction, Path]:
         )
     try:
         module = _module_of(where)
-        function = getattr(module, name)
+        function, file = getattr(module, name), Path(module.__file__)
     except Exception as error:  # the user's module may raise anything while it is imported
         raise ConfigError(
             f"'{place}': no such function ({type(error).__name__}: {error})"
         ) from None
     if not callable(function):
         raise ConfigError(f"'{place}' is a {type(function).__name__}, not a function")
-    return cast(RewardFunction, function), Path(str(module.__file__))
+    return cast(RewardFunction, function), file
 
 
 def _module_of(where: str) -> Any:

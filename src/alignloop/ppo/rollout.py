@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import torch
@@ -15,7 +16,13 @@ from alignloop.data.batches import Ragged, own_groups
 from alignloop.distributed import ALONE, World
 from alignloop.generation.engine import Response
 from alignloop.models.policy import response_log_probs
+from alignloop.tensors import masked_mean
 from alignloop.training.step import autocast
+
+AGREEMENT = 1e-5
+"""Nats between two log-probabilities of one token, above which sampler and trainer do not agree."""
+_CHECKED = 4
+"""Responses of an iteration that are read again to see whether they do."""
 
 
 class ValueFunction(Protocol):
@@ -53,6 +60,8 @@ class Episodes:
     """[B] of the reward, no penalty."""
     values: Tensor
     """[B, T] of the value function before this iteration's updates."""
+    sampler_gap: float
+    """Mean distance of the sampler's log-probabilities from the policy's, over the responses that were read again."""
 
     def rows(self, indices: Sequence[int]) -> Episodes:
         """Some of the episodes, cut to the longest among them."""
@@ -63,8 +72,9 @@ class Episodes:
         def take(tensor: Tensor) -> Tensor:
             return tensor[at, :width] if tensor.ndim == 2 else tensor[at]
 
-        rest = {f.name: take(getattr(self, f.name)) for f in fields(self) if f.name != "batch"}
-        return Episodes(batch=batch, **rest)
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        tensors = {n: take(value) for n, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, batch=batch, **tensors)
 
     def lengths(self) -> list[int]:
         """Tokens per episode, prompt included."""
@@ -90,11 +100,12 @@ def make_episodes(
     responses: Sequence[Response],
     scores: Tensor,
     *,
+    actor: PreTrainedModel,
     reference: PreTrainedModel,
     value_function: ValueFunction,
     temperature: float,
     budget: int,
-    actor: PreTrainedModel | None = None,
+    trusts_sampler: bool = False,
     precision: Precision = "float32",
     world: World = ALONE,
 ) -> Episodes:
@@ -103,8 +114,8 @@ def make_episodes(
     Args:
         batch: the prompts with their responses.
         scores: [B] of the reward.
-        actor: the policy, whose log-probabilities are computed again; where absent the sampler's own are taken, which
-            agree in float32 (doctor and tests check it), so that no forward pass is spent on them [PPO-04].
+        trusts_sampler: take the sampler's own log-probabilities, where a few responses that the policy reads again
+            show that they are the policy's, and spare the forward pass over the others [PPO-04].
         world: each rank passes its share of the rows through the models; all get all of them.
     """
     is_response = batch.is_response()
@@ -125,13 +136,21 @@ def make_episodes(
         lambda part: response_log_probs(reference, part, temperature),
     )
     values = fill(torch.zeros_like(drawn), value_function.trunk, value_function.values)
-    log_probs = drawn
-    if actor is not None:
+    log_probs, gap = drawn, math.inf
+    if trusts_sampler:
+        some = batch.rows(range(min(_CHECKED, len(responses))))
+        with world.gathered(actor), autocast(precision):
+            read_again = response_log_probs(actor, some, temperature)
+        gaps = (read_again - drawn[: len(read_again), : read_again.shape[1]])[some.is_response()]
+        if bool((gaps.abs() <= AGREEMENT).all()):
+            gap = float(gaps.abs().mean())
+    if math.isinf(gap):
         log_probs = fill(
             torch.zeros_like(drawn),
             actor,
             lambda part: response_log_probs(actor, part, temperature),
         )
+        gap = float(masked_mean((log_probs - drawn).abs(), is_response))
     return Episodes(
         batch=batch,
         is_response=is_response,
@@ -142,4 +161,5 @@ def make_episodes(
         kl=log_probs - reference_log_probs,
         scores=scores,
         values=values,
+        sampler_gap=gap,
     )

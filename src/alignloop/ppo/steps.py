@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from alignloop.data.batches import Ragged, own_groups
 from alignloop.data.records import Prompt
-from alignloop.errors import ConfigError, NumericsError, RewardError
+from alignloop.errors import ConfigError, EngineError, NumericsError, RewardError
 from alignloop.generation.engine import Response
 from alignloop.models.policy import response_kl
 from alignloop.models.reward_model import ValueHead
@@ -56,6 +56,7 @@ def collect(learner: Learner, prompts: Sequence[Prompt], iteration: int) -> Roll
 
     Raises:
         DataError: a prompt leaves no room for the longest response.
+        EngineError: the engine gave something else than one response to each prompt.
     """
     config, formatter = learner.config, learner.formatter
     encoded = encode(prompts, formatter, config.sampling.max_new_tokens, learner.context)
@@ -65,16 +66,33 @@ def collect(learner: Learner, prompts: Sequence[Prompt], iteration: int) -> Roll
         drawn = learner.engine.generate(
             [encoded[i] for i in mine], [seeds[i] for i in mine], config.sampling
         )
+    try:
+        _check_drawn(drawn, [prompts[i] for i in mine], config.sampling.max_new_tokens)
+    except EngineError as error:
+        raise EngineError(
+            f"iteration {iteration + 1}: {error}; the last checkpoint is good"
+        ) from None
     responses = learner.world.gather(drawn)
-    for prompt, response in zip(prompts, responses, strict=True):
-        if not response.tokens:
-            raise NumericsError(
-                f"iteration {iteration + 1}: the engine gave an empty response to prompt '{prompt.id}'; every "
-                "response has one token at least: look at the engine's stop tokens"
-            )
     texts = [formatter.text(response.tokens) for response in responses]
     batch = Ragged.of(encoded, [response.tokens for response in responses], formatter.pad)
     return Rollout(Answered(prompts, texts, batch), responses)
+
+
+def _check_drawn(responses: Sequence[Response], prompts: Sequence[Prompt], longest: int) -> None:
+    if len(responses) != len(prompts):
+        raise EngineError(f"the engine gave {len(responses)} responses to {len(prompts)} prompts")
+    for prompt, response in zip(prompts, responses, strict=True):
+        count = len(response.tokens)
+        if count == 0:
+            raise EngineError(
+                f"the engine gave an empty response to prompt '{prompt.id}'; every response has one token at "
+                "least: look at the engine's stop tokens"
+            )
+        if count > longest or count != len(response.log_probs):
+            raise EngineError(
+                f"the engine gave {count} tokens and {len(response.log_probs)} log-probabilities to prompt "
+                f"'{prompt.id}': there has to be one for each, and no more than {longest}"
+            )
 
 
 def score(learner: Learner, rollout: Rollout) -> Episodes:
@@ -84,11 +102,12 @@ def score(learner: Learner, rollout: Rollout) -> Episodes:
         rollout.answered.batch,
         rollout.responses,
         _checked(learner.reward.score(rollout.answered), len(rollout.responses)),
+        actor=learner.actor,
         reference=learner.reference,
         value_function=learner.critic,
         temperature=config.sampling.temperature,
         budget=config.micro_batch_tokens,
-        actor=None if config.draws_as_it_learns else learner.actor,
+        trusts_sampler=learner.trusts_its_engine,
         precision=config.precision,
         world=learner.world,
     )
@@ -128,8 +147,9 @@ def advantages(
     for term, found in (
         ("score of the reward model", scores),
         ("value of the value function", episodes.values),
-        ("log-probability of the policy", episodes.log_probs),
+        ("log-probability of the sampler", episodes.drawn_log_probs),
         ("log-probability of the reference", episodes.reference_log_probs),
+        ("log-probability of the policy", episodes.log_probs),
     ):
         if not bool(torch.isfinite(found).all()):
             raise NumericsError(
@@ -153,12 +173,18 @@ def update(
     """4. Policy (with ptx) and value function are improved, minibatch by minibatch; returns the iteration's metrics.
 
     Raises:
-        ConfigError: ptx_coef > 0 and there is no pretraining text.
+        ConfigError: ptx_coef > 0 and there is no pretraining text; or there are more or fewer episodes than
+            `batch_size`.
         NumericsError: a loss or gradient is not finite.
     """
     config = learner.config
     if (learner.packed is None) == (config.ptx_coef > 0):
         raise ConfigError("pretraining text is needed where ptx_coef > 0, and there alone")
+    if len(episodes.scores) != config.batch_size:
+        raise ConfigError(
+            f"{len(episodes.scores)} episodes where batch_size is {config.batch_size}: an iteration learns from all "
+            "of its episodes, so give as many prompts to `collect`"
+        )
     world = learner.world
     total = config.iterations * config.updates_per_iteration
     critic = learner.critic

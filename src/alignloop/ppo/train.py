@@ -39,7 +39,7 @@ from alignloop.ppo.rewards import (
 )
 from alignloop.ppo.rollout import Episodes
 from alignloop.ppo.steps import Rollout, advantages, collect, score, update
-from alignloop.progress import progress
+from alignloop.progress import progress, say
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 from alignloop.seeds import derive_seed
@@ -92,9 +92,13 @@ def train(
         backbone=backbone,
         world=world,
     )
-    for _, member in models:
-        learner.context = min(learner.context, context_length(member.model))
+    for judge in watched.values():
+        if isinstance(judge, RewardModels):
+            learner.context = min(learner.context, judge.context)
     records, overlap = _prompts(config, run, asked, exclude_prompts_from)
+    if world.is_main:
+        for path, count in zip(exclude_prompts_from, overlap.values(), strict=False):
+            say(f"left out: {count} prompts that {path} has; {len(records)} to ask")
     encode(records, learner.formatter, config.sampling.max_new_tokens, learner.context)
     learner.packed = _pretraining_text(config, run, text, learner)
     iteration = 0
@@ -128,7 +132,7 @@ def train(
             iteration += 1
 
             tokens = int(episodes.is_response.sum())
-            run.log(iteration, figures, **clock.rates(tokens, config.inner_epochs))
+            run.log(iteration, figures, **clock.rates(tokens, _passes(figures, config)))
             if world.is_main:
                 _look_for_trouble(run, figures, warn)
             if world.is_main and (
@@ -137,7 +141,8 @@ def train(
                 _write_samples(run, iteration, learner.formatter, rollout, episodes)
             bar.set_postfix_str(f"score {float(episodes.scores.mean()):.2f}")
             bar.update()
-            if iteration % config.checkpoint_every == 0 or run.stop_requested():
+            is_last = iteration == config.iterations  # lest a full disk at the export cost anything
+            if is_last or iteration % config.checkpoint_every == 0 or run.stop_requested():
                 run.save_checkpoint(iteration, learner.save)
             if run.stop_requested():
                 raise run.interrupt()
@@ -299,13 +304,17 @@ class _Clock:
         now = time.perf_counter()
         self._laps[phase], self._at = now - self._at, now
 
-    def rates(self, tokens: int, inner_epochs: int) -> dict[str, float]:
-        """Each phase's seconds, and the response tokens that went through it per second."""
+    def rates(self, tokens: int, passes: float) -> dict[str, float]:
+        """Each phase's seconds, and the response tokens that went through it per second.
+
+        Args:
+            passes: how often the updates went over the episodes.
+        """
         found: dict[str, float] = {}
         for phase, seconds in self._laps.items():
-            passes = inner_epochs if phase == "update" else 1
+            times = passes if phase == "update" else 1
             found[f"{phase}_seconds"] = seconds
-            found[f"{phase}_tokens_per_second"] = tokens * passes / max(seconds, 1e-9)
+            found[f"{phase}_tokens_per_second"] = tokens * times / max(seconds, 1e-9)
         return found
 
 
@@ -340,11 +349,15 @@ def _updates(run: Run, config: PPOConfig) -> int:
 
 def _response_tokens(run: Run, config: PPOConfig) -> int:
     """Response tokens that gave gradients over the whole run."""
-    tokens = 0.0
-    for row in run.metrics.read():
-        passes = row.get("updates", config.updates_per_iteration) / config.updates_per_iteration
-        tokens += float(row["response_tokens"]) * config.batch_size * config.inner_epochs * passes
-    return round(tokens)
+    rows = run.metrics.read()
+    each = (float(row["response_tokens"]) * _passes(row, config) for row in rows)
+    return round(sum(each) * config.batch_size)
+
+
+def _passes(figures: Mapping[str, float], config: PPOConfig) -> float:
+    """How often an iteration's updates went over its episodes; `kl_stop` may have skipped some."""
+    planned = config.updates_per_iteration
+    return config.inner_epochs * figures.get("updates", planned) / planned
 
 
 def _write_samples(

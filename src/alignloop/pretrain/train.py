@@ -127,7 +127,8 @@ def train(config: PretrainConfig, run: Run, world: World, *, text: Path) -> Arti
             run.log(step, values)
             bar.set_postfix_str(f"loss {loss:.3f}")
             bar.update()
-            if step % config.checkpoint_every == 0 or run.stop_requested():
+            is_last = step == config.updates  # lest a full disk at the export cost anything
+            if is_last or step % config.checkpoint_every == 0 or run.stop_requested():
                 run.save_checkpoint(
                     step,
                     partial(

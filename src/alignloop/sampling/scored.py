@@ -71,7 +71,8 @@ class ScoringSampler:
         Raises:
             DataError: a prompt and the longest answer do not fit the context.
         """
-        check_room(prompts, self.formatter, config.sampling, context_length(self.policy))
+        context = min(context_length(self.policy), context_length(self.scorer.model))
+        check_room(prompts, self.formatter, config.sampling, context)
         groups = answer(
             self.policy,
             self.formatter,
