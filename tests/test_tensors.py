@@ -159,6 +159,37 @@ def test_log_probs_in_chunks_equal_a_float64_log_softmax(
         torch.testing.assert_close(ours.grad.double(), theirs.grad, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_of_a_large_vocabulary_nothing_of_its_width_is_kept_and_the_gradients_are_the_same(
+    precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[int, tuple[list[Tensor], int]] = {}
+    for limit in (50, 49):
+        monkeypatch.setattr(tensors, "KEPT_VOCABULARY", limit)
+        generator = torch.Generator().manual_seed(1)
+        hidden = torch.randn(30, 8, generator=generator, requires_grad=True)
+        weight = torch.randn(50, 8, generator=generator, requires_grad=True)
+        widest = [0]
+
+        def note(tensor: Tensor, widest: list[int] = widest) -> Tensor:
+            widest[0] = max(widest[0], tensor.numel())
+            return tensor
+
+        with (
+            torch.autograd.graph.saved_tensors_hooks(note, lambda t: t),
+            torch.autocast("cpu", precision, enabled=precision == torch.bfloat16),
+        ):
+            log_probs = token_log_probs(hidden, weight, torch.arange(30), 0.7)
+        (log_probs * torch.linspace(-1, 1, 30)).sum().backward()
+        assert hidden.grad is not None
+        assert weight.grad is not None
+        found[limit] = [log_probs.detach(), hidden.grad, weight.grad], widest[0]
+
+    for kept, again in zip(found[50][0], found[49][0], strict=True):
+        assert torch.equal(kept, again)
+    assert (found[50][1], found[49][1]) == (30 * 50, 50 * 8)
+
+
 def test_log_probs_of_bfloat16_weights_are_taken_in_float32() -> None:
     hidden = torch.randn(5, 8, generator=generator(1), dtype=torch.bfloat16)
     weight = torch.randn(300, 8, generator=generator(2), dtype=torch.bfloat16)

@@ -15,7 +15,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 CHUNK_POSITIONS = 1024
-"""Positions whose logits exist at the same time: [N, V] is built in chunks of this many rows."""
+"""Positions whose logits are made at the same time: [N, V] is built in chunks of this many rows."""
+KEPT_VOCABULARY = 16_384
+"""Largest V of which a chunk's log-probabilities are kept for its gradient; of a larger one they are computed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ class _TargetLogProbs(torch.autograd.Function):
 
     The backward pass is written out for the sake of its two products. They run in the precision of autocast, as those
     of every other layer do, while the forward product stays in float32: rounded logits would move PPO's ratio. And the
-    incoming gradient is multiplied into what has D columns, not V.
+    incoming gradient is multiplied into what has D columns, not V. With a large vocabulary [N, V] would be most of what
+    a pass keeps, so it is computed once more instead.
     """
 
     @staticmethod
@@ -153,12 +156,14 @@ class _TargetLogProbs(torch.autograd.Function):
         ctx.precision = torch.get_autocast_dtype(device) if is_mixed else torch.float32
         ctx.temperature = temperature
         log_probs = _log_softmax(hidden, weight, temperature)
-        ctx.save_for_backward(hidden, weight, targets, log_probs)
+        kept = log_probs if len(weight) <= KEPT_VOCABULARY else None
+        ctx.save_for_backward(hidden, weight, targets, kept)
         return log_probs.gather(1, targets[:, None]).squeeze(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        hidden, weight, targets, log_probs = ctx.saved_tensors
+        hidden, weight, targets, kept = ctx.saved_tensors
+        log_probs = _log_softmax(hidden, weight, ctx.temperature) if kept is None else kept
         # d log p(target) / d logit v = (1[v = target] - p(v)) / temperature
         missing = log_probs.exp()
         missing[torch.arange(len(targets), device=targets.device), targets] -= 1.0

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from alignloop.errors import Interrupted
+from alignloop.runs import checkpoints
 from alignloop.runs.shared import SharedRun
 from alignloop.workflow.stages import config_class, run_stage
 
@@ -27,7 +28,7 @@ def perform(job: dict[str, Any]) -> None:
     """One run: keep the gradients of every optimizer's first step; stop at a step by a signal to one rank; or resume.
 
     Args:
-        job: stage, folder, config, inputs; `stop_at` and `stop_rank`, or `resume`.
+        job: stage, folder, config, inputs; `stop_at` and `stop_rank`, or `resume`; or `dies_after` and `rank`.
     """
     folder = Path(job["folder"])
     config = config_class(job["stage"]).model_validate(job["config"])
@@ -36,6 +37,8 @@ def perform(job: dict[str, Any]) -> None:
         for name, path in job["inputs"].items()
     }
     resume = bool(job.get("resume"))
+    if job.get("rank") == RANK:
+        die_in_save(job["dies_after"])
     if "stop_at" not in job:
         with_gradients(
             folder, lambda: run_stage(job["stage"], folder, config, resume=resume, **inputs)
@@ -57,6 +60,37 @@ def perform(job: dict[str, Any]) -> None:
         raise AssertionError(f"rank {RANK} was not stopped")
     finally:
         SharedRun.log = log
+
+
+def die_in_save(moment: str) -> None:
+    """From here on this rank kills itself in its second checkpoint: after half its shard, its shard, and so on."""
+    save, seal = SharedRun.save_checkpoint, checkpoints.seal
+    number = [0]
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def saving(run: SharedRun, step: int, write: Any, **options: Any) -> None:
+        number[0] += 1
+
+        def writing(aside: Path) -> None:
+            if number[0] == 2 and moment == "half a shard":
+                (aside / f"state-0000{RANK + 1}-of-00002.safetensors").write_bytes(b"half")
+                die()
+            write(aside)
+            if number[0] == 2 and moment == "a shard":
+                die()
+
+        save(run, step, writing, **options)
+        if number[0] == 2 and moment == "the last mark":
+            die()
+
+    def sealing(folder: Path) -> None:
+        if number[0] == 2 and moment == "all shards":
+            die()
+        seal(folder)
+
+    SharedRun.save_checkpoint, checkpoints.seal = saving, sealing
 
 
 def with_gradients(folder: Path, work: Any) -> None:

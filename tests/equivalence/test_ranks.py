@@ -44,6 +44,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 STAGES = tuple(CONFIGS)
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sft-packed": ("sft", {"packing": "packed", "loss_on_prompt": True}),
+    "reward-best": ("reward", {"loss": "best_of_k"}),
+    "reward-pairs": ("reward", {"loss": "shuffled_pairs"}),
+    "reward-half": ("reward", {"ties": "half", "margin": 0.1, "divisor": "all_pairs"}),
+    "dpo-ipo": ("dpo", {"loss": "ipo", "label_smoothing": 0.0, "length_normalised": True}),
     "ppo-exact": ("ppo", {"kl_estimator": "exact", "policy_optimizer": {"clip_norm": 0.5}}),
     "ppo-shared": (
         "ppo",
@@ -292,6 +297,40 @@ def test_compilation_is_refused(bench: Bench, tmp_path: Path) -> None:
 
     assert process.returncode != 0
     assert "compile = true works in one process" in said
+
+
+@pytest.mark.parametrize(
+    ("stage", "rank", "moment"),
+    [
+        ("ppo", 1, "half a shard"),
+        pytest.param("sft", 1, "a shard", marks=pytest.mark.full),
+        pytest.param("reward", 0, "all shards", marks=pytest.mark.full),
+        pytest.param("dpo", 0, "the last mark", marks=pytest.mark.full),
+    ],
+)
+def test_killed_in_a_save_after(
+    bench: Bench, tmp_path: Path, stage: str, rank: int, moment: str
+) -> None:
+    """SIGKILL to one of two ranks at a chosen moment of its second checkpoint; then both go on to the same bytes."""
+    job = bench.job(stage, "two")
+    job |= {"folder": str(tmp_path / "run"), "config": job["config"] | {"checkpoint_every": 1}}
+    driver = str(ROOT / "tests" / "equivalence" / "ranks_driver.py")
+    (tmp_path / "die.json").write_text(json.dumps([job | {"dies_after": moment, "rank": rank}]))
+    (tmp_path / "go_on.json").write_text(json.dumps([job | {"resume": True}]))
+
+    killed = launch(driver, str(tmp_path / "die.json"))
+    said, _ = killed.communicate(timeout=240)
+    assert killed.returncode != 0, said
+    saved = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*/done"))
+    assert len(saved) == (2 if moment == "the last mark" else 1)
+    resumed = launch(driver, str(tmp_path / "go_on.json"))
+    said, _ = resumed.communicate(timeout=240)
+
+    assert resumed.returncode == 0, said
+    found, expected = results(tmp_path / "run"), results(bench.folder / "two" / stage)
+    for files in (found, expected):
+        del files["config.json"]
+    assert not differing(found, expected)
 
 
 @pytest.mark.full

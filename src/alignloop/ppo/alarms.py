@@ -16,7 +16,7 @@ FAR = 50.0
 
 
 def overoptimised(scores: Sequence[float], heldout: Sequence[float]) -> str | None:
-    """Whether the reward rises while the held-out judge falls, each by more than its standard error.
+    """Whether the reward rises while the held-out judge falls, each by more than twice its standard error.
 
     Args:
         scores, heldout: one mean per iteration so far.
@@ -24,7 +24,7 @@ def overoptimised(scores: Sequence[float], heldout: Sequence[float]) -> str | No
     if len(scores) < 2 * WINDOW:
         return None
     (rise, rise_error), (fall, fall_error) = _change(scores), _change(heldout)
-    if rise <= rise_error or fall >= -fall_error:
+    if rise <= 2 * rise_error or fall >= -2 * fall_error:
         return None
     return (
         f"the reward rose by {rise:.3f} over the last {WINDOW} iterations while the held-out judge fell by "

@@ -91,7 +91,8 @@ def accumulate_ptx(
 
     Its mean over tokens, or over sequences of summed tokens, as `ptx_reduction` says; per token it is logged.
     """
-    ppo = [own(p.grad).clone() for p in actor.parameters() if p.grad is not None]
+    learned = [p for p in actor.parameters() if p.grad is not None]
+    before = [own(p.grad).clone() for p in learned]
     sequences = config.minibatch_size * config.ptx_ratio
     blocks = packed.batch(step * sequences, sequences)
     count = blocks[:, 1:].numel()
@@ -102,17 +103,21 @@ def accumulate_ptx(
         loss = -log_probs.sum() * weight / divisor
         value = backward(config.ptx_coef * loss, "pretraining", step) / config.ptx_coef
         tally.add_sum("pretraining_loss", value * divisor / count)
-    both = [own(p.grad) for p in actor.parameters() if p.grad is not None]
-    ptx = [b - g for g, b in zip(ppo, both, strict=True)]
-    dot = world.sum(sum(float((g * p).sum()) for g, p in zip(ppo, ptx, strict=True)))
-    norm = world.sum(sum(float((p**2).sum()) for p in ptx)) ** 0.5
+    sums = {"dot": 0.0, "ptx": 0.0, "ppo": 0.0}
+    for parameter, ppo in zip(learned, before, strict=True):
+        ptx = own(parameter.grad) - ppo
+        sums["dot"] += float((ppo * ptx).sum())
+        sums["ptx"] += float((ptx**2).sum())
+        sums["ppo"] += float((ppo**2).sum())
+    sums = world.sums(sums)
+    norm, ppo_norm = sums["ptx"] ** 0.5, sums["ppo"] ** 0.5
     if not math.isfinite(norm):
         raise NumericsError(
             f"step {step + 1}: the gradient of the pretraining loss is {norm}; the last checkpoint is good: "
             "lower ptx_coef or the learning rate"
         )
-    ppo_norm = world.sum(sum(float((g**2).sum()) for g in ppo)) ** 0.5
-    tally.add(ptx_gradient_norm=norm, gradient_cosine=dot / max(norm * ppo_norm, 1e-30))
+    cosine = sums["dot"] / max(norm * ppo_norm, 1e-30)
+    tally.add(ptx_gradient_norm=norm, gradient_cosine=cosine)
 
 
 def accumulate_value(

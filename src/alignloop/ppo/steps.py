@@ -40,6 +40,7 @@ from alignloop.ppo.rewards import Answered
 from alignloop.ppo.rollout import Episodes, Estimates, make_episodes
 from alignloop.seeds import derive_seed
 from alignloop.tensors import masked_mean, row_sums, whiten
+from alignloop.training.step import autocast
 from alignloop.training.step import update as step_optimizer
 
 
@@ -126,9 +127,10 @@ def _with_exact_kl(learner: Learner, episodes: Episodes) -> Episodes:
     with learner.world.gathered(learner.actor, learner.reference):
         for rows in own_groups(episodes.batch, learner.config.micro_batch_tokens, learner.world):
             part = episodes.batch.rows(rows)
-            found = response_kl(
-                learner.actor, learner.reference, part, learner.config.sampling.temperature
-            )
+            with autocast(learner.config.precision):
+                found = response_kl(
+                    learner.actor, learner.reference, part, learner.config.sampling.temperature
+                )
             kl[rows, : found.shape[1]] = found
     return replace(episodes, kl=learner.world.add(kl))
 

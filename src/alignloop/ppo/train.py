@@ -147,6 +147,8 @@ def train(
             if run.stop_requested():
                 raise run.interrupt()
 
+    if config.export == "ema":  # `kl_stop` may have skipped updates that were planned
+        warn("average", alarms.start_in_average(config.ema_decay, _updates(run, config)))
     facts = {
         "stage": run.stage,
         "method": "PPO-ptx" if config.ptx_coef > 0 else "PPO",

@@ -20,7 +20,7 @@ class DPOConfig(Config):
     batch_size: int = Field(default=64, gt=0)
     """Prompts per update; each brings its K completions and all their pairs [DPO-01]."""
     micro_batch_tokens: int = Field(default=4096, gt=0)
-    """Padded tokens per forward pass; a prompt's completions always stay together."""
+    """Tokens per forward pass; a prompt's completions always stay together."""
     beta: float = Field(default=0.1, gt=0)
     """How strongly the policy is held to the reference: the KL coefficient of the objective that DPO solves."""
     loss: Literal["sigmoid", "ipo"] = "sigmoid"

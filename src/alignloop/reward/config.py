@@ -28,7 +28,7 @@ class RewardConfig(Config):
     batch_size: int = Field(default=64, gt=0)
     """Prompts per update; each brings its K completions and all their pairs."""
     micro_batch_tokens: int = Field(default=4096, gt=0)
-    """Padded tokens per forward pass; a prompt's completions always stay together."""
+    """Tokens per forward pass; a prompt's completions always stay together."""
     loss: Loss = "ranking"
     """`ranking`: Eq. 1. For comparison: `best_of_k`, softmax cross-entropy on a prompt's best completion [RM-05];
     `shuffled_pairs`, every pair a row of its own, which the paper warns against [RM-07]."""

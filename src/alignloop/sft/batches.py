@@ -131,5 +131,5 @@ def encode_demonstrations(
             )
         examples.append(Example(prompt, response, asked.answers if turns == "all" else []))
     if not examples:
-        raise DataError("no demonstration is left to train on; look at max_prompt_tokens")
+        raise DataError("no demonstration of a side is left; look at max_prompt_tokens")
     return examples, dropped

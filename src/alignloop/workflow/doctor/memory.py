@@ -22,7 +22,7 @@ from alignloop.models.adapters import AdaptersConfig
 from alignloop.models.backbone import AdaptedModel, Backbone
 from alignloop.models.loading import backbone_of
 from alignloop.ppo.config import PPOConfig
-from alignloop.tensors import CHUNK_POSITIONS
+from alignloop.tensors import CHUNK_POSITIONS, KEPT_VOCABULARY
 from alignloop.training.step import autocast
 from alignloop.workflow.doctor.findings import Finding, finding
 
@@ -178,9 +178,9 @@ def ppo_memory(config: PPOConfig, policy: Shape, judges: Sequence[Shape], contex
     if separate:
         phases["value update"] = value * _FLOAT + _kept_in_pass(critic, tokens)
     if config.ptx_coef > 0:
-        # PPO's gradient is set aside, and what ptx added is told apart in the end.
+        # PPO's gradient is set aside, so that what ptx adds can be told apart.
         adding = 2 * learned + _kept_in_pass(policy, tokens) + logits(policy, tokens)
-        phases["pretraining gradient"] = max(adding, 3 * learned)
+        phases["pretraining gradient"] = adding
     return Estimate(
         {
             "weights": weights * _FLOAT,
@@ -215,9 +215,10 @@ def sampling_memory(precision: Precision, shape: Shape, context: int, rows: int)
 
 
 def logits(shape: Shape, positions: float) -> float:
-    """Log-probabilities are kept for the gradient; a chunk's logits and their gradient come and go beside them."""
+    """Log-probabilities are kept for the gradient, or made again; a chunk's logits and gradient come and go beside."""
     chunk = min(positions, CHUNK_POSITIONS)
-    return (positions + 2 * chunk) * shape.vocabulary * _FLOAT
+    kept = positions if shape.vocabulary <= KEPT_VOCABULARY else chunk
+    return (kept + 2 * chunk) * shape.vocabulary * _FLOAT
 
 
 def _kept_in_pass(shape: Shape, tokens: int) -> float:
