@@ -91,8 +91,7 @@ def accumulate_ptx(
 
     Its mean over tokens, or over sequences of summed tokens, as `ptx_reduction` says; per token it is logged.
     """
-    learned = [p for p in actor.parameters() if p.grad is not None]
-    before = [own(p.grad).clone() for p in learned]
+    before = [gradient.clone() for gradient in _own_gradients(actor)]
     sequences = config.minibatch_size * config.ptx_ratio
     blocks = packed.batch(step * sequences, sequences)
     count = blocks[:, 1:].numel()
@@ -104,8 +103,8 @@ def accumulate_ptx(
         value = backward(config.ptx_coef * loss, "pretraining", step) / config.ptx_coef
         tally.add_sum("pretraining_loss", value * divisor / count)
     sums = {"dot": 0.0, "ptx": 0.0, "ppo": 0.0}
-    for parameter, ppo in zip(learned, before, strict=True):
-        ptx = own(parameter.grad) - ppo
+    for ppo, both in zip(before, _own_gradients(actor), strict=True):
+        ptx = both - ppo
         sums["dot"] += float((ppo * ptx).sum())
         sums["ptx"] += float((ptx**2).sum())
         sums["ppo"] += float((ppo**2).sum())
@@ -118,6 +117,10 @@ def accumulate_ptx(
         )
     cosine = sums["dot"] / max(norm * ppo_norm, 1e-30)
     tally.add(ptx_gradient_norm=norm, gradient_cosine=cosine)
+
+
+def _own_gradients(model: PreTrainedModel) -> list[Tensor]:
+    return [own(p.grad) for p in model.parameters() if p.grad is not None]
 
 
 def accumulate_value(
