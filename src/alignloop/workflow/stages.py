@@ -17,6 +17,11 @@ from alignloop.runs.run import Given, Run
 from alignloop.runs.shared import SharedRun
 
 
+_KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""Environment variables that say how many kernels torch's libraries keep, each for the one size of a product; 1024."""
+_KEPT_KERNELS = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Where a stage's config class and function live; imported when the stage runs, so that help stays quick."""
@@ -64,6 +69,9 @@ def run_stage(
     Raises:
         AlignloopError: whatever the stage refuses.
     """
+    for name in _KERNELS:
+        # Rows of text have hundreds of lengths: on a CPU kernels of those that have passed would be most of the memory.
+        os.environ.setdefault(name, str(_KEPT_KERNELS))
     described = STAGES[stage]
     if doctor and not (folder / "manifest.json").exists():
         _load("workflow.doctor.examine:before_ppo")(config, **inputs)
