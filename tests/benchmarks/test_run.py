@@ -73,6 +73,28 @@ def test_ours_alone_leaves_the_json(tmp_path: Path) -> None:
     assert "ours" in done.stdout
 
 
+def test_a_peer_takes_turns_with_us(tmp_path: Path) -> None:
+    """The plain loop needs no environment of its own: two repeats of both, and the ratio of each repeat."""
+    small = [one for one in SMALL if not one.startswith(("--prompt", "--response", "--repeats"))]
+    done = run(
+        "training-step",
+        *(one for one in small if one != "--ours-only"),
+        *("--repeats=2", "--length=16", '--setting={"batch": 4}'),
+        *("--json", tmp_path / "result.json"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    turns = [line.split(":")[0] for line in done.stderr.splitlines() if "/2 float32" in line]
+    assert turns == [f"{n}/2 float32 {side}" for n in (1, 2) for side in ("ours", "plain loop")]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["peer_name"] == "plain loop"
+    assert result["peer"]["median"] > 0
+    assert result["ratio"]["min"] <= result["ratio"]["median"] <= result["ratio"]["max"]
+    assert result["rss_peer"] > 50
+    assert result["settings"]["plain loop"] == {"float32": {"batch": 4}}
+    assert "ours / plain loop" in done.stdout
+
+
 def test_a_size_that_a_benchmark_does_not_have_is_refused() -> None:
     done = run("rollout", "--completions=4")
 

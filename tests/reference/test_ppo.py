@@ -204,7 +204,9 @@ def updated(
 
     estimates = steps.advantages(episodes, config, config.kl_coef)
     monkeypatch.setattr(steps, "step_optimizer", recording)
-    steps.update(learner, episodes, estimates, 0)
+    figures = steps.update(learner, episodes, estimates, 0)
+    if drift:
+        assert figures["clip_fraction"] > 0, "else clipping is not compared"
 
     # The other one.
     prompts = episodes.batch.prompt_lengths.tolist()

@@ -16,7 +16,6 @@ from alignloop.runs.artifact import Artifact, open_artifact
 from alignloop.runs.run import Given, Run
 from alignloop.runs.shared import SharedRun
 
-
 _KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """Environment variables that say how many kernels torch's libraries keep, each for the one size of a product; 1024."""
 _KEPT_KERNELS = 64
