@@ -10,18 +10,29 @@ from torch import Tensor, nn
 
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt
-from alignloop.errors import ConfigError
-from alignloop.models.policy import hidden_states
+from alignloop.errors import ConfigError, RunError
+from alignloop.models.loading import save_model
+from alignloop.models.policy import hidden_states, response_log_probs
 from alignloop.models.reward_model import ScalarModel, ValueHead
 from alignloop.ppo import objective
+from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.gradients import accumulate_policy, accumulate_ptx
-from alignloop.ppo.learner import Learner
+from alignloop.ppo.learner import Learner, open_backbone
 from alignloop.ppo.prompts import asked_in
 from alignloop.ppo.report import Tally
 from alignloop.ppo.rollout import Episodes
 from alignloop.ppo.steps import advantages, collect, score, update
 from alignloop.tensors import row_sums
-from tests.helpers import PPO, metrics, prompt, results, run, write_ppo_inputs
+from tests.helpers import (
+    PPO,
+    metrics,
+    prompt,
+    results,
+    run,
+    tiny_model,
+    tiny_tokenizer,
+    write_ppo_inputs,
+)
 from tests.ppo.learners import open_learner
 
 
@@ -74,6 +85,37 @@ def test_an_update_without_the_text_that_its_coefficient_asks_for_is_refused(
 
     with pytest.raises(ConfigError, match="pretraining text is needed where ptx_coef > 0"):
         iterate(learner, 0, [prompt(i) for i in range(6)])
+
+
+def test_another_reference_is_what_the_kl_is_taken_to(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """From the first iteration on, and penalised; with adapters there is no room for one."""
+    far = tiny_model(seed=9)
+    save_model(far, tiny_tokenizer(), tmp_path / "far")
+    still = {"policy_optimizer": {"learning_rate": 1e-12}, "ptx_coef": 0.0, "samples_every": 1}
+    given = {name: path for name, path in inputs.items() if name != "text"}
+
+    run("ppo", tmp_path / "run", PPO | still, reference=tmp_path / "far", **given)
+
+    learner = open_learner(inputs, **still)
+    prompts = read_records(inputs["prompts"] / "rl.jsonl.gz", Prompt)
+    rows = asked_in(0, len(prompts), learner.config.batch_size, learner.config.seed)
+    batch = collect(learner, [prompts[i] for i in rows], 0).answered.batch
+    with torch.no_grad():
+        own, theirs = (response_log_probs(m, batch).sum(dim=1) for m in (learner.actor, far))
+    first = metrics(tmp_path / "run")[0]
+    assert first["kl_reference"] == pytest.approx(float((own - theirs).mean()), rel=1e-4)
+    assert first["ratio_max"] == pytest.approx(1, abs=1e-5)
+    with pytest.raises(RunError, match=r"other inputs \(reference"):
+        run("ppo", tmp_path / "run", PPO | still, resume=True, **given)
+    lora = {"adapters": {"kind": "lora", "rank": 2, "alpha": 4.0}}
+    config = PPOConfig.model_validate(PPO | still | lora)
+    backbone = open_backbone(config, inputs["policy"])
+    with pytest.raises(ConfigError, match="leave out --reference"):
+        Learner.open(
+            config, inputs["policy"], learner.reward, reference=tmp_path / "far", backbone=backbone
+        )
 
 
 def test_as_many_episodes_as_the_batch_size_are_learned_from_or_none(

@@ -162,7 +162,7 @@ def test_a_heldout_reward_model_is_examined_with_the_others(
 
     assert not bad(findings(given, heldout_reward_model=given["reward_model"]))
     said = bad(findings(given, heldout_reward_model=tmp_path / "foreign"))
-    assert "take models that" in said["reward models read the policy's tokens"]
+    assert "take models that" in said["all models read the policy's tokens"]
     said = bad(findings(given, heldout_reward_model=short))
     assert "context of 30: lower sampling.max" in said["prompts and answers fit the context"]
 
@@ -351,7 +351,7 @@ def test_a_reward_model_of_another_vocabulary(given: dict[str, Path], tmp_path: 
 
     found = bad(findings(given, policy=tmp_path / "foreign"))
 
-    assert "another tokenizer" in found["reward models read the policy's tokens"]
+    assert "another tokenizer" in found["all models read the policy's tokens"]
 
 
 def test_a_reward_model_whose_zero_is_elsewhere_and_the_advice_that_mends_it(

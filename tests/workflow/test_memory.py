@@ -137,8 +137,8 @@ def test_more_text_per_pass_takes_more_and_adapters_less() -> None:
 def test_too_little_memory_is_worth_a_look() -> None:
     config, model = PPOConfig.model_validate(PPO), tiny_model("qwen3").config
 
-    short = memory.memory_suffices(config, model, [model], 96, free=1e3)
-    enough = memory.memory_suffices(config, model, [model], 96, free=1e12)
+    short = memory.memory_suffices(config, model, model, [model], 96, free=1e3)
+    enough = memory.memory_suffices(config, model, model, [model], 96, free=1e12)
 
     assert short.verdict == "look"
     assert "adapters.kind" in short.detail

@@ -18,7 +18,12 @@ def models_and_prompts(function: F) -> F:
     options = (
         path_option(
             "--policy",
-            "The `policy` to start from; it is the frozen reference as well (the RL initialisation).",
+            "The `policy` to start from (the RL initialisation); it is the frozen reference as well.",
+        ),
+        path_option(
+            "--reference",
+            "Another `policy` as the frozen reference, the pretrained model for instance.",
+            required=False,
         ),
         click.option(
             "--reward-model",

@@ -52,7 +52,7 @@ class Learner:
     actor: PreTrainedModel
     """The policy that learns."""
     reference: PreTrainedModel
-    """The policy as it started, frozen."""
+    """The policy as it started, or another one to stay near; frozen."""
     critic: ScalarModel | ValueHead
     reward: Reward
     engine: Engine
@@ -75,6 +75,7 @@ class Learner:
         reward: Reward,
         *,
         value_start: Path | ScalarModel | None = None,
+        reference: Path | None = None,
         backbone: Backbone | None = None,
         packed: PackedText | None = None,
         world: World | None = None,
@@ -82,28 +83,32 @@ class Learner:
         """Read the models.
 
         Args:
-            policy: model folder of the policy to start from, which is the reference as well.
+            policy: model folder of the policy to start from.
+            reference: model folder of what the policy is to stay near; the policy as it starts where absent [PPO-16].
             value_start: the reward model that a separate value function starts from: its model folder, or, with
                 adapters, the model itself.
             backbone: the policy's weights, shared by all roles, where the config asks for adapters.
             packed: pretraining text, needed by the time of an update where ptx_coef > 0.
 
         Raises:
-            ConfigError: the config asks for a value function from a reward model, and there is none.
+            ConfigError: the config asks for a value function from a reward model, and there is none; or for adapters,
+                beside a reference.
             ModelError: a folder holds no such model.
         """
         world = world or World()
         tokenizer = load_tokenizer(policy)
-        actor, reference = (sharded(model, world) for model in _policies(config, policy, backbone))
+        actor, frozen = (
+            sharded(model, world) for model in _policies(config, policy, reference, backbone)
+        )
         check_tokenizer(policy, actor, tokenizer)
         critic = _value_function(config, policy, actor, value_start, backbone)
         own = [critic.model] if isinstance(critic, ScalarModel) else []
         if config.compile:
-            models = [actor, reference, *own]
+            models = [actor, frozen, *own]
             compile_to_width(models, config.micro_batch_tokens, world, config.adapters)
         for model in own:
             sharded(model, world)
-        context = context_length(actor)
+        context = min(context_length(actor), context_length(frozen))
         if isinstance(critic, ScalarModel):
             context = min(context, context_length(critic.model))
         if isinstance(reward, RewardModels):
@@ -114,7 +119,7 @@ class Learner:
             tokenizer=tokenizer,
             formatter=formatter,
             actor=actor,
-            reference=reference,
+            reference=frozen,
             critic=critic,
             reward=reward,
             engine=NativeEngine(
@@ -182,11 +187,16 @@ def open_backbone(config: PPOConfig, policy: Path) -> Backbone | None:
 
 
 def _policies(
-    config: PPOConfig, policy: Path, backbone: Backbone | None
+    config: PPOConfig, policy: Path, reference: Path | None, backbone: Backbone | None
 ) -> tuple[PreTrainedModel, PreTrainedModel]:
     """(the policy that learns, the reference)."""
     if backbone is None or config.adapters is None:
-        return load_causal_lm(policy), load_causal_lm(policy).requires_grad_(False)
+        frozen = load_causal_lm(reference or policy).requires_grad_(False)
+        return load_causal_lm(policy), frozen
+    if reference is not None:
+        raise ConfigError(
+            "with adapters the reference is the policy's weights without one: leave out --reference, or adapters"
+        )
     backbone.add("policy", config.adapters, derive_seed(config.seed, "adapter"))
     backbone.train("policy")
     roles = AdaptedModel(backbone, "policy"), AdaptedModel(backbone, None)

@@ -63,20 +63,25 @@ def train(
     ask_person: bool = False,
     heldout_reward_model: Path | None = None,
     gold: Path | None = None,
+    reference: Path | None = None,
     exclude_prompts_from: Sequence[Path] = (),
     text: Path | None = None,
 ) -> Artifact:
     """Improve `policy` on the `rl` file of a `prompts` artefact; leaves a `policy` artefact.
 
-    The policy as it starts is also the frozen reference. The score comes from the reward models, or from a Python
+    The score comes from the reward models, or from a Python
     function, or from a person at the terminal. Held-out reward model and gold judge are logged, and never learned from.
 
     Args:
         reward_function: `FILE.py:NAME` or `package.module:NAME`.
         gold: a `lexicon` artefact.
+        reference: a `policy` to stay near; where absent it is the policy as it starts, as in the paper [PPO-16].
         exclude_prompts_from: artefacts of earlier stages whose prompts are not to be asked.
     """
     start = run.input("policy", policy, "policy")
+    near = run.input("reference", reference, "policy").path if reference is not None else None
+    if near is not None:
+        check_same_tokens(start.path, near)
     backbone = open_backbone(config, start.path)
     models = _reward_models(
         config, run, start.path, reward_model, more_reward_models, backbone, world
@@ -89,6 +94,7 @@ def train(
         start.path,
         reward,
         value_start=(models[0][0] if backbone is None else models[0][1]) if models else None,
+        reference=near,
         backbone=backbone,
         world=world,
     )

@@ -29,7 +29,6 @@ _OF_POLICY: tuple[Callable[[Patient], Finding], ...] = (
     policy_checks.decoders_agree,
     policy_checks.padding_changes_nothing,
     policy_checks.micro_batches_change_nothing,
-    policy_checks.reference_is_the_policy,
     policy_checks.answers_can_end,
 )
 _OF_REWARD: tuple[Callable[[Patient], Finding], ...] = (
@@ -48,6 +47,7 @@ def examine(
     reward_function: str | None = None,
     ask_person: bool = False,
     heldout_reward_model: Path | None = None,
+    reference: Path | None = None,
     exclude_prompts_from: Sequence[Path] = (),
     text: Path | None = None,
     demonstrations: Path | None = None,
@@ -74,13 +74,16 @@ def examine(
             [open_artifact(path, "reward-model").path for path in paths]
             for paths in ([*given, *more_reward_models], heldout)
         )
+        near = open_artifact(reference, "policy").path if reference is not None else None
         formatter = Formatter.of(load_tokenizer(model))
         records = read_records(open_artifact(prompts, "prompts").file("rl.jsonl.gz"), Prompt)
         kept, overlap = input_checks.left_over(records, exclude_prompts_from)
         findings = [
             input_checks.pad_is_not_end(formatter),
-            _guarded("reward models read the policy's tokens")(
-                input_checks.tokens_are_shared, model, [*judges, *watched]
+            _guarded("all models read the policy's tokens")(
+                input_checks.tokens_are_shared,
+                model,
+                [*judges, *watched, *([near] if near else [])],
             ),
             input_checks.chat_template_agrees(formatter, kept[: patient.PROMPTS]),
             _guarded("prompts are customers'")(input_checks.prompts_are_customers, config, kept),
@@ -93,7 +96,7 @@ def examine(
         asked = patient.chosen(kept, config.seed)
         small = patient.small(config, len(asked))
         learner, scorers, others = patient.open_learner(
-            small, model, judges, watched, reward_function, text
+            small, model, judges, watched, near, reward_function, text
         )
         fits = _guarded("prompts and answers fit the context")(
             _prompts_fit, config, learner.context, kept, formatter
@@ -106,6 +109,7 @@ def examine(
             memory.memory_suffices(
                 config,
                 learner.actor.config,
+                learner.reference.config,
                 [judge.model.config for judge in (*scorers, *others)],
                 max(map(len, formatter.prompts(kept))) + config.sampling.max_new_tokens,
                 free,
@@ -114,6 +118,8 @@ def examine(
         if any(finding.verdict == "BAD" for finding in findings):
             return findings
         found = patient.draw(config, learner, scorers, asked)
+        if near is None:
+            findings.append(policy_checks.reference_is_the_policy(found))
         findings += [_guarded(check.__name__)(check, found) for check in _OF_POLICY]
         if scorers and not ask_person:
             findings.append(reward_checks.end_is_scored(found))

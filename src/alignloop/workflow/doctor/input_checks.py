@@ -15,16 +15,14 @@ from alignloop.runs.artifact import open_artifact
 from alignloop.workflow.doctor.findings import Finding, finding
 
 
-def tokens_are_shared(policy: Path, reward_models: Sequence[Path]) -> Finding:
-    """Reward models read the policy's token ids.
+def tokens_are_shared(policy: Path, others: Sequence[Path]) -> Finding:
+    """Reward models and reference read the policy's token ids.
 
     Raises:
         ModelError: one has another vocabulary, or another end token.
     """
-    check_same_tokens(policy, *reward_models)
-    return Finding(
-        "reward models read the policy's tokens", "ok", "vocabulary and EOS are the same"
-    )
+    check_same_tokens(policy, *others)
+    return Finding("all models read the policy's tokens", "ok", "vocabulary and EOS are the same")
 
 
 def pad_is_not_end(formatter: Formatter) -> Finding:

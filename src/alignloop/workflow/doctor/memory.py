@@ -153,12 +153,19 @@ def _kept_by(model: PreTrainedModel, precision: Precision, tokens: int) -> int:
     return sum(storages.values())
 
 
-def ppo_memory(config: PPOConfig, policy: Shape, judges: Sequence[Shape], context: int) -> Estimate:
+def ppo_memory(
+    config: PPOConfig,
+    policy: Shape,
+    judges: Sequence[Shape],
+    context: int,
+    reference: Shape | None = None,
+) -> Estimate:
     """PPO's peak in one process.
 
     Args:
         judges: shapes of all reward models; a value function may be a copy of the first.
         context: longest prompt and answer together.
+        reference: of the policy's own shape where absent.
     """
     critic = judges[0] if judges and config.value_start == "reward_model" else policy
     separate = config.value_network == "separate"
@@ -166,7 +173,8 @@ def ppo_memory(config: PPOConfig, policy: Shape, judges: Sequence[Shape], contex
     if config.adapters is not None:
         weights = policy.parameters + policy.adapter * (1 + len(judges)) + value
     else:
-        weights = 2 * policy.parameters + sum(judge.parameters for judge in judges) + value
+        frozen = [reference or policy, *judges]
+        weights = policy.parameters + sum(one.parameters for one in frozen) + value
     learned, tokens = policy.learned * _FLOAT, config.micro_batch_tokens
     answered = min(config.sampling.max_new_tokens / context, 1.0) * tokens
     update = learned + _kept_in_pass(policy, tokens) + logits(policy, answered)
@@ -240,16 +248,17 @@ def free_memory() -> float:
 
 
 def memory_suffices(
-    config: PPOConfig, policy: Any, judges: Sequence[Any], context: int, free: float
+    config: PPOConfig, policy: Any, reference: Any, judges: Sequence[Any], context: int, free: float
 ) -> Finding:
     """The run's peak against what was free before anything was loaded.
 
     Args:
-        policy, judges: transformers configs of the policy and of the reward models, held-out ones last.
+        policy, reference, judges: transformers configs; of the reward models held-out ones last.
     """
-    shape = shape_of(policy, config.precision, config.adapters)
-    judged = [shape_of(judge, config.precision, config.adapters) for judge in judges]
-    estimate = ppo_memory(config, shape, judged, context)
+    shape, near, *judged = (
+        shape_of(one, config.precision, config.adapters) for one in (policy, reference, *judges)
+    )
+    estimate = ppo_memory(config, shape, judged, context, near)
     return finding(
         "memory suffices",
         estimate.peak <= free,

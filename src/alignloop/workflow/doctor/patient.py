@@ -66,13 +66,14 @@ def open_learner(
     policy: Path,
     reward_models: Sequence[Path],
     heldout: Sequence[Path],
+    reference: Path | None,
     reward_function: str | None,
     text: Path | None,
 ) -> tuple[Learner, list[ScalarModel], list[ScalarModel]]:
     """The learner of a small run with a learning rate of 0, the reward models, and those that are held out.
 
     Args:
-        policy, reward_models, heldout: model folders.
+        policy, reward_models, heldout, reference: model folders.
         reward_function: where absent, and without a reward model too, every answer scores 0.
     """
     backbone = open_backbone(config, policy)
@@ -93,6 +94,7 @@ def open_learner(
         policy,
         _reward(config, scorers, reward_function),
         value_start=start,
+        reference=reference,
         backbone=backbone,
     )
     learner.context = min([learner.context, *(context_length(one.model) for one in watched)])
