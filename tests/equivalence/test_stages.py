@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from alignloop.data.batches import PackedText
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Completions, Demonstration, Ranking, Text
@@ -185,6 +186,23 @@ def test_the_pretraining_mix_goes_through_the_text(folder: Path, tmp_path: Path)
     losses = [row["pretraining_loss"] for row in rows]
     assert len(losses) == 8
     assert len({round(loss, 4) for loss in losses}) > 4
+
+
+def test_the_pretraining_mix_is_validated_on_held_out_text(folder: Path, tmp_path: Path) -> None:
+    """By hand: every block of the validation side, through the policy that the run left."""
+    rows = sft(folder, tmp_path / "run", pretraining_tokens=31, residual_dropout=0.0)
+    validated = [row for row in rows if "valid_loss" in row]
+
+    assert len(validated) == SFT["epochs"]
+    tokenizer = tiny_tokenizer()
+    text = folder / "text" / "valid.jsonl.gz"
+    packed = PackedText.read(text, tokenizer, 31, SFT["seed"])
+    blocks = packed.batch(0, packed.blocks_per_epoch)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "artifact")
+    with torch.no_grad():
+        logits = model(blocks[:, :-1]).logits.flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits, blocks[:, 1:].flatten())
+    assert validated[-1]["valid_pretraining_loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_long_prompts_are_left_out_and_counted_where_asked() -> None:

@@ -24,6 +24,7 @@ METRICS: dict[str, str] = {
     "loss": "the objective that was minimised, mean over the batch",
     "valid_loss": "the same loss on validation data; for reward models Eq. 1, whatever is minimised",
     "valid_bits_per_byte": "validation loss per byte of text, in bits",
+    "valid_pretraining_loss": "mean next-token loss, in nats, on at most 64 blocks of the text's validation side",
     "pretraining_loss": "mean next-token loss, in nats, on the pretraining text that is mixed in",
     "pair_accuracy": "share of the batch's preferred completions that scored higher; ties left out",
     "valid_pair_accuracy": "the same on validation rankings",

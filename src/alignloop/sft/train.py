@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from alignloop.data.batches import PackedText, epoch_order, shares_of_blocks
@@ -14,6 +16,7 @@ from alignloop.data.formatter import Formatter, set_chat_template
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Demonstration
 from alignloop.distributed import World
+from alignloop.errors import DataError
 from alignloop.models.backbone import adapted, whole_model
 from alignloop.models.compilation import compile_to_width, eagerly
 from alignloop.models.dropout import residual_dropout
@@ -39,6 +42,9 @@ from alignloop.training.optimizer import make_optimizer
 from alignloop.training.pretraining_text import read_pretraining_text
 from alignloop.training.state import load_state, save_state
 from alignloop.training.step import autocast, backward, update
+
+VALID_BLOCKS = 64
+"""Most blocks of held-out pretraining text on which a pretraining mix is validated."""
 
 
 def train(
@@ -77,7 +83,7 @@ def train(
         )
         for side in ("train", "valid")
     )
-    packed, mixed = _pretraining_text(config, run, text, tokenizer, context)
+    packed, mixed, held_out = _pretraining_text(config, run, text, tokenizer, context)
 
     optimizer = make_optimizer(policy, config.optimizer)
     batches = _plan(config, examples)
@@ -143,6 +149,9 @@ def train(
             ends_epoch = step % per_epoch == 0 or step == len(batches)
             if ends_epoch:
                 logged["valid_loss"] = _validate(policy.eval(), valid, config, formatter.pad, world)
+                if held_out is not None:
+                    found = _validate_text(policy, held_out, config, world)
+                    logged["valid_pretraining_loss"] = found
             run.log(step, logged)
             bar.set_postfix_str(f"loss {logged['loss']:.3f}")
             bar.update()
@@ -198,11 +207,12 @@ def _pretraining_text(
     text: Path | None,
     tokenizer: PreTrainedTokenizerFast,
     context: int,
-) -> tuple[PackedText | None, int]:
-    """The packed text of the pretraining mix, and how many blocks of it go with each batch."""
+) -> tuple[PackedText | None, int, Tensor | None]:
+    """The packed text of the pretraining mix, how many blocks of it go with each batch, and some to validate on."""
     if config.pretraining_mix == 0.0:
-        return None, 0
-    packed = read_pretraining_text(
+        return None, 0, None
+    read = partial(
+        read_pretraining_text,
         run,
         text,
         tokenizer,
@@ -213,7 +223,11 @@ def _pretraining_text(
         seed=config.seed,
     )
     share = config.pretraining_mix / (1 - config.pretraining_mix)
-    return packed, max(round(config.batch_size * share), 1)
+    held_out = None
+    with suppress(DataError):  # a validation side may be shorter than one block
+        valid = read(side="valid")
+        held_out = valid.batch(0, min(valid.blocks_per_epoch, VALID_BLOCKS))
+    return read(), max(round(config.batch_size * share), 1), held_out
 
 
 def _loss(policy: PreTrainedModel, batch: MicroBatch) -> Summed:
@@ -232,6 +246,18 @@ def _validate(
             summed = _loss(policy, batch)
             total, count = total + float(summed.total), count + summed.count
     return world.sum(total) / world.sum(count)
+
+
+@torch.no_grad()
+def _validate_text(
+    policy: PreTrainedModel, blocks: Tensor, config: SFTConfig, world: World
+) -> float:
+    """Mean next-token loss on blocks of held-out pretraining text."""
+    total = 0.0
+    with eagerly(config.compile), world.gathered(policy):
+        for piece, weight in shares_of_blocks(blocks, config.micro_batch_tokens, world):
+            total -= weight * float(block_log_probs(policy, piece).sum())
+    return world.sum(total) / blocks[:, 1:].numel()
 
 
 def _keep_epoch(

@@ -20,8 +20,9 @@ def read_pretraining_text(
     width: int,
     context: int,
     seed: int,
+    side: str = "train",
 ) -> PackedText:
-    """The train file of a `pretraining-text` artefact, as blocks of `width` predicted tokens; an input of the run.
+    """One side of a `pretraining-text` artefact, as blocks of `width` predicted tokens; an input of the run.
 
     Args:
         needed_by: the setting that, above 0, asks for the text.
@@ -29,6 +30,7 @@ def read_pretraining_text(
 
     Raises:
         ConfigError: no text was given, or the blocks do not fit the context.
+        DataError: the side is shorter than one block.
     """
     if text is None:
         raise ConfigError(
@@ -36,5 +38,5 @@ def read_pretraining_text(
         )
     if width > context:
         raise ConfigError(f"{width_field} {width} is beyond the model's context of {context}")
-    source = run.input("text", text, "pretraining-text").file("train.jsonl.gz")
+    source = run.input("text", text, "pretraining-text").file(f"{side}.jsonl.gz")
     return PackedText.read(source, tokenizer, width, seed)

@@ -21,6 +21,7 @@ from tests.helpers import (
     contents,
     signal_at,
     write_judged,
+    write_text,
 )
 
 
@@ -153,6 +154,16 @@ def test_it_goes_on_where_it_stopped_and_ends_with_the_same_bytes(
     assert contents(tmp_path / "cut" / "rate_0.001" / "sft") == first
 
 
+def test_with_a_pretraining_mix_both_losses_are_told(made: Path, tmp_path: Path) -> None:
+    text = str(write_text(tmp_path / "text"))
+    mix = ("--set", "pretraining_mix=0.1", "--set", "pretraining_tokens=31", "--set", "epochs=1")
+    result, printed = study(made, tmp_path / "out", "--text", text, *mix, judged=False)
+
+    losses = [found["valid_pretraining_loss"] for found in result["rows"]]
+    assert len({round(loss, 4) for loss in losses}) == 3
+    assert f"of the text {losses[0]:.4f}" in printed
+
+
 def test_a_rate_at_which_numbers_blow_up_is_noted_and_not_chosen(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +178,9 @@ def test_a_rate_at_which_numbers_blow_up_is_noted_and_not_chosen(
     result, printed = study(made, tmp_path / "out", judged=False)
 
     assert result["rows"][2] == {
-        **dict.fromkeys(("run", "epoch", "valid_loss", "score", "tokens", "finished")),
+        **dict.fromkeys(
+            ("run", "epoch", "valid_loss", "valid_pretraining_loss", "score", "tokens", "finished")
+        ),
         "learning_rate": 1.6e-2,
     }
     assert result["chosen"] in (1e-3, 4e-3)

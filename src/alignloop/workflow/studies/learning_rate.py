@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignloop.data.jsonl import read_objects
 from alignloop.errors import NumericsError
 from alignloop.evaluation.config import EpochsConfig
 from alignloop.files import write_json
@@ -68,7 +69,12 @@ def learning_rate_sweep(
             sft=place / "sft",
             **judge,
         )
-        best = chosen.facts["epochs"][chosen.facts["chosen"] - 1]
+        epoch = chosen.facts["chosen"]
+        validated = [
+            row for _, row in read_objects(place / "sft" / "metrics.jsonl") if "valid_loss" in row
+        ]
+        text = validated[epoch - 1].get("valid_pretraining_loss")
+        best = {**chosen.facts["epochs"][epoch - 1], "valid_pretraining_loss": text}
         rows.append(_row(rate, f"{place.name}/chosen", best))
         say(_line(rows[-1]))
     chosen_rate = best_rate(rows, by)
@@ -97,15 +103,17 @@ def best_rate(rows: Sequence[Row], by: str) -> float:
 
 
 def _row(rate: float, place: str | None, best: Row) -> dict[str, Any]:
-    keys = ("epoch", "valid_loss", "score", "tokens", "finished")
+    keys = ("epoch", "valid_loss", "valid_pretraining_loss", "score", "tokens", "finished")
     return {"learning_rate": rate, "run": place, **{key: best.get(key) for key in keys}}
 
 
 def _line(row: Row) -> str:
     score = "" if row["score"] is None else f"   score {row['score']:+.3f}"
+    loss = row["valid_pretraining_loss"]
+    text = "" if loss is None else f", of the text {loss:.4f}"
     return (
         f"{row['learning_rate']:<10g} epoch {row['epoch']}   "
-        f"validation loss {row['valid_loss']:.4f}{score}"
+        f"validation loss {row['valid_loss']:.4f}{text}{score}"
     )
 
 
@@ -125,12 +133,21 @@ def _sheet(result: Mapping[str, Any]) -> Sheet:
         tables=[
             Table(
                 "Every rate",
-                ["Rate", "Epoch", "Validation loss", "Reward-model score", "Tokens per answer", ""],
+                [
+                    "Rate",
+                    "Epoch",
+                    "Validation loss",
+                    "Of the pretraining text",
+                    "Reward-model score",
+                    "Tokens per answer",
+                    "",
+                ],
                 [
                     [
                         f"{row['learning_rate']:g}",
                         DASH if row["epoch"] is None else str(row["epoch"]),
                         number(row["valid_loss"], 4),
+                        number(row.get("valid_pretraining_loss"), 4),
                         number(row["score"], 3, signed=True),
                         number(row["tokens"], 1),
                         "chosen" if row["learning_rate"] == result["chosen"] else "",
