@@ -209,7 +209,7 @@ def test_a_plug_in_that_fails_later_on_costs_no_more_than_the_steps_since_the_ch
     assert results(tmp_path / "run") == results(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("stage", ["sft", "reward", "ppo"])
+@pytest.mark.parametrize("stage", ["pretrain", "sft", "reward", "dpo", "ppo"])
 def test_a_full_disk_stops_a_stage_in_a_line_and_with_space_again_it_ends_with_the_same_bytes(
     bench: Bench, stage: str, tmp_path: Path
 ) -> None:
