@@ -18,7 +18,6 @@ from alignloop.errors import DataError, ModelError
 from alignloop.generation.engine import Response, completion_of
 from alignloop.models.loading import load_tokenizer
 from alignloop.models.reward_model import ScalarModel
-from alignloop.ppo.prompts import encode as encode_for_ppo
 from alignloop.reward import normalise as reward_normalise
 from alignloop.sampling.config import SampleConfig
 from alignloop.sampling.sample import distinct_completions
@@ -123,7 +122,7 @@ def test_every_stage_makes_the_same_tokens_of_the_same_pair(
     assert drawn.completions[0].text == ANSWER, "and the text comes back as it was"
 
     # RL
-    assert encode_for_ppo([prompt], formatter, 5, 1000) == [tokens[0]]
+    assert formatter.prompts_with_room([prompt], 5, 1000) == [tokens[0]]
 
 
 @each_formatter

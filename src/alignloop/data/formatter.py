@@ -63,6 +63,24 @@ class Formatter:
         """`prompt` for many at once, on all cores."""
         return [conversation.tokens for conversation in self.conversations(prompts)]
 
+    def prompts_with_room(
+        self, prompts: Sequence[Prompt], longest_response: int, context: int
+    ) -> list[list[int]]:
+        """`prompts`, each of which leaves room for the longest response, in tokens.
+
+        Raises:
+            DataError: one does not.
+        """
+        encoded = self.prompts(prompts)
+        for prompt, tokens in zip(prompts, encoded, strict=True):
+            if len(tokens) + longest_response > context:
+                raise DataError(
+                    f"prompt '{prompt.id}' has {len(tokens)} tokens; with a response of up to "
+                    f"{longest_response} it does not fit the context of {context}: lower sampling.max_new_tokens, "
+                    "or leave the prompt out"
+                )
+        return encoded
+
     def conversations(self, prompts: Sequence[Prompt]) -> list[Conversation]:
         """Many prompts as tokens, and where in them the assistant spoke.
 

@@ -170,7 +170,7 @@ def load_causal_lm(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrain
 @torch.no_grad()
 def _check_head(folder: Path, model: PreTrainedModel) -> None:
     """Log-probabilities are read as hidden states times the unembedding; some families scale or cap what comes out."""
-    tokens = torch.arange(4)[None] % _embedding_rows(model)
+    tokens = torch.arange(4)[None] % embedding_rows(model)
     hidden = backbone_of(model)(input_ids=tokens, use_cache=False).last_hidden_state
     ours = torch.nn.functional.linear(hidden, output_weight(model))
     theirs = model(input_ids=tokens, use_cache=False).logits
@@ -186,7 +186,7 @@ def check_tokenizer(folder: Path, model: PreTrainedModel, tokenizer: Any) -> Non
     Raises:
         ModelError: it has fewer: tokens were added to the tokenizer, and the model was not resized.
     """
-    rows = _embedding_rows(model)
+    rows = embedding_rows(model)
     if len(tokenizer) > rows:
         raise ModelError(
             f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model {rows} embeddings; "
@@ -194,7 +194,8 @@ def check_tokenizer(folder: Path, model: PreTrainedModel, tokenizer: Any) -> Non
         )
 
 
-def _embedding_rows(model: PreTrainedModel) -> int:
+def embedding_rows(model: PreTrainedModel) -> int:
+    """How many tokens the model can read."""
     embeddings: Any = model.get_input_embeddings()
     return int(embeddings.weight.shape[0])
 
@@ -261,7 +262,7 @@ def load_classifier(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrai
 @torch.no_grad()
 def sees_later_tokens(model: PreTrainedModel) -> bool:
     """Whether what comes later changes a token's hidden state, as in BERT."""
-    tokens = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]]) % _embedding_rows(model)
+    tokens = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]]) % embedding_rows(model)
     hidden = backbone_of(model)(input_ids=tokens).last_hidden_state
     return not torch.allclose(hidden[0, :3], hidden[1, :3], rtol=1e-3, atol=1e-4)
 
@@ -278,7 +279,7 @@ def checked_scalar_model(folder: Path, model: PreTrainedModel) -> PreTrainedMode
             f"{folder}: {type(model).__name__} sees later tokens too, so it has no score of an unfinished answer; "
             "`alignloop reward report` can examine it, but it can neither be trained here nor used in RL"
         )
-    tokens = torch.arange(4)[None] % _embedding_rows(model)
+    tokens = torch.arange(4)[None] % embedding_rows(model)
     hidden = backbone_of(model)(input_ids=tokens, use_cache=False).last_hidden_state
     ours = scalar_head(model)(hidden[:, -1])
     # Without a pad token transformers reads the last position of a lone row; with one, the last that is not it.

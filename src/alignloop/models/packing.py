@@ -23,7 +23,7 @@ from alignloop.data.batches import Forest, Ragged
 from alignloop.errors import ModelError
 from alignloop.models import attention
 from alignloop.models.compilation import eagerly, filled_width, is_filled
-from alignloop.models.loading import backbone_of
+from alignloop.models.loading import backbone_of, embedding_rows
 from alignloop.tensors import counts_up_to
 
 _NAME = "alignloop_packed"
@@ -257,7 +257,7 @@ def check_packing(model: PreTrainedModel) -> None:
     Raises:
         ModelError: they see one another, as where a layer passes on a state and not by attention.
     """
-    rows = _embedding_rows(model)
+    rows = embedding_rows(model)
     sequences = [[token % rows for token in range(start, start + 5)] for start in (3, 11)]
     with eagerly(is_filled(model)):
         apart = [
@@ -277,11 +277,6 @@ def check_packing(model: PreTrainedModel) -> None:
             f"{type(model).__name__}: packed sequences see one another in this architecture; "
             "set packing = 'bucketed'"
         )
-
-
-def _embedding_rows(model: PreTrainedModel) -> int:
-    embeddings: Any = model.get_input_embeddings()
-    return int(embeddings.weight.shape[0])
 
 
 @contextmanager

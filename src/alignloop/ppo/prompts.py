@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from alignloop.data.batches import epoch_order
-from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_objects
 from alignloop.data.records import Prompt
 from alignloop.errors import ArtifactError, ConfigError, DataError
@@ -88,25 +87,6 @@ def refuse_labelers(prompts: Sequence[Prompt]) -> None:
             f"'{written[0].source}'); the paper trains PPO on customers' alone: "
             "set allow_labeler_prompts = true to use them"
         )
-
-
-def encode(
-    prompts: Sequence[Prompt], formatter: Formatter, max_new_tokens: int, context: int
-) -> list[list[int]]:
-    """Prompts as tokens, each with room for the longest response.
-
-    Raises:
-        DataError: one has not.
-    """
-    encoded = formatter.prompts(prompts)
-    for prompt, tokens in zip(prompts, encoded, strict=True):
-        if len(tokens) + max_new_tokens > context:
-            raise DataError(
-                f"prompt '{prompt.id}' has {len(tokens)} tokens; with a response of up to "
-                f"{max_new_tokens} it does not fit the context of {context}: lower sampling.max_new_tokens, "
-                "or leave the prompt out"
-            )
-    return encoded
 
 
 def asked_in(iteration: int, available: int, batch_size: int, seed: int) -> list[int]:

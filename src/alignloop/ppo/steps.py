@@ -34,7 +34,6 @@ from alignloop.ppo.gradients import (
     accumulate_value,
 )
 from alignloop.ppo.learner import Learner, with_warmup
-from alignloop.ppo.prompts import encode
 from alignloop.ppo.report import Tally, iteration_metrics
 from alignloop.ppo.rewards import Answered
 from alignloop.ppo.rollout import Episodes, Estimates, make_episodes
@@ -60,7 +59,7 @@ def collect(learner: Learner, prompts: Sequence[Prompt], iteration: int) -> Roll
         EngineError: the engine gave something else than one response to each prompt.
     """
     config, formatter = learner.config, learner.formatter
-    encoded = encode(prompts, formatter, config.sampling.max_new_tokens, learner.context)
+    encoded = formatter.prompts_with_room(prompts, config.sampling.max_new_tokens, learner.context)
     seeds = [derive_seed(config.seed, "rollout", iteration, row) for row in range(len(prompts))]
     mine = learner.world.shard(range(len(prompts)))
     with learner.world.gathered(learner.actor):

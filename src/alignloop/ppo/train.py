@@ -24,7 +24,6 @@ from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.learner import Learner, open_backbone
 from alignloop.ppo.prompts import (
     asked_in,
-    encode,
     kind_with_prompts,
     prompts_in,
     refuse_labelers,
@@ -105,7 +104,7 @@ def train(
     if world.is_main:
         for path, count in zip(exclude_prompts_from, overlap.values(), strict=False):
             say(f"left out: {count} prompts that {path} has; {len(records)} to ask")
-    encode(records, learner.formatter, config.sampling.max_new_tokens, learner.context)
+    learner.formatter.prompts_with_room(records, config.sampling.max_new_tokens, learner.context)
     learner.packed = _pretraining_text(config, run, text, learner)
     iteration = 0
     if found := run.latest_checkpoint():

@@ -17,7 +17,7 @@ from alignloop.progress import progress
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 from alignloop.sampling.config import SampleConfig
-from alignloop.sampling.scored import check_room, open_prompts, read_prompts
+from alignloop.sampling.scored import open_prompts, read_prompts
 from alignloop.seeds import derive_seed
 
 
@@ -40,7 +40,7 @@ def sample(
     dropped: dict[str, int] = {}
     for file in files:
         records = read_prompts(source, file, config.limit, config.seed)
-        check_room(records, formatter, config.sampling, context)
+        formatter.prompts_with_room(records, config.sampling.max_new_tokens, context)
         drawn[file] = distinct_completions(engine, formatter, records, config, name)
         dropped[file] = len(records) - len(drawn[file])
 

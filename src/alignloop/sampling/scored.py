@@ -13,9 +13,8 @@ from alignloop.data.batches import epoch_order
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Completion, Demonstration, Prompt
-from alignloop.errors import ArtifactError, DataError
+from alignloop.errors import ArtifactError
 from alignloop.generation.answers import answer
-from alignloop.generation.engine import SamplingConfig
 from alignloop.models.loading import (
     check_same_tokens,
     context_length,
@@ -72,7 +71,7 @@ class ScoringSampler:
             DataError: a prompt and the longest answer do not fit the context.
         """
         context = min(context_length(self.policy), context_length(self.scorer.model))
-        check_room(prompts, self.formatter, config.sampling, context)
+        self.formatter.prompts_with_room(prompts, config.sampling.max_new_tokens, context)
         groups = answer(
             self.policy,
             self.formatter,
@@ -121,19 +120,3 @@ def read_prompts(source: Artifact, file: str, limit: int | None, seed: int) -> l
     if limit is None:
         return prompts
     return [prompts[i] for i in sorted(epoch_order(len(prompts), seed, 0)[:limit])]
-
-
-def check_room(
-    prompts: Sequence[Prompt], formatter: Formatter, sampling: SamplingConfig, context: int
-) -> None:
-    """Every prompt must leave room for the longest completion.
-
-    Raises:
-        DataError: one does not.
-    """
-    for prompt, tokens in zip(prompts, formatter.prompts(prompts), strict=True):
-        if len(tokens) + sampling.max_new_tokens > context:
-            raise DataError(
-                f"prompt '{prompt.id}' has {len(tokens)} tokens; with a completion of up to "
-                f"{sampling.max_new_tokens} they do not fit the model's context of {context}"
-            )

@@ -18,7 +18,6 @@ from alignloop.distributed import take_device
 from alignloop.errors import AlignloopError, ConfigError
 from alignloop.models.loading import context_length, load_tokenizer
 from alignloop.ppo.config import PPOConfig
-from alignloop.ppo.prompts import encode
 from alignloop.runs.artifact import open_artifact
 from alignloop.workflow.doctor import input_checks, memory, patient, policy_checks, reward_checks
 from alignloop.workflow.doctor.findings import Finding
@@ -141,7 +140,7 @@ def _prompts_fit(
     Raises:
         DataError: one does not.
     """
-    encoded = encode(prompts, formatter, config.sampling.max_new_tokens, context)
+    encoded = formatter.prompts_with_room(prompts, config.sampling.max_new_tokens, context)
     longest, answer = max(map(len, encoded)), config.sampling.max_new_tokens
     return Finding(
         "prompts and answers fit the context",
