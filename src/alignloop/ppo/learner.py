@@ -191,8 +191,7 @@ def _policies(
 ) -> tuple[PreTrainedModel, PreTrainedModel]:
     """(the policy that learns, the reference)."""
     if backbone is None or config.adapters is None:
-        frozen = load_causal_lm(reference or policy).requires_grad_(False)
-        return load_causal_lm(policy), frozen
+        return load_causal_lm(policy), load_causal_lm(reference or policy).requires_grad_(False)
     if reference is not None:
         raise ConfigError(
             "with adapters the reference is the policy's weights without one: leave out --reference, or adapters"
