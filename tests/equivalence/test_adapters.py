@@ -12,8 +12,8 @@ from alignloop.distributed import World
 from alignloop.errors import Interrupted, ModelError
 from alignloop.models.backbone import AdaptedModel
 from alignloop.models.loading import load_causal_lm
-from alignloop.ppo import train as ppo_train
 from alignloop.ppo.config import PPOConfig
+from alignloop.ppo.inputs import frozen
 from alignloop.ppo.learner import Learner, open_backbone
 from alignloop.ppo.rewards import RewardModels
 from alignloop.runs.run import Run
@@ -112,7 +112,7 @@ def test_four_roles_hold_one_set_of_weights(inputs: dict[str, dict[str, Path]]) 
     def held(values: dict[str, Any]) -> int:
         config = PPOConfig.model_validate(values)
         backbone = open_backbone(config, paths[0])
-        scorer = ppo_train._frozen(config, paths[0], paths[1], "reward_model", backbone, World())
+        scorer = frozen(config, paths[0], paths[1], "reward_model", backbone, World())
         start = paths[1] if backbone is None else scorer
         learner = Learner.open(
             config, paths[0], RewardModels([scorer], 1000), value_start=start, backbone=backbone

@@ -110,7 +110,7 @@ def assert_finite(run_folder: Path) -> int:
     [
         ("pretrain", pretrain_train, "next_token_loss", 8, r"step 5: the pretraining loss is nan"),
         ("sft", sft_train, "response_loss", 12, r"step \d: the demonstration loss is nan"),
-        ("sft", sft_train, "block_log_probs", 4, r"step 5: the pretraining loss is nan"),
+        ("sft", sft_train, "block_log_probs", 5, r"step 5: the pretraining loss is nan"),
         ("reward", reward_train, "ranking_loss", 6, r"step 5: the ranking loss is nan"),
         ("dpo", preference_train, "preference_loss", 4, r"step \d: the preference loss is nan"),
         ("ppo", gradients.objective, "policy_loss", 10, r"step \d+: the policy loss is nan"),

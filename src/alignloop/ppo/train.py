@@ -3,109 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Unpack
 
-from alignloop.data.batches import PackedText
 from alignloop.data.formatter import Formatter
-from alignloop.data.jsonl import read_records, write_objects
-from alignloop.data.records import Prompt
+from alignloop.data.jsonl import write_objects
 from alignloop.distributed import World
 from alignloop.errors import ConfigError
-from alignloop.judges.gold import Gold
-from alignloop.judges.lexicon import Lexicon
-from alignloop.models.backbone import Backbone, scorer_on
-from alignloop.models.compilation import compile_to_width
-from alignloop.models.loading import check_same_tokens, context_length, sharded
-from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import alarms
 from alignloop.ppo.checks import rewards_never_stopping
 from alignloop.ppo.config import PPOConfig
-from alignloop.ppo.learner import Learner, open_backbone
-from alignloop.ppo.prompts import (
-    asked_in,
-    kind_with_prompts,
-    prompts_in,
-    refuse_labelers,
-    without,
-)
-from alignloop.ppo.rewards import (
-    FunctionReward,
-    PersonReward,
-    Reward,
-    RewardModels,
-    load_function,
-)
+from alignloop.ppo.inputs import PPOInputs, open_inputs
+from alignloop.ppo.prompts import asked_in
 from alignloop.ppo.rollout import Episodes
 from alignloop.ppo.steps import Rollout, advantages, collect, score, update
-from alignloop.progress import progress, say
+from alignloop.progress import progress
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
-from alignloop.seeds import derive_seed
 from alignloop.tensors import row_sums
-from alignloop.training.pretraining_text import read_pretraining_text
 
 SAMPLES = 64
 """Most episodes in one file of samples."""
 
 
-def train(
-    config: PPOConfig,
-    run: Run,
-    world: World,
-    *,
-    policy: Path,
-    prompts: Path,
-    reward_model: Path | None = None,
-    more_reward_models: Sequence[Path] = (),
-    reward_function: str | None = None,
-    ask_person: bool = False,
-    heldout_reward_model: Path | None = None,
-    gold: Path | None = None,
-    reference: Path | None = None,
-    exclude_prompts_from: Sequence[Path] = (),
-    text: Path | None = None,
-) -> Artifact:
-    """Improve `policy` on the `rl` file of a `prompts` artefact; leaves a `policy` artefact.
-
-    The score comes from the reward models, or from a Python
-    function, or from a person at the terminal. Held-out reward model and gold judge are logged, and never learned from.
-
-    Args:
-        reward_function: `FILE.py:NAME` or `package.module:NAME`.
-        gold: a `lexicon` artefact.
-        reference: a `policy` to stay near; where absent it is the policy as it starts, as in the paper [PPO-16].
-        exclude_prompts_from: artefacts of earlier stages whose prompts are not to be asked.
-    """
-    start = run.input("policy", policy, "policy")
-    near = run.input("reference", reference, "policy").path if reference is not None else None
-    if near is not None:
-        check_same_tokens(start.path, near)
-    backbone = open_backbone(config, start.path)
-    models = _reward_models(
-        config, run, start.path, reward_model, more_reward_models, backbone, world
-    )
-    asked = run.input("prompts", prompts, "prompts")
-    reward = _reward(config, run, models, reward_function, ask_person, world)
-    watched = _watched(config, run, start.path, heldout_reward_model, gold, backbone, world)
-    learner = Learner.open(
-        config,
-        start.path,
-        reward,
-        value_start=(models[0][0] if backbone is None else models[0][1]) if models else None,
-        reference=near,
-        backbone=backbone,
-        world=world,
-    )
-    for judge in watched.values():
-        if isinstance(judge, RewardModels):
-            learner.context = min(learner.context, judge.context)
-    records, overlap = _prompts(config, run, asked, exclude_prompts_from)
-    if world.is_main:
-        for path, count in zip(exclude_prompts_from, overlap.values(), strict=False):
-            say(f"left out: {count} prompts that {path} has; {len(records)} to ask")
-    learner.formatter.prompts_with_room(records, config.sampling.max_new_tokens, learner.context)
-    learner.packed = _pretraining_text(config, run, text, learner)
+def train(config: PPOConfig, run: Run, world: World, **inputs: Unpack[PPOInputs]) -> Artifact:
+    """Improve a policy on the `rl` file of a `prompts` artefact; leaves a `policy` artefact."""
+    learner, prompts, overlap, watched = open_inputs(config, run, world, inputs)
     iteration = 0
     if found := run.latest_checkpoint():
         iteration, folder = found
@@ -117,10 +40,10 @@ def train(
 
     with progress(config.iterations, run.stage, "iteration", iteration) as bar:
         while iteration < config.iterations:
-            rows = asked_in(iteration, len(records), config.batch_size, config.seed)
+            rows = asked_in(iteration, len(prompts), config.batch_size, config.seed)
             clock = _Clock()
             # 1. The policy answers a batch of prompts.
-            rollout = collect(learner, [records[i] for i in rows], iteration)
+            rollout = collect(learner, [prompts[i] for i in rows], iteration)
             clock.lap("collect")
             # 2. Reward, reference and value function look at the answers.
             episodes = score(learner, rollout)
@@ -168,112 +91,6 @@ def train(
         return run.finish("policy", write, facts)
 
 
-def _reward_models(
-    config: PPOConfig,
-    run: Run,
-    policy: Path,
-    first: Path | None,
-    more: Sequence[Path],
-    backbone: Backbone | None,
-    world: World,
-) -> list[tuple[Path, ScalarModel]]:
-    """Every reward model and its folder; the first is also what the value function starts from."""
-    given = {"reward_model": first} if first is not None else {}
-    given |= {f"reward_model-{n}": path for n, path in enumerate(more, start=2)}
-    opened = {role: run.input(role, path, "reward-model").path for role, path in given.items()}
-    return [
-        (path, _frozen(config, policy, path, role, backbone, world))
-        for role, path in opened.items()
-    ]
-
-
-def _frozen(
-    config: PPOConfig, policy: Path, path: Path, role: str, backbone: Backbone | None, world: World
-) -> ScalarModel:
-    check_same_tokens(policy, path)
-    scorer = ScalarModel.load(path) if backbone is None else scorer_on(backbone, role, path)
-    scorer.requires_grad_(False)
-    if config.compile:
-        compile_to_width([scorer.model], config.micro_batch_tokens, world, config.adapters)
-    sharded(scorer.model, world)
-    return scorer
-
-
-def _reward(
-    config: PPOConfig,
-    run: Run,
-    models: Sequence[tuple[Path, ScalarModel]],
-    function: str | None,
-    ask_person: bool,
-    world: World,
-) -> Reward:
-    """The one source of the score.
-
-    Raises:
-        ConfigError: there is none, or more than one; or a person would keep several ranks waiting.
-    """
-    if (function is not None) + ask_person > 1 or not (models or function or ask_person):
-        raise ConfigError(
-            "the score comes from --reward-model, --reward-function or --ask-person: give one of them "
-            "(a reward model beside one of the others starts the value function)"
-        )
-    if function is not None:
-        loaded, file = load_function(function)
-        run.input_file("reward_function", file)
-        return FunctionReward(loaded, function, world)
-    if ask_person:
-        if world.size > 1:
-            raise ConfigError("--ask-person works in one process: start it without torchrun")
-        return PersonReward(run.folder / "judgments.jsonl")
-    members = [member for _, member in models]
-    return RewardModels(
-        members, config.micro_batch_tokens, config.reward_combine, config.precision, world
-    )
-
-
-def _watched(
-    config: PPOConfig,
-    run: Run,
-    policy: Path,
-    heldout: Path | None,
-    gold: Path | None,
-    backbone: Backbone | None,
-    world: World,
-) -> dict[str, Reward]:
-    """What is logged beside the reward, by metric."""
-    found: dict[str, Reward] = {}
-    if heldout is not None:
-        role = "heldout_reward_model"
-        opened = run.input(role, heldout, "reward-model")
-        members = [_frozen(config, policy, opened.path, role, backbone, world)]
-        found["heldout_score"] = RewardModels(
-            members, config.micro_batch_tokens, precision=config.precision, world=world
-        )
-    if gold is not None:
-        lexicon = run.input("gold", gold, "lexicon").file("lexicon.json.gz")
-        judge = Gold(Lexicon.load(lexicon))
-
-        def utilities(prompts: Sequence[Prompt], texts: Sequence[str]) -> list[float]:
-            return [judge.utility(p, text) for p, text in zip(prompts, texts, strict=True)]
-
-        found["gold_score"] = FunctionReward(utilities, judge.name, world)
-    return found
-
-
-def _prompts(
-    config: PPOConfig, run: Run, asked: Artifact, exclude: Sequence[Path]
-) -> tuple[list[Prompt], dict[str, int]]:
-    """The prompts to ask, and how many each excluded artefact had of them."""
-    records = read_records(asked.file("rl.jsonl.gz"), Prompt)
-    if not config.allow_labeler_prompts:
-        refuse_labelers(records)
-    earlier: dict[str, list[Prompt]] = {}
-    for number, path in enumerate(exclude, start=1):
-        role = f"exclude_prompts_from-{number}"
-        earlier[role] = prompts_in(run.input(role, path, kind_with_prompts(path)))
-    return without(records, earlier) if earlier else (records, {})
-
-
 def _refuse_rewarding_no_end(episodes: Episodes, config: PPOConfig) -> None:
     """Stop before the first update where a fixed score would teach the policy never to stop."""
     if config.missing_eos_score is None:
@@ -281,23 +98,6 @@ def _refuse_rewarding_no_end(episodes: Episodes, config: PPOConfig) -> None:
     problem = rewards_never_stopping(episodes.scores, episodes.finished, config.missing_eos_score)
     if problem is not None:
         raise ConfigError(problem)
-
-
-def _pretraining_text(
-    config: PPOConfig, run: Run, text: Path | None, learner: Learner
-) -> PackedText | None:
-    if config.ptx_coef == 0:
-        return None
-    return read_pretraining_text(
-        run,
-        text,
-        learner.tokenizer,
-        needed_by="ptx_coef",
-        width_field="ptx_tokens",
-        width=config.ptx_tokens,
-        context=context_length(learner.actor),
-        seed=derive_seed(config.seed, "ptx"),
-    )
 
 
 class _Clock:

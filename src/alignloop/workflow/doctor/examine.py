@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import click
 import torch
@@ -18,6 +18,7 @@ from alignloop.distributed import take_device
 from alignloop.errors import AlignloopError, ConfigError
 from alignloop.models.loading import context_length, load_tokenizer
 from alignloop.ppo.config import PPOConfig
+from alignloop.ppo.inputs import PPOInputs
 from alignloop.runs.artifact import open_artifact
 from alignloop.workflow.doctor import input_checks, memory, patient, policy_checks, reward_checks
 from alignloop.workflow.doctor.findings import Finding
@@ -39,26 +40,17 @@ _OF_REWARD: tuple[Callable[[Patient], Finding], ...] = (
 def examine(
     config: PPOConfig,
     *,
-    policy: Path,
-    prompts: Path,
-    reward_model: Path | None = None,
-    more_reward_models: Sequence[Path] = (),
-    reward_function: str | None = None,
-    ask_person: bool = False,
-    heldout_reward_model: Path | None = None,
-    reference: Path | None = None,
-    exclude_prompts_from: Sequence[Path] = (),
-    text: Path | None = None,
     demonstrations: Path | None = None,
-    gold: Path | None = None,
     loads_models: bool = True,
+    **given: Unpack[PPOInputs],
 ) -> list[Finding]:
     """Examine the run that `alignloop ppo` would begin with the same config and inputs. Nothing is changed or written.
 
+    A person is not asked: answers score 0 then, and what concerns scores is left out. Gold reads texts alone, and is
+    not examined.
+
     Args:
-        ask_person: nobody is asked: answers score 0, and what concerns scores is left out.
         demonstrations: to see that the reward model scores them 0 on average.
-        gold: not examined; it reads texts alone.
         loads_models: else what needs none is examined.
 
     Raises:
@@ -66,17 +58,20 @@ def examine(
     """
     take_device()
     with torch.random.fork_rng(devices=[]):
-        model = open_artifact(policy, "policy").path
-        given = [reward_model] if reward_model is not None else []
-        heldout = [heldout_reward_model] if heldout_reward_model is not None else []
+        model = open_artifact(given["policy"], "policy").path
         judges, watched = (
-            [open_artifact(path, "reward-model").path for path in paths]
-            for paths in ([*given, *more_reward_models], heldout)
+            [open_artifact(path, "reward-model").path for path in paths if path is not None]
+            for paths in (
+                (given.get("reward_model"), *given.get("more_reward_models", ())),
+                (given.get("heldout_reward_model"),),
+            )
         )
+        reference, function = given.get("reference"), given.get("reward_function")
         near = open_artifact(reference, "policy").path if reference is not None else None
         formatter = Formatter.of(load_tokenizer(model))
-        records = read_records(open_artifact(prompts, "prompts").file("rl.jsonl.gz"), Prompt)
-        kept, overlap = input_checks.left_over(records, exclude_prompts_from)
+        asked = open_artifact(given["prompts"], "prompts").file("rl.jsonl.gz")
+        records = read_records(asked, Prompt)
+        kept, overlap = input_checks.left_over(records, given.get("exclude_prompts_from", ()))
         findings = [
             input_checks.pad_is_not_end(formatter),
             _guarded("all models read the policy's tokens")(
@@ -92,10 +87,10 @@ def examine(
         if not loads_models or any(finding.verdict == "BAD" for finding in findings):
             return findings
         free = memory.free_memory()
-        asked = patient.chosen(kept, config.seed)
-        small = patient.small(config, len(asked))
+        some, text = patient.chosen(kept, config.seed), given.get("text")
+        small = patient.small(config, len(some))
         learner, scorers, others = patient.open_learner(
-            small, model, judges, watched, near, reward_function, text
+            small, model, judges, watched, near, function, text
         )
         fits = _guarded("prompts and answers fit the context")(
             _prompts_fit, config, learner.context, kept, formatter
@@ -116,15 +111,16 @@ def examine(
         )
         if any(finding.verdict == "BAD" for finding in findings):
             return findings
-        found = patient.draw(config, learner, scorers, asked)
+        found = patient.draw(config, learner, scorers, some)
         if near is None:
             findings.append(policy_checks.reference_is_the_policy(found))
         findings += [_guarded(check.__name__)(check, found) for check in _OF_POLICY]
-        if scorers and not ask_person:
+        is_person = given.get("ask_person", False)
+        if scorers and not is_person:
             findings.append(reward_checks.end_is_scored(found))
-        if (scorers or reward_function) and not ask_person:
+        if (scorers or function) and not is_person:
             findings += [check(found) for check in _OF_REWARD]
-        elif not ask_person:
+        elif not is_person:
             said = "no reward model and no reward function was given: what concerns scores was not examined"
             findings.append(Finding("there is a reward", "look", said))
         if demonstrations is not None:
