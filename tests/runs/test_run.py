@@ -156,6 +156,19 @@ def test_a_run_is_held_to_as_many_inputs_as_it_was_begun_with(tmp_path: Path) ->
                 run.bind(other)
 
 
+def test_a_run_from_before_inputs_were_counted_keeps_what_it_recorded(tmp_path: Path) -> None:
+    source = tmp_path / "words.txt"
+    source.write_text("words")
+    with opened(tmp_path / "run") as run:
+        run.input_file("text", source)
+        run.save_checkpoint(1, lambda folder: (folder / "state").write_text("one"))
+        before = run.parents()
+
+    with opened(tmp_path / "run", resume=True) as run:
+        run.bind({"text": 1})
+        assert run.parents() == before
+
+
 def test_resuming_with_another_stage_or_version_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

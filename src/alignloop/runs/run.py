@@ -136,7 +136,9 @@ class Run:
         before = self._manifest.get("given")
         if before == given:
             return
-        if before is not None and (self.is_finished or self._has_begun()):
+        if self.is_finished or self._has_begun():
+            if before is None:
+                return  # begun before this was recorded
             changed = _changed_keys(before, dict(given))
             raise RunError(
                 f"{self.folder} was begun with other inputs ({changed}); go on with those, or start in another folder"
