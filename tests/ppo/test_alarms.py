@@ -12,7 +12,7 @@ import torch
 from alignloop.models.loading import save_model, scalar_head
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo import alarms
-from tests.helpers import PPO, run, tiny_tokenizer, write_ppo_inputs
+from tests.helpers import PPO, run, tiny_tokenizer
 
 NOISE = [0.01, -0.02, 0.03, -0.01, 0.0, 0.02, -0.03, 0.01, -0.01, 0.0] * 2
 RISING = [0.1 * i + n for i, n in enumerate(NOISE)]
@@ -73,11 +73,6 @@ def test_far_from_the_reference() -> None:
 
 
 # --- in a run ---
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_ppo_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.mark.parametrize(

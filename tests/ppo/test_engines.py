@@ -14,13 +14,8 @@ from alignloop.errors import EngineError
 from alignloop.generation.engine import Engine, Response
 from alignloop.generation.native import NativeEngine
 from alignloop.ppo.steps import advantages, collect, score, update
-from tests.helpers import prompt, write_ppo_inputs
+from tests.helpers import prompt
 from tests.ppo.learners import open_learner
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_ppo_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 class Spoilt(NativeEngine):

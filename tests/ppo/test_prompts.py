@@ -11,12 +11,7 @@ from alignloop.data.records import Prompt
 from alignloop.errors import ArtifactError, ConfigError, DataError
 from alignloop.ppo.prompts import without
 from alignloop.runs.artifact import write_artifact
-from tests.helpers import PPO, prompt, run, write_ppo_inputs, write_rankings
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_ppo_inputs(tmp_path_factory.mktemp("inputs"))
+from tests.helpers import PPO, prompt, run, write_rankings
 
 
 def write(folder: Path, prompts: list[Prompt]) -> Path:

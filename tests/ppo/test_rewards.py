@@ -36,7 +36,6 @@ from tests.helpers import (
     results,
     run,
     tiny_tokenizer,
-    write_ppo_inputs,
 )
 
 VOWELS = """
@@ -45,11 +44,6 @@ def vowels(prompts, responses):
     assert all(prompt.id.startswith("prompt-") for prompt in prompts)
     return [sum(letter in "aeiou" for letter in text) / 10 for text in responses]
 """
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_ppo_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def answered(count: int = 3) -> Answered:

@@ -31,14 +31,8 @@ from tests.helpers import (
     run,
     tiny_model,
     tiny_tokenizer,
-    write_ppo_inputs,
 )
 from tests.ppo.learners import open_learner
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_ppo_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def iterate(learner: Learner, iteration: int, prompts: list[Prompt]) -> dict[str, float]:
