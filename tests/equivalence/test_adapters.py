@@ -112,7 +112,7 @@ def test_four_roles_hold_one_set_of_weights(inputs: dict[str, dict[str, Path]]) 
     def held(values: dict[str, Any]) -> int:
         config = PPOConfig.model_validate(values)
         backbone = open_backbone(config, paths[0])
-        scorer = frozen(config, paths[0], paths[1], "reward_model", backbone, World())
+        scorer = frozen(config, paths[1], "reward_model", backbone, World())
         start = paths[1] if backbone is None else scorer
         learner = Learner.open(
             config, paths[0], RewardModels([scorer], 1000), value_start=start, backbone=backbone

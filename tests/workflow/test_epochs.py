@@ -31,7 +31,6 @@ from tests.helpers import (
     tiny_tokenizer,
     write_encoder,
     write_judged,
-    write_model,
 )
 
 SHORT = {"sampling": {"max_new_tokens": 8}, "seed": 5}
@@ -236,7 +235,6 @@ def test_answers_are_scored_by_their_texts_where_tokens_mean_something_else(tmp_
     tokenizer = foreign_tokenizer()
     trunk = tiny_model(vocabulary=len(tokenizer))
     save_model(trunk, tokenizer, tmp_path / "judge")
-    write_model(tmp_path / "policy")
     save_model(ScalarModel.load(tmp_path / "judge").model, tokenizer, tmp_path / "judge")
     scorer = RewardScorer(tmp_path / "judge")
     prompts = [prompt(0), prompt(1)]
@@ -250,6 +248,6 @@ def test_answers_are_scored_by_their_texts_where_tokens_mean_something_else(tmp_
     )
     bare = one.model_copy(update={"token_ids": ()})
 
-    found = scorer.scores_of_drawn(prompts, [Answer(one, 0.0)] * 2, tmp_path / "policy")
+    found = scorer.scores_of_drawn(prompts, [Answer(one, 0.0)] * 2, tiny_tokenizer())
 
     assert found == pytest.approx(scorer.scores(prompts, [bare] * 2), abs=1e-5)

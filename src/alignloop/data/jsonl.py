@@ -54,10 +54,21 @@ def read_records(path: Path, record_class: type[R], *, allow_empty: bool = False
     Raises:
         DataError: as `read_objects`; or a line does not fit the record; or there are no records.
     """
-    records: list[R] = []
+    records = list(each_record(path, record_class))
+    if not records and not allow_empty:
+        raise DataError(f"{path}: the file is empty; a {record_class.__name__} per line is needed")
+    return records
+
+
+def each_record(path: Path, record_class: type[R]) -> Iterator[R]:
+    """Read the records of a file one by one.
+
+    Raises:
+        DataError: as `read_objects`; or a line does not fit the record.
+    """
     for number, value in read_objects(path):
         try:
-            records.append(record_class.model_validate(value))
+            yield record_class.model_validate(value)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -66,9 +77,6 @@ def read_records(path: Path, record_class: type[R], *, allow_empty: bool = False
             raise DataError(
                 f"{path}, line {number}: not a {kind} record: {where + ': ' if where else ''}{message}"
             ) from None
-    if not records and not allow_empty:
-        raise DataError(f"{path}: the file is empty; a {record_class.__name__} per line is needed")
-    return records
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

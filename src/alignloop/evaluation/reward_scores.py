@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerFast
+
 from alignloop.data.formatter import Formatter
 from alignloop.data.records import Completion, Prompt, Ranking
 from alignloop.errors import DataError
@@ -30,7 +32,6 @@ class RewardScorer:
         Raises:
             ModelError: the folder holds no reward model.
         """
-        self._folder = folder
         classifier = load_classifier(folder)
         self._encoder = EncoderReward(classifier, folder) if sees_later_tokens(classifier) else None
         if self._encoder is None:
@@ -58,10 +59,13 @@ class RewardScorer:
         return reward_scores(self._causal, self._formatter, prompts, responses)
 
     def scores_of_drawn(
-        self, prompts: Sequence[Prompt], answers: Sequence[Answer], policy: Path
+        self,
+        prompts: Sequence[Prompt],
+        answers: Sequence[Answer],
+        tokenizer: PreTrainedTokenizerFast,
     ) -> list[float]:
-        """One score per answer that the policy in a folder drew: by its very tokens where both have one tokenizer."""
-        if self._encoder is None and same_tokens(self._folder, policy):
+        """One score per answer that a policy with this tokenizer drew: by its very tokens where it is ours as well."""
+        if self._encoder is None and same_tokens(self._formatter.tokenizer, tokenizer):
             tokens = [one.tokens for one in answers]
             return reward_scores(self._causal, self._formatter, prompts, tokens)
         return self.scores(prompts, [one.completion for one in answers])

@@ -76,7 +76,7 @@ def score_policy(
     )
     answers = [one for group in groups for one in group]
     repeated = [prompt for prompt in prompts for _ in range(config.copies)]
-    scores = scorer.scores_of_drawn(repeated, answers, policy)
+    scores = scorer.scores_of_drawn(repeated, answers, formatter.tokenizer)
     return Scored(
         score=sum(scores) / len(scores),
         tokens=sum(len(one.tokens) for one in answers) / len(answers),

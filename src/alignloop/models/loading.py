@@ -200,12 +200,8 @@ def embedding_rows(model: PreTrainedModel) -> int:
     return int(embeddings.weight.shape[0])
 
 
-def same_tokens(folder: Path, other: Path) -> bool:
-    """Whether two models mean the same by their token ids."""
-    return _agree(*(load_tokenizer(path, may_pad_with_end=True) for path in (folder, other)))
-
-
-def _agree(mine: PreTrainedTokenizerFast, theirs: PreTrainedTokenizerFast) -> bool:
+def same_tokens(mine: PreTrainedTokenizerFast, theirs: PreTrainedTokenizerFast) -> bool:
+    """Whether two tokenizers mean the same by their token ids."""
     return mine.eos_token_id == theirs.eos_token_id and mine.get_vocab() == theirs.get_vocab()
 
 
@@ -217,7 +213,7 @@ def check_same_tokens(folder: Path, *others: Path) -> None:
     """
     mine = load_tokenizer(folder)
     for other in others:
-        if not _agree(mine, load_tokenizer(other)):
+        if not same_tokens(mine, load_tokenizer(other)):
             raise ModelError(
                 f"{other} has another tokenizer than {folder}; token ids would mean different things: "
                 "take models that were trained from one another"

@@ -31,7 +31,7 @@ from alignloop.progress import say
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 from alignloop.seeds import derive_seed
-from alignloop.training.pretraining_text import read_pretraining_text
+from alignloop.training.pretraining_text import open_pretraining_text
 
 
 class PPOInputs(TypedDict):
@@ -128,15 +128,14 @@ def _reward_models(
     given = {"reward_model": first} if first is not None else {}
     given |= {f"reward_model-{n}": path for n, path in enumerate(more, start=2)}
     opened = {role: run.input(role, path, "reward-model").path for role, path in given.items()}
-    return [
-        (path, frozen(config, policy, path, role, backbone, world)) for role, path in opened.items()
-    ]
+    check_same_tokens(policy, *opened.values())
+    return [(path, frozen(config, path, role, backbone, world)) for role, path in opened.items()]
 
 
 def frozen(
-    config: PPOConfig, policy: Path, path: Path, role: str, backbone: Backbone | None, world: World
+    config: PPOConfig, path: Path, role: str, backbone: Backbone | None, world: World
 ) -> ScalarModel:
-    check_same_tokens(policy, path)
+    """A reward model that does not learn: one of its own, or, with adapters, a role on the backbone."""
     scorer = ScalarModel.load(path) if backbone is None else scorer_on(backbone, role, path)
     scorer.requires_grad_(False)
     if config.compile:
@@ -191,7 +190,8 @@ def _watched(
     if heldout is not None:
         role = "heldout_reward_model"
         opened = run.input(role, heldout, "reward-model")
-        members = [frozen(config, policy, opened.path, role, backbone, world)]
+        check_same_tokens(policy, opened.path)
+        members = [frozen(config, opened.path, role, backbone, world)]
         found["heldout_score"] = RewardModels(
             members, config.micro_batch_tokens, precision=config.precision, world=world
         )
@@ -225,7 +225,7 @@ def _pretraining_text(
 ) -> PackedText | None:
     if config.ptx_coef == 0:
         return None
-    return read_pretraining_text(
+    read = open_pretraining_text(
         run,
         text,
         learner.tokenizer,
@@ -235,3 +235,4 @@ def _pretraining_text(
         context=context_length(learner.actor),
         seed=derive_seed(config.seed, "ptx"),
     )
+    return read("train")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
@@ -136,7 +135,7 @@ def make_episodes(
         lambda part: response_log_probs(reference, part, temperature),
     )
     values = fill(torch.zeros_like(drawn), value_function.trunk, value_function.values)
-    log_probs, gap = drawn, math.inf
+    log_probs, gap = drawn, None
     if trusts_sampler:
         some = batch.rows(range(min(_CHECKED, len(responses))))
         with world.gathered(actor), autocast(precision):
@@ -144,7 +143,7 @@ def make_episodes(
         gaps = (read_again - drawn[: len(read_again), : read_again.shape[1]])[some.is_response()]
         if bool((gaps.abs() <= AGREEMENT).all()):
             gap = float(gaps.abs().mean())
-    if math.isinf(gap):
+    if gap is None:
         log_probs = fill(
             torch.zeros_like(drawn),
             actor,

@@ -66,33 +66,33 @@ def collect(learner: Learner, prompts: Sequence[Prompt], iteration: int) -> Roll
         drawn = learner.engine.generate(
             [encoded[i] for i in mine], [seeds[i] for i in mine], config.sampling
         )
-    try:
-        _check_drawn(drawn, [prompts[i] for i in mine], config.sampling.max_new_tokens)
-    except EngineError as error:
-        raise EngineError(
-            f"iteration {iteration + 1}: {error}; the last checkpoint is good"
-        ) from None
+    wrong = _wrong_with(drawn, [prompts[i] for i in mine], config.sampling.max_new_tokens)
+    if wrong is not None:
+        raise EngineError(f"iteration {iteration + 1}: {wrong}; the last checkpoint is good")
     responses = learner.world.gather(drawn)
     texts = [formatter.text(response.tokens) for response in responses]
     batch = Ragged.of(encoded, [response.tokens for response in responses], formatter.pad)
     return Rollout(Answered(prompts, texts, batch), responses)
 
 
-def _check_drawn(responses: Sequence[Response], prompts: Sequence[Prompt], longest: int) -> None:
+def _wrong_with(
+    responses: Sequence[Response], prompts: Sequence[Prompt], longest: int
+) -> str | None:
     if len(responses) != len(prompts):
-        raise EngineError(f"the engine gave {len(responses)} responses to {len(prompts)} prompts")
+        return f"the engine gave {len(responses)} responses to {len(prompts)} prompts"
     for prompt, response in zip(prompts, responses, strict=True):
         count = len(response.tokens)
         if count == 0:
-            raise EngineError(
+            return (
                 f"the engine gave an empty response to prompt '{prompt.id}'; every response has one token at "
                 "least: look at the engine's stop tokens"
             )
         if count > longest or count != len(response.log_probs):
-            raise EngineError(
+            return (
                 f"the engine gave {count} tokens and {len(response.log_probs)} log-probabilities to prompt "
                 f"'{prompt.id}': there has to be one for each, and no more than {longest}"
             )
+    return None
 
 
 def score(learner: Learner, rollout: Rollout) -> Episodes:

@@ -39,7 +39,7 @@ from alignloop.sft.config import SFTConfig
 from alignloop.sft.objective import response_loss
 from alignloop.tensors import Summed
 from alignloop.training.optimizer import make_optimizer
-from alignloop.training.pretraining_text import read_pretraining_text
+from alignloop.training.pretraining_text import open_pretraining_text
 from alignloop.training.state import load_state, save_state
 from alignloop.training.step import autocast, backward, update
 
@@ -211,8 +211,7 @@ def _pretraining_text(
     """The packed text of the pretraining mix, how many blocks of it go with each batch, and some to validate on."""
     if config.pretraining_mix == 0.0:
         return None, 0, None
-    read = partial(
-        read_pretraining_text,
+    read = open_pretraining_text(
         run,
         text,
         tokenizer,
@@ -225,9 +224,9 @@ def _pretraining_text(
     share = config.pretraining_mix / (1 - config.pretraining_mix)
     held_out = None
     with suppress(DataError):  # a validation side may be shorter than one block
-        valid = read(side="valid")
+        valid = read("valid")
         held_out = valid.batch(0, min(valid.blocks_per_epoch, VALID_BLOCKS))
-    return read(), max(round(config.batch_size * share), 1), held_out
+    return read("train"), max(round(config.batch_size * share), 1), held_out
 
 
 def _loss(policy: PreTrainedModel, batch: MicroBatch) -> Summed:

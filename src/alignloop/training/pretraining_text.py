@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from alignloop.errors import ConfigError
 from alignloop.runs.run import Run
 
 
-def read_pretraining_text(
+def open_pretraining_text(
     run: Run,
     text: Path | None,
     tokenizer: Any,
@@ -20,17 +21,19 @@ def read_pretraining_text(
     width: int,
     context: int,
     seed: int,
-    side: str = "train",
-) -> PackedText:
-    """One side of a `pretraining-text` artefact, as blocks of `width` predicted tokens; an input of the run.
+) -> Callable[[str], PackedText]:
+    """Open a `pretraining-text` artefact, an input of the run.
 
     Args:
         needed_by: the setting that, above 0, asks for the text.
         width_field: the setting that holds `width`.
 
+    Returns:
+        What reads a side, `train` for instance, as blocks of `width` predicted tokens; it raises a `DataError` where
+        that is shorter than one block.
+
     Raises:
         ConfigError: no text was given, or the blocks do not fit the context.
-        DataError: the side is shorter than one block.
     """
     if text is None:
         raise ConfigError(
@@ -38,5 +41,5 @@ def read_pretraining_text(
         )
     if width > context:
         raise ConfigError(f"{width_field} {width} is beyond the model's context of {context}")
-    source = run.input("text", text, "pretraining-text").file(f"{side}.jsonl.gz")
-    return PackedText.read(source, tokenizer, width, seed)
+    source = run.input("text", text, "pretraining-text")
+    return lambda side: PackedText.read(source.file(f"{side}.jsonl.gz"), tokenizer, width, seed)

@@ -107,6 +107,12 @@ def choose(rows: Sequence[Row], by: str) -> int:
     return best["epoch"]
 
 
+def validations(folder: Path) -> list[Row]:
+    """What an SFT run logged at the end of every epoch."""
+    rows = (row for _, row in read_objects(folder / "metrics.jsonl"))
+    return [row for row in rows if "valid_loss" in row]
+
+
 def sft_epochs(folder: Path) -> list[Epoch]:
     """Every epoch of a finished SFT run, the last one included.
 
@@ -119,11 +125,7 @@ def sft_epochs(folder: Path) -> list[Epoch]:
             f"{folder}: no run of `alignloop sft`; --sft takes its whole run folder"
         )
     last = open_artifact(folder, "policy")
-    losses = [
-        float(row["valid_loss"])
-        for _, row in read_objects(folder / "metrics.jsonl")
-        if "valid_loss" in row
-    ]
+    losses = [float(row["valid_loss"]) for row in validations(folder)]
     places = [folder / "epochs" / f"epoch_{number:02d}" for number in range(1, len(losses))]
     return [
         Epoch(number, path, loss)

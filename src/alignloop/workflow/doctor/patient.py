@@ -10,13 +10,14 @@ from typing import Any
 
 from alignloop.data.batches import PackedText, Ragged
 from alignloop.data.formatter import encode_texts
-from alignloop.data.jsonl import read_objects
+from alignloop.data.jsonl import each_record
 from alignloop.data.records import Prompt, Text
+from alignloop.distributed import ALONE
 from alignloop.generation.engine import Response
-from alignloop.models.backbone import scorer_on
 from alignloop.models.loading import context_length
 from alignloop.models.reward_model import ScalarModel
 from alignloop.ppo.config import PPOConfig
+from alignloop.ppo.inputs import frozen
 from alignloop.ppo.learner import Learner, open_backbone
 from alignloop.ppo.prompts import asked_in
 from alignloop.ppo.rewards import FunctionReward, Reward, RewardModels, load_function
@@ -78,11 +79,9 @@ def open_learner(
     """
     backbone = open_backbone(config, policy)
     judges = [
-        ScalarModel.load(path) if backbone is None else scorer_on(backbone, f"judge-{n}", path)
+        frozen(config, path, f"judge-{n}", backbone, ALONE)
         for n, path in enumerate([*reward_models, *heldout])
     ]
-    for judge in judges:
-        judge.requires_grad_(False)
     scorers, watched = judges[: len(reward_models)], judges[len(reward_models) :]
     start: Any = None
     if scorers:
@@ -115,8 +114,8 @@ def _reward(config: PPOConfig, scorers: list[ScalarModel], function: str | None)
 def _some_text(config: PPOConfig, learner: Learner, text: Path) -> PackedText:
     """A few documents, packed as PPO packs all of them; repeated where they are shorter than one block."""
     source = open_artifact(text, "pretraining-text").file("train.jsonl.gz")
-    rows = islice(read_objects(source), DOCUMENTS)
-    documents = encode_texts(learner.tokenizer, [Text.model_validate(row).text for _, row in rows])
+    some = islice(each_record(source, Text), DOCUMENTS)
+    documents = encode_texts(learner.tokenizer, [record.text for record in some])
     tokens = sum(len(document) + 1 for document in documents)
     copies = config.ptx_tokens // max(tokens, 1) + 1
     seed = derive_seed(config.seed, "ptx")

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignloop.data.jsonl import read_objects
 from alignloop.errors import NumericsError
 from alignloop.evaluation.config import EpochsConfig
 from alignloop.files import write_json
 from alignloop.sft.config import SFTConfig
-from alignloop.workflow.epochs import curves
+from alignloop.workflow.epochs import curves, validations
 from alignloop.workflow.report.data import DASH, number
 from alignloop.workflow.report.sheet import Sheet, write_sheet
 from alignloop.workflow.report.views import Table
@@ -70,10 +69,7 @@ def learning_rate_sweep(
             **judge,
         )
         epoch = chosen.facts["chosen"]
-        validated = [
-            row for _, row in read_objects(place / "sft" / "metrics.jsonl") if "valid_loss" in row
-        ]
-        text = validated[epoch - 1].get("valid_pretraining_loss")
+        text = validations(place / "sft")[epoch - 1].get("valid_pretraining_loss")
         best = {**chosen.facts["epochs"][epoch - 1], "valid_pretraining_loss": text}
         rows.append(_row(rate, f"{place.name}/chosen", best))
         say(_line(rows[-1]))
