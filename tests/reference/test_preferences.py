@@ -55,6 +55,18 @@ def assert_same(
     assert_close(given.grad, slopes)
 
 
+def assert_same_reward_loss(
+    random: np.random.Generator,
+    prompts: list[RankedPrompt],
+    config: RewardConfig,
+    reference: Callable[[Array], float],
+) -> None:
+    """Of random scores of all completions."""
+    batch = RankedBatch.of(prompts)
+    scores = random.normal(0, 2, sum(len(prompt.completions) for prompt in prompts))
+    assert_same(scores, lambda s: reward.loss_of_batch(s, batch, config).mean(), reference)
+
+
 @seeds
 @pytest.mark.parametrize("divisor", ["kept_pairs", "all_pairs"])
 @pytest.mark.parametrize("ties", ["drop", "half"])
@@ -66,7 +78,6 @@ def test_rankings_with_ties_and_margins(
     margin, per_rank = margins
     settings = {"divisor": divisor, "ties": ties, "margin": margin, "margin_per_rank": per_rank}
     config = RewardConfig.model_validate(settings)
-    batch = RankedBatch.of(prompts)
 
     def reference(flat: Array) -> float:
         losses = [
@@ -82,22 +93,19 @@ def test_rankings_with_ties_and_margins(
         ]
         return sum(losses) / len(losses)
 
-    scores = random.normal(0, 2, sum(map(len, ranks)))
-    assert_same(scores, lambda s: reward.loss_of_batch(s, batch, config).mean(), reference)
+    assert_same_reward_loss(random, prompts, config, reference)
 
 
 @seeds
 def test_the_best_of_k(seed: int) -> None:
     random, prompts, ranks = drawn(seed)
     config = RewardConfig.model_validate({"loss": "best_of_k"})
-    batch = RankedBatch.of(prompts)
 
     def reference(flat: Array) -> float:
         each = zip(by_prompt(flat, ranks), ranks, strict=True)
         return sum(formulas.best_of_k_loss(s, r) for s, r in each) / len(ranks)
 
-    scores = random.normal(0, 2, sum(map(len, ranks)))
-    assert_same(scores, lambda s: reward.loss_of_batch(s, batch, config).mean(), reference)
+    assert_same_reward_loss(random, prompts, config, reference)
 
 
 @seeds
@@ -105,15 +113,12 @@ def test_shuffled_pairs(seed: int) -> None:
     """Each pair is a prompt of two: Eq. 1 of it alone, and the mean over pairs."""
     random, prompts, _ = drawn(seed)
     config = RewardConfig.model_validate({"loss": "shuffled_pairs"})
-    rows = as_pairs(prompts)
-    batch = RankedBatch.of(rows)
 
     def reference(flat: Array) -> float:
         pairs = flat.reshape(-1, 2).tolist()
         return sum(formulas.ranking_loss(pair, (1, 2), "kept_pairs") for pair in pairs) / len(pairs)
 
-    scores = random.normal(0, 2, 2 * len(rows))
-    assert_same(scores, lambda s: reward.loss_of_batch(s, batch, config).mean(), reference)
+    assert_same_reward_loss(random, as_pairs(prompts), config, reference)
 
 
 @seeds
