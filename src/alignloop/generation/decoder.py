@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -52,6 +53,10 @@ class TransformersDecoder:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
+        self._trunk = backbone_of(model)
+        # transformers 5.24 calls it `cache` and warns of the older name; not every architecture has followed.
+        known = inspect.signature(self._trunk.forward).parameters
+        self._cache_name = "cache" if "cache" in known else "past_key_values"
 
     def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> Tensor:
         """See `Decoder`."""
@@ -81,12 +86,12 @@ class TransformersDecoder:
     def _forward(self, tokens: Tensor) -> Tensor:
         positions = (self._is_real.cumsum(dim=1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
         with eagerly(is_filled(self._model)):  # the past is longer at every step
-            return backbone_of(self._model)(
+            return self._trunk(
                 input_ids=tokens,
                 attention_mask=None if bool(self._is_real.all()) else self._is_real,
                 position_ids=positions,
-                past_key_values=self._cache,
                 use_cache=True,
+                **{self._cache_name: self._cache},
             ).last_hidden_state[:, -1]
 
 
