@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from alignloop.models.backbone import whole_model
 from alignloop.models.compilation import eagerly, is_filled
 from alignloop.models.loading import backbone_of
 from alignloop.tensors import rounded_up
@@ -55,7 +56,7 @@ class TransformersDecoder:
         self._model = model
         self._trunk = backbone_of(model)
         # transformers 5.24 calls it `cache` and warns of the older name; not every architecture has followed.
-        known = inspect.signature(self._trunk.forward).parameters
+        known = inspect.signature(whole_model(model).base_model.forward).parameters
         self._cache_name = "cache" if "cache" in known else "past_key_values"
 
     def start(self, prompts: Sequence[Sequence[int]], rows: Tensor, room: int) -> Tensor:

@@ -103,7 +103,7 @@ class Run:
                 f"{folder} was begun by alignloop {version_before}, this is {__version__}; "
                 "install that version to go on, or start in another folder"
             )
-        ranks_before, ranks = manifest.get("world_size"), _world_size()
+        ranks_before, ranks = manifest.get("world_size"), world_size()
         if ranks_before != ranks and manifest.get("status") != "finished":
             raise RunError(
                 f"{folder} was begun by {ranks_before} processes, this is {ranks}: go on with as many "
@@ -379,7 +379,7 @@ def _new_manifest(stage: str, config: Config) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-        "world_size": _world_size(),
+        "world_size": world_size(),
         "packages": {name: _version_of(name) for name in _RECORDED_PACKAGES},
         "inputs": [],
         "started": _now(),
@@ -387,7 +387,7 @@ def _new_manifest(stage: str, config: Config) -> dict[str, Any]:
     }
 
 
-def _world_size() -> int:
+def world_size() -> int:
     """How many processes torchrun says that there are."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from alignloop.config import Config
 from alignloop.errors import ConfigError
 from alignloop.runs.artifact import Artifact, open_artifact
-from alignloop.runs.run import Given, Run
+from alignloop.runs.run import Given, Run, world_size
 from alignloop.runs.shared import SharedRun
 
 _KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
@@ -88,12 +88,8 @@ def run_stage(
         return function(config, run, **inputs)
 
 
-def _has_ranks() -> bool:
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 def _ranks_watched() -> contextlib.AbstractContextManager[None]:
-    if not _has_ranks():
+    if world_size() == 1:
         return contextlib.nullcontext()
     from alignloop.distributed import lost_ranks_told
 
@@ -102,7 +98,7 @@ def _ranks_watched() -> contextlib.AbstractContextManager[None]:
 
 def _opened(folder: Path, stage: str, config: Config, resume: bool) -> Run:
     """The run, shared with the other ranks where torchrun says that there are some."""
-    if not _has_ranks():
+    if world_size() == 1:
         return Run.open(folder, stage, config, resume=resume)
     if not STAGES[stage].trains:
         raise ConfigError(

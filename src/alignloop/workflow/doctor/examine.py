@@ -20,6 +20,7 @@ from alignloop.models.loading import context_length, load_tokenizer
 from alignloop.ppo.config import PPOConfig
 from alignloop.ppo.inputs import PPOInputs
 from alignloop.runs.artifact import open_artifact
+from alignloop.runs.run import world_size
 from alignloop.workflow.doctor import input_checks, memory, patient, policy_checks, reward_checks
 from alignloop.workflow.doctor.findings import Finding
 from alignloop.workflow.doctor.patient import Patient
@@ -168,8 +169,7 @@ def before_ppo(config: PPOConfig, **inputs: Any) -> None:
     if os.environ.get("RANK", "0") != "0":
         return
     began = time.perf_counter()
-    is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    findings = examine(config, **inputs, loads_models=is_alone)
+    findings = examine(config, **inputs, loads_models=world_size() == 1)
     bad = [finding for finding in findings if finding.verdict == "BAD"]
     if bad:
         said = "; ".join(f"{finding.check}: {finding.detail}" for finding in bad)
