@@ -9,8 +9,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
+ENTRY_SCRIPT = Path(__file__).resolve().parents[1] / "alignloop"
 FOLDER = Path(__file__).resolve().parent / ".venvs"
 TORCH = "torch==2.13.0"
 
@@ -60,3 +63,12 @@ def python_of(name: str, folder: Path = FOLDER) -> Path:
         ) from None
     (place / "ready").touch()
     return python
+
+
+@cache
+def allocator() -> dict[str, str]:
+    """Environment variables with which a process uses the allocator that `./alignloop` takes; every side gets them."""
+    script = ModuleType("entry_script")
+    script.__file__ = str(ENTRY_SCRIPT)
+    exec(compile(ENTRY_SCRIPT.read_text(encoding="utf-8"), ENTRY_SCRIPT, "exec"), script.__dict__)
+    return script.with_allocator(os.environ)

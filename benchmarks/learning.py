@@ -95,6 +95,7 @@ def main() -> None:
         "machine": {
             "processor": machine.processor(),
             "cores": os.cpu_count(),
+            "preloaded": environments.allocator().get("LD_PRELOAD", os.environ.get("LD_PRELOAD")),
             "threads": told.threads,
             "load_before": load,
             "commit": machine.commit(measuring.ROOT),

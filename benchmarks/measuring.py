@@ -27,9 +27,13 @@ Measured = dict[str, Any]
 def run(
     python: Path, script: str, argument: str, threads: int, most_seconds: int = MOST_SECONDS
 ) -> Measured:
-    """Run one script in a process of its own and read its answer; a side may fail in one of its settings."""
+    """Run one script in a process of its own and read its answer; a side may fail in one of its settings.
+
+    Every side gets the allocator that our entry script gives its commands.
+    """
     environment = {
         **os.environ,
+        **environments.allocator(),
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",

@@ -75,7 +75,8 @@ def _environment(job: Job) -> None:
         place = Path(sys.prefix) / "lib" / library
         if not place.is_file():
             raise SystemExit(f"{library} is not in {place.parent}")
-        os.environ["LD_PRELOAD"] = str(place)
+        others = os.environ.get("LD_PRELOAD", "").split(":")
+        os.environ["LD_PRELOAD"] = ":".join(filter(None, [*others, str(place)]))
         os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]])
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 import types
 from pathlib import Path
 
@@ -170,3 +172,48 @@ def test_the_user_chooses_the_build_of_torch(
 
     assert len(torch) == 1
     assert torch[0].endswith(checkout.script.TORCH + expected)
+
+
+class TestAllocator:
+    """tcmalloc is preloaded for the commands of the package where it is installed."""
+
+    @pytest.fixture
+    def place(self, checkout: Checkout, tmp_path: Path) -> Path:
+        """The one folder in which the script looks for libraries."""
+        place = tmp_path / "lib"
+        place.mkdir()
+        checkout.script.LIBRARIES = (str(place),)
+        return place
+
+    @pytest.fixture
+    def became(self, checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+        """The environment with which the package is started."""
+        environment: dict[str, str] = {}
+        monkeypatch.setattr(checkout.script, "prepare", lambda extras: None)
+        monkeypatch.setattr(
+            checkout.script, "become", lambda command: environment.update(os.environ) or 0
+        )
+        monkeypatch.setattr(os, "environ", {"PATH": "/bin"})
+        return environment
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD is Linux's")
+    def test_is_preloaded_where_it_is_installed(
+        self, checkout: Checkout, place: Path, became: dict[str, str]
+    ) -> None:
+        for name in ("libtcmalloc.so.4", "libtcmalloc_minimal.so.4"):
+            (place / name).touch()
+        checkout.script.main(["doctor"])
+        assert became["LD_PRELOAD"] == str(place / "libtcmalloc_minimal.so.4")
+
+    def test_is_not_where_it_is_not_installed(
+        self, checkout: Checkout, place: Path, became: dict[str, str]
+    ) -> None:
+        checkout.script.main(["doctor"])
+        assert "LD_PRELOAD" not in became
+
+    @pytest.mark.parametrize("chosen", ["", "/usr/lib/another.so"])
+    def test_what_the_user_preloads_stays(
+        self, checkout: Checkout, place: Path, chosen: str
+    ) -> None:
+        (place / "libtcmalloc.so.4").touch()
+        assert checkout.script.with_allocator({"LD_PRELOAD": chosen}) == {}

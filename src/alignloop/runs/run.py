@@ -379,6 +379,7 @@ def _new_manifest(stage: str, config: Config) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "preloaded": os.environ.get("LD_PRELOAD"),
         "world_size": world_size(),
         "packages": {name: _version_of(name) for name in _RECORDED_PACKAGES},
         "inputs": [],
