@@ -162,7 +162,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             settings=(
                 {"micro_batch_tokens": 2048},
                 {"micro_batch_tokens": 2048, "packing": "packed"},
-                {"micro_batch_tokens": 1024, "packing": "packed", "compile": True},
+                {"micro_batch_tokens": 1536, "compile": True},
                 {"micro_batch_tokens": 2048, "compile": True},
             ),
         ),
@@ -200,6 +200,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
                 (
                     {"eager": True},
                     {"eager": False},
+                    {"eager": False, "allocator": "glibc"},
                     {"eager": False, "preload": "libiomp5.so"},
                     {"eager": False, "own_process": True},
                 ),

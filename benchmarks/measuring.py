@@ -25,15 +25,21 @@ Measured = dict[str, Any]
 
 
 def run(
-    python: Path, script: str, argument: str, threads: int, most_seconds: int = MOST_SECONDS
+    python: Path,
+    script: str,
+    argument: str,
+    threads: int,
+    most_seconds: int = MOST_SECONDS,
+    allocator: Mapping[str, str] | None = None,
 ) -> Measured:
     """Run one script in a process of its own and read its answer; a side may fail in one of its settings.
 
-    Every side gets the allocator that our entry script gives its commands.
+    Args:
+        allocator: environment variables that choose one; else every side gets that of our entry script.
     """
     environment = {
         **os.environ,
-        **environments.allocator(),
+        **(environments.allocator() if allocator is None else allocator),
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
@@ -66,7 +72,8 @@ def run_side(side: Side, job: Job, venvs: Path) -> Measured:
     python = Path(sys.executable)
     if side.environment is not None:
         python = environments.python_of(side.environment, venvs)
-    return run(python, side.script, job.as_json(), job.threads)
+    allocator = {} if job.setting.get("allocator") == "glibc" else None
+    return run(python, side.script, job.as_json(), job.threads, allocator=allocator)
 
 
 def _whole(measured: Measured, script: str) -> Measured:

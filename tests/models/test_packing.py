@@ -21,11 +21,14 @@ from alignloop.models.packing import (
     check_packing,
     packed_groups,
     packed_hidden_states,
+    similar_runs,
 )
 from alignloop.models.policy import forest_log_probs, response_log_probs
 from tests.helpers import ARCHITECTURES, tiny_model
 
 SEQUENCES = [[5, 9, 12, 7], [8], [30, 31, 32, 33, 34, 35, 36, 37, 38], [5, 9]]
+NEIGHBOURS = [[5, 9, 12, 7, 3], [8, 4, 2, 6], [30, 31, 32, 33, 34], [5, 9], [7, 11]]
+"""Three of which the middle one is padded to attend with the others, then two of one length."""
 WINDOW: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}
 """One layer of a Qwen3-type model sees all that came before, the other one three tokens."""
 
@@ -54,15 +57,16 @@ def gradients(model: PreTrainedModel, hidden: Tensor) -> dict[str, Tensor]:
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.parametrize("sequences", [SEQUENCES, NEIGHBOURS])
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 def test_states_and_gradients_are_those_of_rows_of_their_own(
-    model: PreTrainedModel, dtype: torch.dtype, within: float
+    model: PreTrainedModel, dtype: torch.dtype, within: float, sequences: Sequence[Sequence[int]]
 ) -> None:
     model = model.to(dtype)  # pyright: ignore[reportCallIssue, reportArgumentType]
-    expected = alone(model, SEQUENCES)
+    expected = alone(model, sequences)
     expected_gradients = gradients(model, expected)
 
-    found = packed_hidden_states(model, PackedRow.of(SEQUENCES))
+    found = packed_hidden_states(model, PackedRow.of(sequences))
 
     torch.testing.assert_close(
         found, expected, rtol=0, atol=within * float(expected.detach().abs().max())
@@ -75,15 +79,19 @@ def test_states_and_gradients_are_those_of_rows_of_their_own(
 
 
 @torch.no_grad()
-def test_what_one_sequence_says_changes_nothing_in_another(model: PreTrainedModel) -> None:
-    """Not even by rounding: each sequence attends in a call of its own."""
-    others = [[40, 41, 42, 43], [44], *SEQUENCES[2:]]
+@pytest.mark.parametrize("sequences", [SEQUENCES, NEIGHBOURS])
+def test_what_one_sequence_says_changes_nothing_in_another(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]]
+) -> None:
+    """Not even by rounding, also where they attend in one call."""
+    others = [[token + 35 for token in sequences[0]], *sequences[1:]]
+    first = len(others[0])
 
-    one = packed_hidden_states(model, PackedRow.of(SEQUENCES))
+    one = packed_hidden_states(model, PackedRow.of(sequences))
     other = packed_hidden_states(model, PackedRow.of(others))
 
-    assert torch.equal(one[:, 5:], other[:, 5:])
-    assert not torch.allclose(one[:, :5], other[:, :5])
+    assert torch.equal(one[:, first:], other[:, first:])
+    assert not torch.allclose(one[:, :first], other[:, :first])
 
 
 @torch.no_grad()
@@ -211,6 +219,13 @@ def test_every_sequence_is_in_one_group_within_the_budget(lengths: list[int], bu
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
     for group in groups:
         assert sum(lengths[i] for i in group) <= budget or len(group) == 1
+
+
+def test_neighbours_of_similar_length_attend_together() -> None:
+    assert similar_runs([10, 4, 9, 3, 7, 8]) == [[10, 4, 9], [3, 7], [8]]
+    assert similar_runs([4, 10]) == [[4, 10]], "the longest may come last"
+    assert similar_runs([4, 10, 11]) == [[4, 10], [11]]
+    assert similar_runs([]) == []
 
 
 def test_positions_start_again_with_every_sequence() -> None:

@@ -1,8 +1,8 @@
 """Several sequences in one row without padding, none of which sees another; or prompts with several responses each.
 
-On a CPU and wherever attention is PyTorch's own, each sequence gets a causal attention of its own, the responses of a
-prompt one that shares the prompt's keys, and all else runs over the whole row at once: no work on padding, and no mask
-of the row's length squared. An attention of transformers that is told by positions where sequences start
+On a CPU and wherever attention is PyTorch's own, each sequence attends to itself, neighbours of similar length in one
+call, the responses of a prompt to its keys as well; all else runs over the whole row at once: little work on padding, and
+no mask of the row's length squared. An attention of transformers that is told by positions where sequences start
 (FlashAttention's) is left as it is.
 """
 
@@ -24,11 +24,15 @@ from alignloop.errors import ModelError
 from alignloop.models import attention
 from alignloop.models.compilation import eagerly, filled_width, is_filled
 from alignloop.models.loading import backbone_of, embedding_rows
-from alignloop.tensors import counts_up_to
+from alignloop.tensors import counts_up_to, rounded_up
 
 _NAME = "alignloop_packed"
 _OWN = ("sdpa", attention.NAME)
 """Attention that can be done for each sequence by itself."""
+SIMILAR = 0.4
+"""One attention over padded sequences is quicker than several, where the shortest has this share of the longest."""
+_MULTIPLE = 32
+"""Of which the width of padded sequences is a multiple: a CPU makes a kernel for every size of a product."""
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Causal attention [B, T, H, D] of queries [B, H, T, D] to keys and values; the last T keys are the queries' own."""
 
@@ -72,6 +76,18 @@ def packed_groups(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return groups
 
 
+def similar_runs(lengths: Sequence[int]) -> list[list[int]]:
+    """Cut lengths into runs of neighbours, in which the shortest has at least `SIMILAR` of the longest."""
+    runs: list[list[int]] = []
+    for length in lengths:
+        run = [*runs[-1], length] if runs else [length]
+        if runs and min(run) >= SIMILAR * max(run):
+            runs[-1] = run
+        else:
+            runs.append([length])
+    return runs
+
+
 class Layout(Protocol):
     """What attention is told of a packed row: an object that compiled layers pass on without looking into it."""
 
@@ -85,21 +101,6 @@ class Layout(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Sequences:
-    """Sequences of any lengths: one attention for each."""
-
-    lengths: list[int]
-
-    @property
-    def tokens(self) -> int:
-        return sum(self.lengths)
-
-    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        pieces = (states.split(self.lengths, dim=2) for states in (query, key, value))
-        return torch.cat([attend(*one) for one in zip(*pieces, strict=True)], dim=1)
-
-
 class _Rows:
     """Sequences of similar lengths: one attention for all, padded."""
 
@@ -108,6 +109,16 @@ class _Rows:
         is_real = counts_up_to(lengths, width)
         self.places = is_real.flatten().nonzero()[:, 0]
         """Where each token stands among the padded ones."""
+        self.is_whole = len(self.places) == is_real.numel()
+        """Whether nothing is padded, and so nothing has to be moved."""
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device, multiple: int = 1) -> _Rows:
+        """As wide as the longest; where there is padding anyhow, a multiple."""
+        width = max(lengths)
+        if min(lengths) < width:
+            width = rounded_up(width, multiple)
+        return cls(torch.tensor(lengths, device=device), width)
 
     @property
     def tokens(self) -> int:
@@ -123,15 +134,35 @@ class _Rows:
 
     def padded(self, states: Tensor) -> Tensor:
         """[B, H, L, D] from [1, H, T, D]; zeros where padding is."""
+        if self.is_whole:
+            return states[0].unflatten(1, (self.count, self.width)).transpose(0, 1)
         grid = self.grid(states[0].transpose(0, 1).flatten(1))
         return grid.unflatten(2, (states.shape[1], -1)).transpose(1, 2)
 
     def joined(self, states: Tensor) -> Tensor:
         """[1, T, ...] from padded [B, L, ...]."""
-        return states.flatten(0, 1).index_select(0, self.places)[None]
+        by_token = states.flatten(0, 1)
+        return (by_token if self.is_whole else by_token.index_select(0, self.places))[None]
 
     def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return self.joined(attend(*(self.padded(states) for states in (query, key, value))))
+
+
+class _Sequences:
+    """Sequences of any lengths: one attention for those of similar length that stand side by side."""
+
+    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+        self.runs = [_Rows.of(run, device, _MULTIPLE) for run in similar_runs(lengths)]
+
+    @property
+    def tokens(self) -> int:
+        return sum(rows.tokens for rows in self.runs)
+
+    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        sizes = [rows.tokens for rows in self.runs]
+        pieces = zip(*(states.split(sizes, dim=2) for states in (query, key, value)), strict=True)
+        found = [rows.attend(attend, *piece) for rows, piece in zip(self.runs, pieces, strict=True)]
+        return torch.cat(found, dim=1)
 
 
 class _Trees:
@@ -140,10 +171,7 @@ class _Trees:
     def __init__(self, forest: Forest) -> None:
         device = forest.tokens.device
         self.prompts = forest.prompt_lengths
-        self.responses = [
-            _Rows(torch.tensor(lengths, device=device), max(lengths))
-            for lengths in forest.response_lengths
-        ]
+        self.responses = [_Rows.of(lengths, device) for lengths in forest.response_lengths]
 
     @property
     def tokens(self) -> int:
@@ -172,7 +200,8 @@ class _Trees:
 
 def packed_hidden_states(model: PreTrainedModel, row: PackedRow) -> Tensor:
     """Last hidden states [1, T, D]: for each sequence those that it has in a row of its own, but for rounding."""
-    return _pass(model, row.tokens, row.positions, _Sequences(row.lengths))
+    layout = _Sequences(row.lengths, row.tokens.device)
+    return _pass(model, row.tokens, row.positions, layout)
 
 
 def ragged_hidden_states(model: PreTrainedModel, batch: Ragged) -> Tensor:

@@ -30,7 +30,8 @@ class SFTConfig(Config):
     alone."""
     packing: Packing = "bucketed"
     """How demonstrations share a forward pass: `bucketed`, rows of similar length with padding; `packed`, one row
-    without, in which each sees itself alone. Changes speed, and else what `micro_batch_tokens` changes."""
+    without, in which each sees itself alone. Changes speed, and else what `micro_batch_tokens` changes. With `compile`
+    always `packed`."""
     optimizer: OptimizerConfig = OptimizerConfig(
         learning_rate=9.65e-6, schedule="cosine", final_share=0.1
     )
@@ -55,3 +56,8 @@ class SFTConfig(Config):
     """Arithmetic of the matrix products; weights are float32 either way."""
     checkpoint_every: int = Field(default=50, gt=0)
     """Updates between checkpoints."""
+
+    @property
+    def layout(self) -> Packing:
+        """How demonstrations share a forward pass, `compile` considered."""
+        return "packed" if self.compile else self.packing

@@ -28,7 +28,7 @@ from alignloop.models.loading import (
     save_model,
     sharded,
 )
-from alignloop.models.packing import check_packing
+from alignloop.models.packing import check_packing, packs
 from alignloop.models.policy import block_log_probs, log_probs_at
 from alignloop.progress import progress
 from alignloop.runs.artifact import Artifact, write_artifact
@@ -67,11 +67,12 @@ def train(
         seed = derive_seed(config.seed, "adapter")
         policy = adapted(policy, start.path, config.adapters, "policy", seed)
     check_tokenizer(start.path, policy, tokenizer)
-    if config.packing == "packed":
-        check_packing(policy)
     context = context_length(policy)
     if config.compile:
         compile_to_width([policy], config.micro_batch_tokens, world, config.adapters)
+        packs(policy)
+    elif config.packing == "packed":
+        check_packing(policy)
     policy = sharded(policy, world)
     (examples, dropped), (valid, _) = (
         encode_demonstrations(
@@ -107,7 +108,7 @@ def train(
             logged = {"loss": 0.0}
             for batch in lay_out(
                 chosen,
-                config.packing,
+                config.layout,
                 config.micro_batch_tokens,
                 formatter.pad,
                 on_prompt=config.loss_on_prompt,
@@ -241,7 +242,7 @@ def _validate(
     total, count = 0.0, 0
     budget = config.micro_batch_tokens
     with eagerly(config.compile), world.gathered(policy):
-        for batch in lay_out(world.shard(examples), config.packing, budget, pad, on_prompt=False):
+        for batch in lay_out(world.shard(examples), config.layout, budget, pad, on_prompt=False):
             summed = _loss(policy, batch)
             total, count = total + float(summed.total), count + summed.count
     return world.sum(total) / world.sum(count)
