@@ -194,9 +194,9 @@ class TestAllocator:
             checkout.script, "become", lambda command: environment.update(os.environ) or 0
         )
         monkeypatch.setattr(os, "environ", {"PATH": "/bin"})
+        monkeypatch.setattr(sys, "platform", "linux")
         return environment
 
-    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD is Linux's")
     def test_is_preloaded_where_it_is_installed(
         self, checkout: Checkout, place: Path, became: dict[str, str]
     ) -> None:

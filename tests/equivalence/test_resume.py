@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ class Bench:
         """Run a stage in this process."""
         run(stage, folder, CONFIGS[stage] | changes, resume=resume, **self.inputs[stage])
 
-    def start(self, stage: str, folder: Path, **changes: Any) -> subprocess.Popen[str]:
+    def start(
+        self, stage: str, folder: Path, preloaded: str = "", **changes: Any
+    ) -> subprocess.Popen[str]:
         """Run a stage through the command line, in a process that can be killed."""
         config = folder.with_suffix(".json")
         config.write_text(json.dumps(CONFIGS[stage] | changes))
@@ -80,7 +83,7 @@ class Bench:
             [sys.executable, "-P", "-m", "alignloop", *arguments],
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(),
+            env=environment() | {"LD_PRELOAD": preloaded},
         )
 
 
@@ -92,6 +95,18 @@ def environment() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("bench"))
+
+
+TCMALLOC = next(iter(glob("/usr/lib/*/libtcmalloc_minimal.so.4")), "")
+
+
+@pytest.mark.skipif(not TCMALLOC, reason="tcmalloc is not installed")
+@pytest.mark.parametrize("stage", ["sft", "ppo"])
+def test_another_allocator_changes_no_byte(bench: Bench, stage: str, tmp_path: Path) -> None:
+    process = bench.start(stage, tmp_path / "run", TCMALLOC)
+    assert process.communicate() and process.returncode == 0
+    assert differing(results(tmp_path / "run"), bench.whole[stage]) == []
+    assert json.loads((tmp_path / "run/manifest.json").read_text())["preloaded"] == TCMALLOC
 
 
 def logged(folder: Path) -> int:

@@ -1,8 +1,8 @@
 """Several sequences in one row without padding, none of which sees another; or prompts with several responses each.
 
 On a CPU and wherever attention is PyTorch's own, each sequence attends to itself, neighbours of similar length in one
-call, the responses of a prompt to its keys as well; all else runs over the whole row at once: little work on padding, and
-no mask of the row's length squared. An attention of transformers that is told by positions where sequences start
+call, the responses of a prompt to its keys as well; all else runs over the whole row at once: little work on padding,
+and no mask of the row's length squared. An attention of transformers that is told by positions where sequences start
 (FlashAttention's) is left as it is.
 """
 
