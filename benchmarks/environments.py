@@ -72,3 +72,8 @@ def allocator() -> dict[str, str]:
     script.__file__ = str(ENTRY_SCRIPT)
     exec(compile(ENTRY_SCRIPT.read_text(encoding="utf-8"), ENTRY_SCRIPT, "exec"), script.__dict__)
     return script.with_allocator(os.environ)
+
+
+def preloaded() -> str | None:
+    """What every side has preloaded, where no setting says otherwise."""
+    return {**os.environ, **allocator()}.get("LD_PRELOAD")

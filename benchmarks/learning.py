@@ -95,7 +95,7 @@ def main() -> None:
         "machine": {
             "processor": machine.processor(),
             "cores": os.cpu_count(),
-            "preloaded": environments.allocator().get("LD_PRELOAD", os.environ.get("LD_PRELOAD")),
+            "preloaded": environments.preloaded(),
             "threads": told.threads,
             "load_before": load,
             "commit": machine.commit(measuring.ROOT),

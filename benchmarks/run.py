@@ -142,7 +142,7 @@ def main() -> None:
         "machine": {
             "processor": machine.processor(),
             "cores": os.cpu_count(),
-            "preloaded": environments.allocator().get("LD_PRELOAD", os.environ.get("LD_PRELOAD")),
+            "preloaded": environments.preloaded(),
             "load_before": load,
             "commit": machine.commit(measuring.ROOT),
             "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -27,7 +27,7 @@ from alignloop.models.policy import forest_log_probs, response_log_probs
 from tests.helpers import ARCHITECTURES, tiny_model
 
 SEQUENCES = [[5, 9, 12, 7], [8], [30, 31, 32, 33, 34, 35, 36, 37, 38], [5, 9]]
-NEIGHBOURS = [[5, 9, 12, 7, 3], [8, 4, 2, 6], [30, 31, 32, 33, 34], [5, 9], [7, 11]]
+NEIGHBOURS = [[5, 9, 12, 7, 3, 4], [8, 4, 2, 6, 1], [30, 31, 32, 33, 34, 35], [5, 9], [7, 11]]
 """Three of which the middle one is padded to attend with the others, then two of one length."""
 WINDOW: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}
 """One layer of a Qwen3-type model sees all that came before, the other one three tokens."""
