@@ -25,7 +25,7 @@ CLAIMS = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"(?<!!)\[(?:[^\[\]]|\\[\[\]])*\]\((?:<([^>]+)>|([^()\s]+(?:\([^()\s]*\))?))\)")
+_LINK = re.compile(r"\[(?:[^\[\]]|\\[\[\]])*\]\((?:<([^>]+)>|([^()\s]+(?:\([^()\s]*\))?))\)")
 
 
 def id_of(page: Path) -> str:
@@ -51,7 +51,7 @@ def anchors(text: str) -> set[str]:
 
 
 def broken_links(page: Path, text: str) -> list[str]:
-    """Relative links to a file or heading that is not there."""
+    """Relative links, those of pictures too, to a file or heading that is not there."""
     broken: list[str] = []
     for match in _LINK.finditer(prose(text)):
         target = match[1] or match[2]
@@ -74,9 +74,9 @@ def test_relative_links_resolve(page: Path) -> None:
 
 def test_a_broken_link_is_found() -> None:
     page = DOCS / "index.md"
-    text = "# One\n[a](nowhere.md) [b](sft.md#no-such-heading) [c](#one) [d](sft.md) [e](#two)\n"
+    text = "# One\n[a](nowhere.md) [b](sft.md#no-such-heading) [c](#one) [d](sft.md) [e](#two) ![f](f.svg)\n"
 
-    assert broken_links(page, text) == ["nowhere.md", "sft.md#no-such-heading", "#two"]
+    assert broken_links(page, text) == ["nowhere.md", "sft.md#no-such-heading", "#two", "f.svg"]
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
