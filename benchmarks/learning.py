@@ -12,13 +12,12 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments, machine, measuring
+from benchmarks import environments, measuring
 from benchmarks.job import PRECISIONS, Precision
 from benchmarks.race.plan import (
     ENVIRONMENT,
@@ -92,15 +91,7 @@ def main() -> None:
         "hashes": given["hashes"],
         "same_scores": same,
         **raced(race, runner),
-        "machine": {
-            "processor": machine.processor(),
-            "cores": os.cpu_count(),
-            "preloaded": environments.preloaded(),
-            "threads": told.threads,
-            "load_before": load,
-            "commit": machine.commit(measuring.ROOT),
-            "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        },
+        "machine": {**measuring.measured_on(load), "threads": told.threads},
     }
     write(out / "learning.json", result)
     pictures(out, result)

@@ -7,12 +7,13 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments
+from benchmarks import environments, machine
 from benchmarks.catalogue import Setting, Side
 from benchmarks.job import ANSWER, Job, Precision
 
@@ -65,6 +66,22 @@ def run(
         return json.loads(answers[-1].removeprefix(ANSWER))
     words = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     return {"error": words[-1] if words else f"exit code {done.returncode}"}
+
+
+def measured_on(load: Sequence[float]) -> dict[str, Any]:
+    """The machine and the checkout that a result is of.
+
+    Args:
+        load: of the machine, before anything was started.
+    """
+    return {
+        "processor": machine.processor(),
+        "cores": os.cpu_count(),
+        "preloaded": environments.preloaded(),
+        "load_before": load,
+        "commit": machine.commit(ROOT),
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def run_side(side: Side, job: Job, venvs: Path) -> Measured:

@@ -12,14 +12,13 @@ import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # so that `benchmarks` is a package
 
-from benchmarks import environments, machine, measuring
+from benchmarks import environments, measuring
 from benchmarks.catalogue import BENCHMARKS, Benchmark, Setting
 from benchmarks.job import PRECISIONS, Job, Precision, Shape
 from benchmarks.measuring import Measured
@@ -139,14 +138,7 @@ def main() -> None:
         "settings": {name: dict(by) for name, by in settings.items()},
         "settings_tried": tried,
         "job": {key: value for key, value in asdict(job).items() if key != "inputs"},
-        "machine": {
-            "processor": machine.processor(),
-            "cores": os.cpu_count(),
-            "preloaded": environments.preloaded(),
-            "load_before": load,
-            "commit": machine.commit(measuring.ROOT),
-            "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        },
+        "machine": measuring.measured_on(load),
     }
     if given.json:
         given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
