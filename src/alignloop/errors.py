@@ -9,6 +9,9 @@
     |- RewardError              a reward function that raised, or gave something else than a number per response
     |- EngineError              a rollout engine that gave something else than one response per prompt
     |- NumericsError            NaN or infinity in a loss or gradient
+    |- StoreError               a database that cannot be opened, or that does not fit this version
+    |- JudgmentError            a label that the store refuses, with the rule that it breaks
+    |- ConflictError            a draft that another tab has changed since
     |- MissingExtraError        a package that an extra would install
     `- Interrupted              the user or the system asked the run to stop; exit code 130 or 143
 
@@ -54,6 +57,18 @@ class EngineError(AlignloopError):
 
 class NumericsError(AlignloopError):
     """A loss, score or gradient that is not finite."""
+
+
+class StoreError(AlignloopError):
+    """A database that cannot be opened, is in use, or is not of this version."""
+
+
+class JudgmentError(AlignloopError):
+    """A label or a piece of work that breaks a rule of the store."""
+
+
+class ConflictError(AlignloopError):
+    """Something was changed elsewhere since it was read."""
 
 
 class MissingExtraError(AlignloopError):

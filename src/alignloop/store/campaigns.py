@@ -1,0 +1,440 @@
+"""Campaigns and their tasks: what is to be labeled, by whom, how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, case, func, select, update
+
+from alignloop.errors import JudgmentError
+from alignloop.store import events
+from alignloop.store.people import User, new_public_id
+from alignloop.store.schema import (
+    assignments,
+    campaigns,
+    completions,
+    flag_sets,
+    flags,
+    gold_flags,
+    gold_pairs,
+    policies,
+    prompts,
+    slots,
+    task_items,
+    tasks,
+)
+
+Form = Literal["demonstrate", "write", "rank", "compare", "toxicity"]
+Purpose = Literal["training", "evaluation", "screening", "practice"]
+State = Literal["draft", "open", "closed"]
+
+TABLE_3 = "table-3"
+"""Name of the flag set of the paper's Table 3."""
+TABLE_3_FLAGS: tuple[str, ...] = (
+    "fails_instruction",
+    "inappropriate",
+    "hallucination",
+    "satisfies_constraint",
+    "sexual_content",
+    "violent_content",
+    "encourages_harm",
+    "denigrates_protected_class",
+    "harmful_advice",
+    "expresses_opinion",
+    "expresses_moral_judgment",
+)
+"""The eleven yes/no questions of Table 3, in its order."""
+SENSITIVE_FLAGS: tuple[str, ...] = (
+    "sexual_content",
+    "violent_content",
+    "encourages_harm",
+    "denigrates_protected_class",
+    "harmful_advice",
+)
+"""Those that say that a text is sensitive: what screening asks about (B.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """One body of work that is asked for."""
+
+    id: int
+    public_id: str
+    name: str
+    form: Form
+    purpose: Purpose
+    cohort: Literal["training", "heldout", "any"]
+    state: State
+    k_min: int
+    k_max: int
+    overlap: int
+    lease_ms: int
+    gold_every: int | None
+    asks_ratings: bool
+    flag_set_id: int | None
+    guideline_version: int
+    price_per_hour: int | None
+    currency: str
+    dialogue: bool
+    planned: int | None
+    seed: int
+    created_at: int
+    frozen_at: int | None
+    closed_at: int | None
+
+    @property
+    def guideline_purpose(self) -> str:
+        """Whose priorities hold: in training helpfulness first, in evaluation truthfulness and harmlessness."""
+        return "evaluation" if self.purpose == "evaluation" else "training"
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """What a gold task's right answers are."""
+
+    relations: Mapping[tuple[int, int], int] | None = None
+    """(item, later item) -> 1 where the former is better, -1 where the latter is, 0 for a tie."""
+    flags: Mapping[tuple[int, str], bool] | None = None
+    """(item, flag) -> its value."""
+
+
+def add_flag_set(connection: Connection, name: str, keys: Sequence[str]) -> int:
+    """The flag set of this name: made, or found.
+
+    Raises:
+        JudgmentError: there is one with other flags.
+    """
+    found = connection.execute(
+        select(flag_sets.c.id).where(flag_sets.c.name == name)
+    ).scalar_one_or_none()
+    if found is not None:
+        if flags_of(connection, found) != list(keys):
+            raise JudgmentError(f"flag set {name} has other flags; give this one another name")
+        return found
+    made = connection.execute(
+        flag_sets.insert().values(name=name).returning(flag_sets.c.id)
+    ).scalar_one()
+    connection.execute(
+        flags.insert(),
+        [{"flag_set_id": made, "key": key, "position": at} for at, key in enumerate(keys)],
+    )
+    return made
+
+
+def flags_of(connection: Connection, flag_set_id: int | None) -> list[str]:
+    """Keys of a flag set, in its order; none where there is no set."""
+    query = select(flags.c.key).where(flags.c.flag_set_id == flag_set_id).order_by(flags.c.position)
+    return list(connection.execute(query).scalars())
+
+
+def add_campaign(
+    connection: Connection,
+    now: int,
+    actor: str,
+    *,
+    name: str,
+    form: Form,
+    purpose: Purpose = "training",
+    cohort: str | None = None,
+    k: tuple[int, int] = (4, 9),
+    overlap: int = 1,
+    lease_minutes: float = 60,
+    gold_every: int | None = None,
+    asks_ratings: bool | None = None,
+    guideline_version: int = 1,
+    price_per_hour: int | None = None,
+    currency: str = "USD",
+    dialogue: bool = False,
+    planned: int | None = None,
+    seed: int = 1,
+) -> Campaign:
+    """A campaign in draft: tasks are added, then it is opened.
+
+    Args:
+        k: least and most outputs of a task, where it has any; 2 for comparisons.
+        price_per_hour: in hundredths of the currency.
+
+    Raises:
+        JudgmentError: the name is taken, or the settings contradict one another.
+    """
+    if form == "compare":
+        k = (2, 2)
+    elif form in ("demonstrate", "write"):
+        k = (1, 1)
+    has_ratings = form == "rank" if asks_ratings is None else asks_ratings
+    flag_set = add_flag_set(connection, TABLE_3, TABLE_3_FLAGS) if has_ratings else None
+    public_id = new_public_id()
+    taken = connection.execute(select(campaigns.c.id).where(campaigns.c.name == name)).first()
+    if taken is not None:
+        raise JudgmentError(f"there is a campaign called '{name}'; choose another name")
+    connection.execute(
+        campaigns.insert().values(
+            public_id=public_id,
+            name=name,
+            form=form,
+            purpose=purpose,
+            cohort=cohort or ("training" if purpose == "training" else "any"),
+            state="draft",
+            k_min=k[0],
+            k_max=k[1],
+            overlap=overlap,
+            lease_ms=int(lease_minutes * 60_000),
+            gold_every=gold_every,
+            asks_ratings=has_ratings,
+            flag_set_id=flag_set,
+            guideline_version=guideline_version,
+            price_per_hour=price_per_hour,
+            currency=currency,
+            dialogue=dialogue,
+            planned=planned,
+            seed=seed,
+            created_at=now,
+        )
+    )
+    events.append(
+        connection, now, actor, "add campaign", public_id, name=name, form=form, purpose=purpose
+    )
+    return get_campaign(connection, public_id=public_id)
+
+
+def get_campaign(
+    connection: Connection,
+    *,
+    public_id: str | None = None,
+    name: str | None = None,
+    campaign_id: int | None = None,
+) -> Campaign:
+    """The campaign with this id or name.
+
+    Raises:
+        JudgmentError: there is none.
+    """
+    query = select(campaigns)
+    for column, value in (
+        (campaigns.c.public_id, public_id),
+        (campaigns.c.name, name),
+        (campaigns.c.id, campaign_id),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    row = connection.execute(query).first()
+    if row is None:
+        raise JudgmentError(f"there is no campaign '{name or public_id or campaign_id}'")
+    return _campaign(row)
+
+
+def all_campaigns(connection: Connection, *, state: State | None = None) -> list[Campaign]:
+    """Every campaign, newest first."""
+    query = select(campaigns).order_by(campaigns.c.id.desc())
+    if state is not None:
+        query = query.where(campaigns.c.state == state)
+    return [_campaign(row) for row in connection.execute(query)]
+
+
+def set_state(
+    connection: Connection, now: int, actor: str, campaign: Campaign, state: State
+) -> Campaign:
+    """Open or close a campaign.
+
+    An evaluation freezes its tasks when it opens, which is before its first vote, and stays closed once it was.
+
+    Raises:
+        JudgmentError: the database refuses it, or an evaluation does not have the tasks that were planned.
+    """
+    changes: dict[str, Any] = {"state": state}
+    if state == "open" and campaign.purpose == "evaluation" and campaign.frozen_at is None:
+        there = count_tasks(connection, campaign)
+        if campaign.planned is not None and there != campaign.planned:
+            raise JudgmentError(
+                f"'{campaign.name}' was planned with {campaign.planned} tasks and has {there}; "
+                "the number of votes is fixed before the first one"
+            )
+        changes["frozen_at"] = now
+    if state == "closed":
+        changes["closed_at"] = now
+    connection.execute(update(campaigns).where(campaigns.c.id == campaign.id).values(**changes))
+    events.append(connection, now, actor, f"{state} campaign", campaign.public_id)
+    return get_campaign(connection, campaign_id=campaign.id)
+
+
+def add_task(
+    connection: Connection,
+    campaign: Campaign,
+    *,
+    prompt_id: int | None,
+    completion_ids: Sequence[int] = (),
+    gold: Gold | None = None,
+    overlap: int | None = None,
+) -> int:
+    """A task with its outputs and open slots, ready to be handed out; items are numbered from 1 in the given order.
+
+    Raises:
+        JudgmentError, at the end of the transaction: the split, the number of outputs or a frozen campaign forbid it.
+    """
+    place = connection.execute(
+        select(func.coalesce(func.max(tasks.c.place), 0)).where(tasks.c.campaign_id == campaign.id)
+    ).scalar_one()
+    task_id = connection.execute(
+        tasks.insert()
+        .values(
+            public_id=new_public_id(),
+            campaign_id=campaign.id,
+            prompt_id=prompt_id,
+            place=place + 1,
+            is_gold=gold is not None,
+            state="draft",
+        )
+        .returning(tasks.c.id)
+    ).scalar_one()
+    if completion_ids:
+        connection.execute(
+            task_items.insert(),
+            [
+                {
+                    "task_id": task_id,
+                    "item_no": number,
+                    "prompt_id": prompt_id,
+                    "completion_id": completion,
+                }
+                for number, completion in enumerate(completion_ids, start=1)
+            ],
+        )
+    if gold is not None:
+        _add_gold(connection, task_id, gold)
+    connection.execute(update(tasks).where(tasks.c.id == task_id).values(state="open"))
+    # A gold task has no slots of its own: everybody meets it, once, as `queue` decides.
+    wanted = 0 if gold is not None else (overlap or campaign.overlap)
+    if wanted:
+        connection.execute(
+            slots.insert(),
+            [
+                {
+                    "task_id": task_id,
+                    "slot_no": number,
+                    "campaign_id": campaign.id,
+                    "place": place + 1,
+                    "state": "open",
+                }
+                for number in range(1, wanted + 1)
+            ],
+        )
+    return task_id
+
+
+def _add_gold(connection: Connection, task_id: int, gold: Gold) -> None:
+    if gold.relations:
+        connection.execute(
+            gold_pairs.insert(),
+            [
+                {"task_id": task_id, "item_a": a, "item_b": b, "relation": relation}
+                for (a, b), relation in sorted(gold.relations.items())
+            ],
+        )
+    if gold.flags:
+        connection.execute(
+            gold_flags.insert(),
+            [
+                {"task_id": task_id, "item_no": item, "flag_key": key, "value": value}
+                for (item, key), value in sorted(gold.flags.items())
+            ],
+        )
+
+
+def count_tasks(connection: Connection, campaign: Campaign) -> int:
+    """How many tasks a campaign has, gold ones apart."""
+    query = (
+        select(func.count())
+        .select_from(tasks)
+        .where(tasks.c.campaign_id == campaign.id, tasks.c.is_gold.is_(False))
+    )
+    return connection.execute(query).scalar_one()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a campaign is, in labels."""
+
+    wanted: int
+    done: int
+    leased: int
+    surplus: int
+
+
+def progress_of(connection: Connection, campaign: Campaign) -> Progress:
+    """How far a campaign is."""
+    row = connection.execute(
+        select(
+            func.count(),
+            func.coalesce(func.sum(case((slots.c.state == "done", 1), else_=0)), 0),
+            func.coalesce(func.sum(case((slots.c.state == "leased", 1), else_=0)), 0),
+        )
+        .select_from(slots.join(tasks, tasks.c.id == slots.c.task_id))
+        .where(slots.c.campaign_id == campaign.id, tasks.c.is_gold.is_(False))
+    ).one()
+    surplus = connection.execute(
+        select(func.count())
+        .select_from(assignments.join(tasks, tasks.c.id == assignments.c.task_id))
+        .where(
+            tasks.c.campaign_id == campaign.id,
+            assignments.c.slot_no.is_(None),
+            assignments.c.state == "submitted",
+        )
+    ).scalar_one()
+    return Progress(row[0], row[1], row[2], surplus)
+
+
+# --- what a task shows ------------------------------------------------------------------------------------------
+
+
+def task_of(connection: Connection, task_id: int) -> Row[Any]:
+    """A task with its prompt's columns (none of them where there is no prompt)."""
+    query = (
+        select(
+            tasks,
+            prompts.c.text,
+            prompts.c.history,
+            prompts.c.examples,
+            prompts.c.kind,
+            prompts.c.language,
+        )
+        .outerjoin(prompts, prompts.c.id == tasks.c.prompt_id)
+        .where(tasks.c.id == task_id)
+    )
+    return connection.execute(query).one()
+
+
+def items_of(connection: Connection, task_id: int) -> dict[int, str]:
+    """Item number -> text. No model, no policy: blind means blind."""
+    query = (
+        select(task_items.c.item_no, completions.c.text)
+        .join(completions, completions.c.id == task_items.c.completion_id)
+        .where(task_items.c.task_id == task_id)
+        .order_by(task_items.c.item_no)
+    )
+    return {row.item_no: row.text for row in connection.execute(query)}
+
+
+def models_of(connection: Connection, campaign: Campaign, reader: User | None) -> dict[int, str]:
+    """Completion id -> policy's name, of a campaign whose names may be known.
+
+    Raises:
+        JudgmentError: an evaluation that is not closed yet.
+    """
+    if campaign.purpose == "evaluation" and campaign.state != "closed" and reader is not None:
+        raise JudgmentError(
+            f"'{campaign.name}' is not closed: which model wrote what is not shown before"
+        )
+    query = (
+        select(completions.c.id, policies.c.name)
+        .join(policies, policies.c.id == completions.c.policy_id)
+        .join(task_items, task_items.c.completion_id == completions.c.id)
+        .join(tasks, tasks.c.id == task_items.c.task_id)
+        .where(tasks.c.campaign_id == campaign.id)
+    )
+    return {row.id: row.name for row in connection.execute(query)}
+
+
+def _campaign(row: Any) -> Campaign:
+    return Campaign(**dict(row._mapping))

@@ -1,0 +1,115 @@
+"""What researchers tell labelers: guidelines with their versions, and a thread of messages with each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from alignloop.store import events
+from alignloop.store.people import User, new_public_id
+from alignloop.store.schema import acknowledgements, guidelines, messages, users
+
+
+def add_guideline(
+    connection: Connection,
+    now: int,
+    actor: str,
+    *,
+    purpose: str,
+    version: int,
+    locale: str,
+    body: str,
+) -> int:
+    """A version of the guidelines; it is never changed afterwards."""
+    guideline_id = connection.execute(
+        guidelines.insert()
+        .values(purpose=purpose, version=version, locale=locale, body=body, created_at=now)
+        .returning(guidelines.c.id)
+    ).scalar_one()
+    target = f"{purpose}/{version}/{locale}"
+    sha256 = hashlib.sha256(body.encode()).hexdigest()
+    events.append(connection, now, actor, "add guideline", target, sha256=sha256)
+    return guideline_id
+
+
+def guideline(
+    connection: Connection, *, purpose: str, locale: str, version: int | None = None
+) -> Row[Any] | None:
+    """A version in the reader's language, or in English where there is none; the latest where none is asked for."""
+    query = select(guidelines).where(guidelines.c.purpose == purpose)
+    if version is not None:
+        query = query.where(guidelines.c.version == version)
+    found = connection.execute(query.order_by(guidelines.c.version.desc())).all()
+    latest = [row for row in found if row.version == found[0].version]
+    return next((row for row in latest if row.locale == locale), latest[0] if latest else None)
+
+
+def acknowledge(connection: Connection, now: int, user: User, guideline_id: int) -> None:
+    """Note that a labeler has read a version; twice is once."""
+    if not has_acknowledged(connection, user, guideline_id):
+        connection.execute(
+            acknowledgements.insert().values(user_id=user.id, guideline_id=guideline_id, at=now)
+        )
+        events.append(connection, now, user.public_id, "acknowledge", str(guideline_id))
+
+
+def has_acknowledged(connection: Connection, user: User, guideline_id: int) -> bool:
+    """Whether they have read this version."""
+    query = select(acknowledgements.c.at).where(
+        acknowledgements.c.user_id == user.id, acknowledgements.c.guideline_id == guideline_id
+    )
+    return connection.execute(query).first() is not None
+
+
+def write_message(connection: Connection, now: int, labeler: User, author: User, body: str) -> None:
+    """A message in a labeler's thread, by them or by a researcher."""
+    connection.execute(
+        messages.insert().values(
+            public_id=new_public_id(),
+            labeler_id=labeler.id,
+            author_id=author.id,
+            body=body,
+            created_at=now,
+        )
+    )
+
+
+def thread(connection: Connection, labeler: User) -> Sequence[Row[Any]]:
+    """A labeler's messages with their authors' names, oldest first."""
+    query = (
+        select(messages, users.c.name.label("author"), users.c.role.label("author_role"))
+        .join(users, users.c.id == messages.c.author_id)
+        .where(messages.c.labeler_id == labeler.id)
+        .order_by(messages.c.id)
+    )
+    return connection.execute(query).all()
+
+
+def read_thread(connection: Connection, now: int, labeler: User, reader: User) -> None:
+    """Mark what the other side wrote as read."""
+    mine = messages.c.author_id == labeler.id
+    connection.execute(
+        update(messages)
+        .where(
+            messages.c.labeler_id == labeler.id,
+            messages.c.read_at.is_(None),
+            ~mine if reader.id == labeler.id else mine,
+        )
+        .values(read_at=now)
+    )
+
+
+def unread(connection: Connection, reader: User) -> dict[int, int]:
+    """Labeler's id -> messages in the thread that this reader has not seen."""
+    query = select(messages.c.labeler_id, func.count()).where(messages.c.read_at.is_(None))
+    if reader.is_researcher:
+        query = query.where(messages.c.author_id == messages.c.labeler_id)
+    else:
+        query = query.where(
+            messages.c.labeler_id == reader.id, messages.c.author_id != messages.c.labeler_id
+        )
+    found = connection.execute(query.group_by(messages.c.labeler_id)).all()
+    return {row[0]: row[1] for row in found}

@@ -1,0 +1,292 @@
+"""Opening a store: SQLite in a project's folder, or PostgreSQL by URL; one writer at a time, durable before "saved".
+
+SQLite runs with a write-ahead log and `synchronous=FULL`, so that what was committed survives a power cut, and every
+write begins with BEGIN IMMEDIATE: a read that turns into a write could be refused half-way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError
+
+from alignloop.errors import JudgmentError, MissingExtraError, StoreError
+from alignloop.store.guards import guards
+from alignloop.store.schema import chain, metadata
+
+FILE = "alignloop.db"
+"""Name of the SQLite file in a project's folder."""
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_NETWORK_FILE_SYSTEMS = frozenset(
+    "nfs nfs4 cifs smb3 smbfs fuse.sshfs fuse.s3fs fuse.gcsfuse ceph glusterfs lustre".split()
+)
+_BUSY_MS = 10_000
+
+
+class Store:
+    """One database. `read()` and `write()` give a connection in a transaction."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        self.dialect = self.engine.dialect.name
+        self._writer = threading.Lock()
+
+    @classmethod
+    def open(cls, place: str | Path, *, create: bool = True) -> Store:
+        """Open a project's folder, a SQLite file, or a database URL, at this version's schema.
+
+        Raises:
+            StoreError: it cannot be opened; it lies on a network file system; a newer version wrote it; or it is not
+                there and `create` is False.
+        """
+        url = url_of(place)
+        if url.get_backend_name() == "sqlite":
+            path = Path(url.database or "")
+            if not create and not path.is_file():
+                raise StoreError(
+                    f"{path}: no such database; `alignloop prompts import` or `alignloop label serve` makes one"
+                )
+            _refuse_network_file_system(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        store = cls(url)
+        try:
+            store._upgrade()
+        except (OperationalError, DatabaseError) as error:
+            store.close()
+            raise StoreError(f"{shown(url)}: cannot be opened ({_first_line(error)})") from None
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @contextmanager
+    def read(self) -> Generator[Connection]:
+        """A connection in a transaction that writes nothing."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Generator[Connection]:
+        """A connection in a transaction that is durable when the block ends.
+
+        Raises:
+            JudgmentError: a rule of the database was broken; nothing was written.
+        """
+        try:
+            with self._one_writer(), self.engine.connect() as connection:
+                connection.execution_options(writes=True)
+                with connection.begin():
+                    yield connection
+        except IntegrityError as error:
+            raise JudgmentError(_rule_of(error)) from error
+
+    @contextmanager
+    def _one_writer(self) -> Generator[None]:
+        """On SQLite threads wait for one another here, in turn, and not in the database, by chance."""
+        if self.dialect != "sqlite":
+            yield
+            return
+        with self._writer:
+            yield
+
+    def alone(self) -> FileLock | None:
+        """A lock that one server process holds on a SQLite store; None on PostgreSQL, where many may serve.
+
+        Raises:
+            StoreError: another process serves this store.
+        """
+        if self.dialect != "sqlite":
+            return None
+        lock = FileLock(f"{self.url.database}.serve.lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StoreError(
+                f"{self.url.database} is being served by another process; stop it, or use PostgreSQL (--database "
+                "postgresql://...) where several are wanted"
+            ) from None
+        return lock
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+
+    # Schema -----------------------------------------------------------------------------------------------------
+
+    def _upgrade(self) -> None:
+        """Bring the schema and the guards to this version's, whole or not at all."""
+        config = AlembicConfig()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        script = ScriptDirectory.from_config(config)
+        wanted_guards = _digest_of_guards(self.dialect)
+        with self.read() as connection:
+            at = MigrationContext.configure(connection).get_current_revision()
+            if at == script.get_current_head() and _guards_in(connection) == wanted_guards:
+                return
+        known = {revision.revision for revision in script.walk_revisions()}
+        if at is not None and at not in known:
+            raise StoreError(
+                f"{shown(self.url)} was written by a newer alignloop (schema {at}); install that version"
+            )
+        with self.write() as connection:
+            if self.dialect == "postgresql":  # two processes may open a new database at once
+                connection.execute(text("select pg_advisory_xact_lock(4207717)"))
+            _drop_guards(connection, self.dialect)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            if connection.execute(chain.select()).first() is None:
+                connection.execute(chain.insert().values(id=1, seq=0, sha256=bytes(32)))
+            for guard in guards():
+                for statement in guard.statements(self.dialect):
+                    connection.exec_driver_sql(statement)
+            _note_guards(connection, wanted_guards)
+
+
+def url_of(place: str | Path) -> URL:
+    """The database URL of a folder, a file or a URL.
+
+    Raises:
+        StoreError: it is no URL that can be read, or of another database.
+        MissingExtraError: PostgreSQL's driver is not installed.
+    """
+    given = str(place)
+    if "://" not in given:
+        path = Path(given)
+        path = path / FILE if path.is_dir() or path.suffix not in (".db", ".sqlite") else path
+        return URL.create("sqlite", database=str(path))
+    try:
+        url = make_url(given)
+    except ArgumentError:
+        raise StoreError(f"{given}: not a database URL (postgresql://user@host/name)") from None
+    backend = url.get_backend_name()
+    if backend == "postgresql":
+        try:
+            import psycopg  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        except ImportError:
+            raise MissingExtraError(
+                "PostgreSQL needs its driver: pip install 'alignloop[postgres]'"
+            ) from None
+        return url.set(drivername="postgresql+psycopg")
+    if backend == "sqlite" and url.database:
+        return url.set(drivername="sqlite")
+    raise StoreError(f"{shown(url)}: a store is SQLite or PostgreSQL, not {backend}")
+
+
+def shown(url: URL) -> str:
+    """A URL for people, without its password; a SQLite one is its path."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or ":memory:"
+    return url.render_as_string(hide_password=True)
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000}, pool_size=10)
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.isolation_level = None  # transactions are begun below, and not by the driver
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={_BUSY_MS}",
+            "temp_store=FILE",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _refuse_network_file_system(path: Path) -> None:
+    """SQLite's locks and its log are not safe there."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return  # no Linux: nobody to ask
+    resolved = str(path.resolve())
+    best = ("", "")
+    for line in mounts:
+        fields = line.split(" ")
+        folder = fields[1].replace("\\040", " ")
+        is_above = resolved == folder or resolved.startswith(folder.rstrip("/") + "/")
+        if is_above and len(folder) >= len(best[0]):
+            best = (folder, fields[2])
+    if best[1] in _NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            f"{path} lies on a network file system ({best[1]}), where SQLite can lose labels; "
+            "choose a local folder, or PostgreSQL (--database postgresql://...)"
+        )
+
+
+def _digest_of_guards(dialect: str) -> str:
+    statements = [statement for guard in guards() for statement in guard.statements(dialect)]
+    return hashlib.sha256("\n".join(statements).encode()).hexdigest()
+
+
+def _guards_in(connection: Connection) -> str | None:
+    """Digest of the guards that the database has, as it was noted when they were installed."""
+    if not inspect(connection).has_table("settings"):
+        return None
+    found = connection.execute(
+        metadata.tables["settings"].select().where(metadata.tables["settings"].c.key == "guards")
+    ).first()
+    return None if found is None else str(found.value)
+
+
+def _note_guards(connection: Connection, digest: str) -> None:
+    settings = metadata.tables["settings"]
+    connection.execute(settings.delete().where(settings.c.key == "guards"))
+    connection.execute(settings.insert().values(key="guards", value=digest))
+
+
+def _drop_guards(connection: Connection, dialect: str) -> None:
+    if dialect == "sqlite":
+        found = connection.exec_driver_sql(
+            "select name from sqlite_master where type = 'trigger' and name like 'guard_%'"
+        )
+        for (name,) in found.all():
+            connection.exec_driver_sql(f'DROP TRIGGER "{name}"')
+        return
+    found = connection.exec_driver_sql(
+        "select tgname, tgrelid::regclass::text from pg_trigger where tgname like 'guard_%%' and not tgisinternal"
+    )
+    for name, table in found.all():
+        connection.exec_driver_sql(f'DROP TRIGGER "{name}" ON {table}')
+    for (name,) in connection.exec_driver_sql(
+        "select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace "
+        "where n.nspname = current_schema() and p.proname like 'guard_%%'"
+    ).all():
+        connection.exec_driver_sql(f'DROP FUNCTION "{name}"()')
+
+
+def _rule_of(error: IntegrityError) -> str:
+    """What a guard or a constraint said, in one line."""
+    return _first_line(error.orig or error)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,317 @@
+"""Prompts, the answers that came with them, policies and their completions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from alignloop.data.records import Completion, Prompt, Turn
+from alignloop.store import events
+from alignloop.store.people import new_public_id
+from alignloop.store.schema import (
+    authors,
+    completions,
+    given_answers,
+    imports,
+    policies,
+    prompts,
+    settings,
+)
+
+_BLOCK = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class NewPrompt:
+    """A curated prompt on its way in."""
+
+    author: str
+    """The unit that the split keeps whole: user, organization, or the opening of the conversation."""
+    split: str
+    kind: str
+    text: str
+    text_digest: bytes
+    """16 bytes; two prompts with the same one are the same prompt."""
+    prefix_digest: bytes | None = None
+    history: Sequence[tuple[str, str]] = ()
+    examples: Sequence[tuple[str, str]] = ()
+    use_case: str = ""
+    language: str = ""
+    annotations: Sequence[str] = ()
+    details: Mapping[str, Any] | None = None
+    """`id`, `group`, `source`, `context` and `constraints` of the record that it came from or becomes."""
+    tokens: int = 0
+    consent: bool | None = None
+    pii: Sequence[str] = ()
+    answers: Sequence[tuple[str, int | None, str, str]] = ()
+    """(text, rank or None, model, labeler)."""
+
+
+# --- what is there ----------------------------------------------------------------------------------------------
+
+
+def known_digests(connection: Connection) -> Iterator[tuple[bytes, bytes | None]]:
+    """(text digest, prefix digest) of every prompt, streamed."""
+    query = select(prompts.c.text_digest, prompts.c.prefix_digest).order_by(prompts.c.id)
+    for row in connection.execute(query).yield_per(_BLOCK):
+        yield row.text_digest, row.prefix_digest
+
+
+def prompts_per_author(connection: Connection) -> dict[str, int]:
+    """How many prompts each author has, for the cap."""
+    query = (
+        select(authors.c.key, func.count())
+        .join(prompts, prompts.c.author_id == authors.c.id)
+        .group_by(authors.c.key)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def find_import(connection: Connection, sha256: bytes) -> Row[Any] | None:
+    """The earlier import of a file with these bytes."""
+    return connection.execute(select(imports).where(imports.c.sha256 == sha256)).first()
+
+
+def all_imports(connection: Connection) -> Sequence[Row[Any]]:
+    """Every import, oldest first."""
+    return connection.execute(select(imports).order_by(imports.c.id)).all()
+
+
+def setting(connection: Connection, key: str) -> Any:
+    """A value that the whole project agreed on, or None."""
+    return connection.execute(
+        select(settings.c.value).where(settings.c.key == key)
+    ).scalar_one_or_none()
+
+
+def settle(connection: Connection, key: str, value: Any) -> None:
+    """Fix a value for the whole project."""
+    connection.execute(settings.insert().values(key=key, value=value))
+
+
+# --- in ---------------------------------------------------------------------------------------------------------
+
+
+def add_import(
+    connection: Connection,
+    now: int,
+    actor: str,
+    *,
+    file: str,
+    sha256: bytes,
+    shape: str,
+    new: Iterable[NewPrompt],
+    counts: Mapping[str, Any],
+) -> int:
+    """Take in the prompts of one file; returns how many there were.
+
+    `counts` is read after the last of `new` was, so whoever makes both can fill it on the way. The import's own row is
+    written last, in the same transaction: a file is in whole, or not at all.
+    """
+    import_id = (connection.execute(select(func.max(imports.c.id))).scalar() or 0) + 1
+    taken = 0
+    connection.execute(
+        imports.insert().values(
+            id=import_id, file=file, sha256=sha256, shape=shape, counts={}, created_at=now
+        )
+    )
+    for block in _blocks(new):
+        add_prompts(connection, now, block, import_id=import_id)
+        taken += len(block)
+    connection.execute(
+        imports.update().where(imports.c.id == import_id).values(counts=dict(counts))
+    )
+    events.append(connection, now, actor, "import", sha256.hex(), file=file, prompts=taken)
+    return taken
+
+
+def add_prompts(
+    connection: Connection,
+    now: int,
+    new: Sequence[NewPrompt],
+    *,
+    import_id: int | None = None,
+) -> list[int]:
+    """Write prompts with their authors and the answers that came along; returns their ids, in order.
+
+    Raises:
+        IntegrityError: one of them is there already, or an author's split would differ.
+    """
+    if not new:
+        return []
+    author_ids = _author_ids(connection, new)
+    start = connection.execute(select(func.coalesce(func.max(prompts.c.id), 0))).scalar_one() + 1
+    rows: list[dict[str, Any]] = [
+        {
+            "id": number,
+            "public_id": new_public_id(),
+            "author_id": author_ids[prompt.author],
+            "split": prompt.split,
+            "kind": prompt.kind,
+            "text": prompt.text,
+            "history": [list(turn) for turn in prompt.history],
+            "examples": [list(pair) for pair in prompt.examples],
+            "use_case": prompt.use_case,
+            "language": prompt.language,
+            "annotations": list(prompt.annotations),
+            "details": dict(prompt.details or {}),
+            "tokens": prompt.tokens,
+            "consent": prompt.consent,
+            "pii": list(prompt.pii),
+            "text_digest": prompt.text_digest,
+            "prefix_digest": prompt.prefix_digest,
+            "import_id": import_id,
+            "created_at": now,
+        }
+        for number, prompt in enumerate(new, start=start)
+    ]
+    connection.execute(prompts.insert(), rows)
+    if answers := [
+        {
+            "prompt_id": row["id"],
+            "answer_no": number,
+            "text": text,
+            "rank": rank,
+            "model": model,
+            "labeler": labeler,
+        }
+        for row, prompt in zip(rows, new, strict=True)
+        for number, (text, rank, model, labeler) in enumerate(prompt.answers, start=1)
+    ]:
+        connection.execute(given_answers.insert(), answers)
+    return [row["id"] for row in rows]
+
+
+def _author_ids(connection: Connection, new: Sequence[NewPrompt]) -> dict[str, int]:
+    wanted = {prompt.author: prompt.split for prompt in new}
+    keys = list(wanted)
+    found: dict[str, int] = {}
+    for start in range(0, len(keys), 500):
+        query = select(authors.c.key, authors.c.id).where(
+            authors.c.key.in_(keys[start : start + 500])
+        )
+        found |= {row.key: row.id for row in connection.execute(query)}
+    if missing := [key for key in keys if key not in found]:
+        first = connection.execute(select(func.coalesce(func.max(authors.c.id), 0))).scalar_one()
+        rows: list[dict[str, Any]] = [
+            {"id": number, "key": key, "split": wanted[key]}
+            for number, key in enumerate(missing, start=first + 1)
+        ]
+        connection.execute(authors.insert(), rows)
+        found |= {row["key"]: row["id"] for row in rows}
+    return found
+
+
+def find_prompt(connection: Connection, text_digest: bytes) -> Row[Any] | None:
+    """The prompt with this digest, if there is one."""
+    return connection.execute(select(prompts).where(prompts.c.text_digest == text_digest)).first()
+
+
+# --- policies and what they wrote -------------------------------------------------------------------------------
+
+
+def add_policy(
+    connection: Connection, now: int, *, name: str, sha256: str, sampling: Mapping[str, Any]
+) -> int:
+    """The policy of this name, weights and sampling settings: made, or found."""
+    settings_text = json.dumps(dict(sampling), sort_keys=True)
+    found = connection.execute(
+        select(policies.c.id).where(
+            policies.c.name == name,
+            policies.c.sha256 == sha256,
+            policies.c.sampling == settings_text,
+        )
+    ).scalar_one_or_none()
+    if found is not None:
+        return found
+    return connection.execute(
+        policies.insert()
+        .values(
+            public_id=new_public_id(),
+            name=name,
+            sha256=sha256,
+            sampling=settings_text,
+            created_at=now,
+        )
+        .returning(policies.c.id)
+    ).scalar_one()
+
+
+def add_completions(
+    connection: Connection, prompt_id: int, policy_id: int, texts: Sequence[Completion]
+) -> list[int]:
+    """A policy's answers to a prompt, after those that are there; ids in order."""
+    where = (completions.c.prompt_id == prompt_id, completions.c.policy_id == policy_id)
+    draw = connection.execute(select(func.count()).select_from(completions).where(*where))
+    before = draw.scalar_one()
+    ids: list[int] = []
+    for number, completion in enumerate(texts, start=before + 1):
+        ids.append(
+            connection.execute(
+                completions.insert()
+                .values(
+                    prompt_id=prompt_id,
+                    policy_id=policy_id,
+                    draw=number,
+                    text=completion.text,
+                    finished=completion.finished,
+                    tokens=completion.tokens,
+                    token_ids=list(completion.token_ids),
+                )
+                .returning(completions.c.id)
+            ).scalar_one()
+        )
+    return ids
+
+
+# --- out --------------------------------------------------------------------------------------------------------
+
+
+def each_prompt(
+    connection: Connection, *, splits: Sequence[str] = (), kinds: Sequence[str] = ()
+) -> Iterator[Row[Any]]:
+    """Rows of prompts with their author's key, in the order in which they came, streamed."""
+    query = select(prompts, authors.c.key.label("author")).join(
+        authors, authors.c.id == prompts.c.author_id
+    )
+    if splits:
+        query = query.where(prompts.c.split.in_(splits))
+    if kinds:
+        query = query.where(prompts.c.kind.in_(kinds))
+    return iter(connection.execute(query.order_by(prompts.c.id)).yield_per(_BLOCK))
+
+
+def each_given_answer(connection: Connection) -> Iterator[Row[Any]]:
+    """Rows of the answers that came with prompts, by prompt and number, streamed."""
+    query = select(given_answers).order_by(given_answers.c.prompt_id, given_answers.c.answer_no)
+    return iter(connection.execute(query).yield_per(_BLOCK))
+
+
+def prompt_record(row: Any) -> Prompt:
+    """The record that stages read, from a row of `each_prompt`."""
+    details = row.details
+    return Prompt(
+        id=details.get("id") or f"prompt-{row.text_digest.hex()[:16]}",
+        text=row.text,
+        history=tuple(Turn(role=role, text=text) for role, text in row.history),
+        group=details.get("group", row.author),
+        source=details.get("source") or row.kind,
+        use_case=row.use_case,
+        context=details.get("context", ""),
+        constraints=details.get("constraints", ()),
+    )
+
+
+def _blocks(items: Iterable[NewPrompt]) -> Iterator[list[NewPrompt]]:
+    block: list[NewPrompt] = []
+    for item in items:
+        block.append(item)
+        if len(block) == _BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block

@@ -1,0 +1,441 @@
+"""Who works on what: slots with leases, drafts, skips, and the ten minutes in which a submission can be re-opened.
+
+A task has one slot per label that is wanted. A claim leases a slot; whoever lets the lease run out may lose the slot to
+somebody else, but never the work: a late submission is kept as surplus.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
+
+from alignloop.errors import ConflictError, JudgmentError
+from alignloop.seeds import derive_seed
+from alignloop.store import events
+from alignloop.store.campaigns import Campaign, get_campaign, items_of
+from alignloop.store.correspondence import guideline
+from alignloop.store.people import User, new_public_id
+from alignloop.store.schema import (
+    assignments,
+    campaigns,
+    drafts,
+    slots,
+    submissions,
+    tasks,
+    users,
+)
+
+UNDO_MS = 600_000
+"""How long a submission can be re-opened: ten minutes."""
+UNDO_LAST = 20
+"""And only the last so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A task in somebody's hands."""
+
+    id: int
+    public_id: str
+    task_id: int
+    user_id: int
+    campaign_id: int
+    slot_no: int | None
+    display_order: tuple[int, ...]
+    """Item numbers in the order in which they are shown."""
+    guideline_id: int | None
+    state: str
+    active_ms: int
+    idle_ms: int
+    opened_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What was typed and not yet submitted."""
+
+    rev: int
+    payload: dict[str, Any]
+    saved_at: int
+
+
+def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> Assignment | None:
+    """The task that this labeler works on: the one in their hands, or the next in the queue; None where none is left.
+
+    Raises:
+        JudgmentError: the campaign is not open, or the labeler may not work on it (the database decides).
+    """
+    if campaign.state != "open":
+        raise JudgmentError(f"'{campaign.name}' is not open")
+    # Two clicks at once are put in line, or each would get a task.
+    connection.execute(select(users.c.id).where(users.c.id == user.id).with_for_update())
+    held = open_assignment(connection, user, campaign)
+    if held is not None:
+        extend_lease(connection, now, held, campaign)
+        return held
+    if _gold_is_due(connection, user, campaign) and (
+        task_id := _next_gold(connection, user, campaign)
+    ):
+        return _assign(
+            connection, now, user, campaign, task_id, _gold_slot(connection, now, user, task_id)
+        )
+    free = or_(slots.c.state == "open", and_(slots.c.state == "leased", slots.c.lease_until <= now))
+    seen = exists().where(
+        assignments.c.task_id == slots.c.task_id, assignments.c.user_id == user.id
+    )
+    found = connection.execute(
+        select(slots.c.task_id, slots.c.slot_no, slots.c.assignee_id)
+        .join(tasks, tasks.c.id == slots.c.task_id)
+        .where(slots.c.campaign_id == campaign.id, tasks.c.state == "open", free, ~seen)
+        .order_by(slots.c.slot_no, slots.c.place)
+        .limit(1)
+        .with_for_update(of=slots, skip_locked=True)
+    ).first()
+    if found is None:
+        return None
+    if found.assignee_id is not None:
+        _release(connection, found.task_id, found.assignee_id)
+    _lease(connection, found.task_id, found.slot_no, user, now + campaign.lease_ms)
+    return _assign(connection, now, user, campaign, found.task_id, found.slot_no)
+
+
+def open_assignment(connection: Connection, user: User, campaign: Campaign) -> Assignment | None:
+    """What this labeler has in hand of a campaign, oldest first."""
+    row = connection.execute(
+        _assignments()
+        .where(
+            assignments.c.user_id == user.id,
+            assignments.c.state == "open",
+            tasks.c.campaign_id == campaign.id,
+        )
+        .order_by(assignments.c.id)
+        .limit(1)
+    ).first()
+    return None if row is None else _assignment(row)
+
+
+def get_assignment(
+    connection: Connection, user: User, public_id: str, *, to_change: bool = False
+) -> Assignment:
+    """One of this labeler's own assignments: those of others are as if they were not there.
+
+    Raises:
+        JudgmentError: they have none with this id.
+    """
+    query = _assignments().where(
+        assignments.c.public_id == public_id, assignments.c.user_id == user.id
+    )
+    if to_change:
+        query = query.with_for_update(of=assignments)
+    row = connection.execute(query).first()
+    if row is None:
+        raise JudgmentError("there is no such task in your hands")
+    return _assignment(row)
+
+
+def extend_lease(
+    connection: Connection, now: int, assignment: Assignment, campaign: Campaign
+) -> None:
+    """Working on a task keeps it: the lease runs from now, where the slot was not taken over."""
+    connection.execute(
+        update(slots)
+        .where(
+            slots.c.task_id == assignment.task_id,
+            slots.c.assignee_id == assignment.user_id,
+            slots.c.state == "leased",
+        )
+        .values(lease_until=now + campaign.lease_ms)
+    )
+
+
+def save_draft(
+    connection: Connection,
+    now: int,
+    user: User,
+    public_id: str,
+    payload: Mapping[str, Any],
+    *,
+    rev: int,
+    active_ms: int = 0,
+    idle_ms: int = 0,
+    first_input_ms: int | None = None,
+) -> int:
+    """Keep what was typed; returns the new revision. The lease starts anew.
+
+    Args:
+        rev: the revision that this one was typed on; 0 where there was none.
+        active_ms, idle_ms: time on the task so far.
+
+    Raises:
+        ConflictError: another tab has saved since.
+    """
+    assignment = get_assignment(connection, user, public_id, to_change=True)
+    if assignment.state != "open":
+        raise ConflictError(f"this task is {assignment.state} already")
+    there = draft_of(connection, assignment)
+    if (there.rev if there else 0) != rev:
+        raise ConflictError("another tab has saved another version of this task")
+    values = {"payload": dict(payload), "saved_at": now, "rev": rev + 1}
+    if there is None:
+        connection.execute(drafts.insert().values(assignment_id=assignment.id, **values))
+    else:
+        connection.execute(
+            update(drafts).where(drafts.c.assignment_id == assignment.id).values(**values)
+        )
+    note_time(connection, assignment, active_ms, idle_ms, first_input_ms)
+    extend_lease(
+        connection, now, assignment, get_campaign(connection, campaign_id=assignment.campaign_id)
+    )
+    return rev + 1
+
+
+def draft_of(connection: Connection, assignment: Assignment) -> Draft | None:
+    """What was typed so far."""
+    row = connection.execute(select(drafts).where(drafts.c.assignment_id == assignment.id)).first()
+    return None if row is None else Draft(row.rev, dict(row.payload), row.saved_at)
+
+
+def note_time(
+    connection: Connection,
+    assignment: Assignment,
+    active_ms: int,
+    idle_ms: int,
+    first_input_ms: int | None = None,
+) -> None:
+    """Time on a task so far; a smaller total (of another tab) changes nothing."""
+    if first_input_ms is not None:
+        connection.execute(
+            update(assignments)
+            .where(assignments.c.id == assignment.id, assignments.c.first_input_ms.is_(None))
+            .values(first_input_ms=first_input_ms)
+        )
+    if active_ms > assignment.active_ms or idle_ms > assignment.idle_ms:
+        connection.execute(
+            update(assignments)
+            .where(assignments.c.id == assignment.id)
+            .values(
+                active_ms=max(active_ms, assignment.active_ms),
+                idle_ms=max(idle_ms, assignment.idle_ms),
+            )
+        )
+
+
+def skip(connection: Connection, now: int, user: User, public_id: str, reason: str) -> None:
+    """Give a task back, with a reason; the slot is open again, and three skips stop the task for a researcher.
+
+    Raises:
+        JudgmentError: no reason was given, or the task is submitted.
+    """
+    if not reason.strip():
+        raise JudgmentError("say why the task is skipped")
+    assignment = get_assignment(connection, user, public_id, to_change=True)
+    if assignment.state == "submitted":
+        raise JudgmentError("this task is submitted: re-open it under My work")
+    connection.execute(
+        update(assignments)
+        .where(assignments.c.id == assignment.id)
+        .values(state="skipped", skip_reason=reason.strip()[:500], slot_no=None)
+    )
+    connection.execute(
+        update(slots)
+        .where(
+            slots.c.task_id == assignment.task_id,
+            slots.c.assignee_id == user.id,
+            slots.c.state == "leased",
+        )
+        .values(state="open", assignee_id=None, lease_until=None)
+    )
+    events.append(connection, now, user.public_id, "skip", public_id)
+    skips = connection.execute(
+        select(func.count()).where(
+            assignments.c.task_id == assignment.task_id, assignments.c.state == "skipped"
+        )
+    ).scalar_one()
+    if skips >= 3:
+        connection.execute(
+            update(tasks).where(tasks.c.id == assignment.task_id).values(state="stopped")
+        )
+
+
+def reopen(connection: Connection, now: int, user: User, public_id: str) -> Assignment:
+    """Take a submission back into one's hands, within ten minutes; it counts until the next one replaces it.
+
+    Raises:
+        JudgmentError: it is too late, or it is none of the last twenty, or its campaign was closed.
+    """
+    assignment = get_assignment(connection, user, public_id, to_change=True)
+    recent = {row.assignment_id: row for row in last_submissions(connection, user)}
+    row = recent.get(assignment.id)
+    if row is None or now - row.submitted_at > UNDO_MS:
+        raise JudgmentError("a submission can be re-opened for ten minutes, among the last twenty")
+    if get_campaign(connection, campaign_id=assignment.campaign_id).state != "open":
+        raise JudgmentError("the campaign was closed")
+    connection.execute(
+        update(assignments).where(assignments.c.id == assignment.id).values(state="open")
+    )
+    there = draft_of(connection, assignment)
+    if there is None:
+        connection.execute(
+            drafts.insert().values(
+                assignment_id=assignment.id, rev=1, payload=row.payload, saved_at=now
+            )
+        )
+    events.append(connection, now, user.public_id, "reopen", public_id)
+    return get_assignment(connection, user, public_id)
+
+
+def last_submissions(connection: Connection, user: User) -> Sequence[Row[Any]]:
+    """The last twenty final submissions with their assignment and campaign, newest first."""
+    query = (
+        select(
+            submissions,
+            assignments.c.public_id.label("assignment_public_id"),
+            assignments.c.state.label("assignment_state"),
+            campaigns.c.name.label("campaign"),
+            campaigns.c.form,
+            campaigns.c.state.label("campaign_state"),
+        )
+        .join(assignments, assignments.c.id == submissions.c.assignment_id)
+        .join(tasks, tasks.c.id == assignments.c.task_id)
+        .join(campaigns, campaigns.c.id == tasks.c.campaign_id)
+        .where(assignments.c.user_id == user.id, submissions.c.state == "final")
+        .order_by(submissions.c.submitted_at.desc(), submissions.c.id.desc())
+        .limit(UNDO_LAST)
+    )
+    return connection.execute(query).all()
+
+
+def retake_slot(connection: Connection, now: int, assignment: Assignment) -> int | None:
+    """A slot for work that lost its own: any that is free, or None (the work is surplus then)."""
+    free = or_(slots.c.state == "open", and_(slots.c.state == "leased", slots.c.lease_until <= now))
+    found = connection.execute(
+        select(slots.c.slot_no, slots.c.assignee_id)
+        .where(slots.c.task_id == assignment.task_id, free)
+        .order_by(slots.c.slot_no)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).first()
+    if found is None:
+        return None
+    if found.assignee_id is not None:
+        _release(connection, assignment.task_id, found.assignee_id)
+    return found.slot_no
+
+
+# --- inside -----------------------------------------------------------------------------------------------------
+
+
+def _lease(connection: Connection, task_id: int, slot_no: int, user: User, until: int) -> None:
+    connection.execute(
+        update(slots)
+        .where(slots.c.task_id == task_id, slots.c.slot_no == slot_no)
+        .values(state="leased", assignee_id=user.id, lease_until=until)
+    )
+
+
+def _release(connection: Connection, task_id: int, user_id: int) -> None:
+    """A slot is taken over: the assignment stays in its owner's hands, without it."""
+    connection.execute(
+        update(assignments)
+        .where(assignments.c.task_id == task_id, assignments.c.user_id == user_id)
+        .values(slot_no=None)
+    )
+
+
+def _assign(
+    connection: Connection, now: int, user: User, campaign: Campaign, task_id: int, slot_no: int
+) -> Assignment:
+    order = [*items_of(connection, task_id)]
+    random.Random(derive_seed(campaign.seed, "display", task_id, user.id)).shuffle(order)
+    shown = guideline(
+        connection,
+        purpose=campaign.guideline_purpose,
+        locale=user.locale,
+        version=campaign.guideline_version,
+    )
+    public_id = new_public_id()
+    connection.execute(
+        assignments.insert().values(
+            public_id=public_id,
+            task_id=task_id,
+            user_id=user.id,
+            cohort=user.cohort,
+            slot_no=slot_no,
+            display_order=order,
+            guideline_id=None if shown is None else shown.id,
+            state="open",
+            opened_at=now,
+        )
+    )
+    return get_assignment(connection, user, public_id)
+
+
+def _gold_is_due(connection: Connection, user: User, campaign: Campaign) -> bool:
+    """Once in every `gold_every` tasks, at a place of its own in each, so that no rhythm gives it away."""
+    if campaign.gold_every is None:
+        return False
+    done = connection.execute(
+        select(func.count())
+        .select_from(assignments.join(tasks, tasks.c.id == assignments.c.task_id))
+        .where(assignments.c.user_id == user.id, tasks.c.campaign_id == campaign.id)
+    ).scalar_one()
+    block, at = divmod(done, campaign.gold_every)
+    return at == derive_seed(campaign.seed, "gold", user.id, block) % campaign.gold_every
+
+
+def _next_gold(connection: Connection, user: User, campaign: Campaign) -> int | None:
+    """A gold task that this labeler has not met: each is used once per labeler."""
+    seen = exists().where(assignments.c.task_id == tasks.c.id, assignments.c.user_id == user.id)
+    query = select(tasks.c.id).where(
+        tasks.c.campaign_id == campaign.id, tasks.c.is_gold, tasks.c.state == "open", ~seen
+    )
+    return connection.execute(query.order_by(tasks.c.place).limit(1)).scalar_one_or_none()
+
+
+def _gold_slot(connection: Connection, now: int, user: User, task_id: int) -> int:
+    task = connection.execute(
+        select(tasks, campaigns.c.lease_ms)
+        .join(campaigns, campaigns.c.id == tasks.c.campaign_id)
+        .where(tasks.c.id == task_id)
+        .with_for_update(of=tasks)
+    ).one()
+    last = connection.execute(
+        select(func.coalesce(func.max(slots.c.slot_no), 0)).where(slots.c.task_id == task_id)
+    ).scalar_one()
+    connection.execute(
+        slots.insert().values(
+            task_id=task_id,
+            slot_no=last + 1,
+            campaign_id=task.campaign_id,
+            place=task.place,
+            assignee_id=user.id,
+            lease_until=now + task.lease_ms,
+            state="leased",
+        )
+    )
+    return last + 1
+
+
+def _assignments() -> Any:
+    return select(assignments, tasks.c.campaign_id).join(tasks, tasks.c.id == assignments.c.task_id)
+
+
+def _assignment(row: Any) -> Assignment:
+    return Assignment(
+        id=row.id,
+        public_id=row.public_id,
+        task_id=row.task_id,
+        user_id=row.user_id,
+        campaign_id=row.campaign_id,
+        slot_no=row.slot_no,
+        display_order=tuple(row.display_order),
+        guideline_id=row.guideline_id,
+        state=row.state,
+        active_ms=row.active_ms,
+        idle_ms=row.idle_ms,
+        opened_at=row.opened_at,
+    )

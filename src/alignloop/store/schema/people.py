@@ -1,0 +1,105 @@
+"""Accounts, invitations, sessions, guidelines, messages."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from alignloop.store.schema.columns import at, id_column, metadata, one_of, public_id_column, ref
+
+users = Table(
+    "users",
+    metadata,
+    id_column(),
+    public_id_column(),
+    Column("email", Text, nullable=False, unique=True),  # lower case
+    Column("name", Text, nullable=False),
+    Column("password_hash", Text),  # argon2id; none until an invitation was accepted
+    Column("role", Text, nullable=False),
+    Column("cohort", Text, nullable=False),  # of a labeler; a researcher's is 'none'
+    Column("state", Text, nullable=False),
+    Column("standing", Text, nullable=False),  # what screening came to
+    Column("locale", Text, nullable=False, server_default="en"),
+    Column("topics", JSON, nullable=False),  # self-declared: where they can tell sensitive speech
+    at("created_at"),
+    one_of("role", "labeler", "researcher"),
+    one_of("cohort", "training", "heldout", "none"),
+    one_of("state", "invited", "active", "suspended"),
+    one_of("standing", "pending", "qualified", "declined"),
+    CheckConstraint("(role = 'labeler') = (cohort <> 'none')", name="labelers_have_a_cohort"),
+    CheckConstraint("email = lower(email)", name="email_is_lower"),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("token_sha256", LargeBinary(32), primary_key=True),
+    ref("user_id", "users.id"),
+    at("created_at"),
+    at("expires_at"),
+    at("used_at", nullable=True),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", LargeBinary(32), primary_key=True),
+    ref("user_id", "users.id"),
+    Column("csrf_token", Text, nullable=False),
+    at("created_at"),
+    at("seen_at"),
+    at("expires_at"),
+    Index("ix_sessions_user_id", "user_id"),
+)
+
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    id_column(),
+    Column("who", Text, nullable=False),  # hash of the account or the address
+    at("at"),
+    Index("ix_login_attempts_who_at", "who", "at"),
+)
+
+guidelines = Table(
+    "guidelines",
+    metadata,
+    id_column(),
+    Column("purpose", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("locale", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    at("created_at"),
+    UniqueConstraint("purpose", "version", "locale"),
+    one_of("purpose", "training", "evaluation"),
+)
+
+acknowledgements = Table(
+    "acknowledgements",
+    metadata,
+    ref("user_id", "users.id", primary=True),
+    ref("guideline_id", "guidelines.id", primary=True),
+    at("at"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    id_column(),
+    public_id_column(),
+    ref("labeler_id", "users.id"),  # whose thread it is
+    ref("author_id", "users.id"),
+    Column("body", Text, nullable=False),
+    at("created_at"),
+    at("read_at", nullable=True),
+    Index("ix_messages_labeler_id_created_at", "labeler_id", "created_at"),
+)
