@@ -41,7 +41,7 @@ def postgres_url() -> Iterator[str]:
 
 
 @contextmanager
-def _scratch_database(server: str) -> Iterator[str]:
+def scratch_database(server: str) -> Iterator[str]:
     """A database of its own on the server."""
     admin = create_engine(
         server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
@@ -63,7 +63,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield str(tmp_path / "project")
         return
-    with _scratch_database(request.getfixturevalue("postgres_url")) as url:
+    with scratch_database(request.getfixturevalue("postgres_url")) as url:
         yield url
 
 

@@ -17,7 +17,7 @@ from alignloop.errors import StoreError
 from alignloop.files import sync
 from alignloop.store import events
 from alignloop.store.database import Store, shown
-from alignloop.store.schema import metadata
+from alignloop.store.schema import chain, metadata, settings
 
 _BLOCK = 2000
 # Sign-ins are of one server; guards are the database's own.
@@ -70,9 +70,10 @@ def copy(
                 f"{shown(source.url)} does not pass its audit ({audited.findings[0].problem}); "
                 "see `alignloop label audit` before you copy it"
             )
-        for table in metadata.sorted_tables:
-            if table.name not in _NOT_COPIED:
-                _copy_table(reading, writing, table, progress)
+        with target.without_guards(writing):
+            for table in metadata.sorted_tables:
+                if table.name not in _NOT_COPIED:
+                    _copy_table(reading, writing, table, progress)
         _advance_sequences(writing, target.dialect)
         before, after = digests(reading), digests(writing)
         if wrong := [name for name in before if before[name] != after[name]]:
@@ -95,8 +96,6 @@ def backup(store: Store, path: Path) -> dict[str, TableDigest]:
         copied = Store.open(aside)
         try:
             found = copy(store, copied)
-            with copied.engine.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT")
             _fold(copied)
         finally:
             copied.close()
@@ -126,26 +125,11 @@ def restore(path: Path, target: Store) -> dict[str, TableDigest]:
 def _copy_table(
     reading: Connection, writing: Connection, table: Table, progress: Callable[[int], object]
 ) -> None:
-    if table.name in ("settings", "chain"):  # an empty store has rows of its own there
-        writing.execute(table.delete())
-    staged = _STAGED.get(table.name)
+    if table is chain:  # an empty store has its first row
+        writing.execute(chain.delete())
     for rows in reading.execute(_ordered(table)).yield_per(_BLOCK).mappings().partitions():
-        values = [dict(row) for row in rows]
-        if staged is not None:
-            column, first = staged
-            writing.execute(insert(table), [{**row, column: first} for row in values])
-        else:
-            writing.execute(insert(table), values)
-        progress(len(values))
-    _STAGED_AFTER.get(table.name, _nothing)(reading, writing)
-
-
-def _nothing(reading: Connection, writing: Connection) -> None:
-    del reading, writing
-
-
-_STAGED: dict[str, tuple[str, str]] = {}
-_STAGED_AFTER: dict[str, Callable[[Connection, Connection], None]] = {}
+        writing.execute(insert(table), [dict(row) for row in rows])
+        progress(len(rows))
 
 
 def _advance_sequences(connection: Connection, dialect: str) -> None:
@@ -173,11 +157,13 @@ def _digest(connection: Connection, table: Table) -> TableDigest:
 
 
 def _ordered(table: Table) -> Any:
-    return select(table).order_by(*table.primary_key.columns)
+    query = select(table).order_by(*table.primary_key.columns)
+    # Which guards there are is each database's own.
+    return query.where(settings.c.key != "guards") if table is settings else query
 
 
 def _plain(value: Any) -> Any:
-    return bytes(value).hex() if isinstance(value, bytes | memoryview) else value
+    return value.hex() if isinstance(value, bytes) else value
 
 
 def _fold(store: Store) -> None:
