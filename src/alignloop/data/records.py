@@ -144,6 +144,8 @@ class Demonstration(Record):
     """Who wrote it."""
     instructions: str = ""
     """Version of the instructions they were given."""
+    cohort: str = ""
+    """`training` or `heldout`: which group of labelers they belong to."""
 
     @model_validator(mode="before")
     @classmethod
@@ -227,6 +229,8 @@ class Ranking(Record):
     """Who ranked."""
     instructions: str = ""
     """Version of the instructions they were given."""
+    cohort: str = ""
+    """`training` or `heldout`: which group of labelers they belong to."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -247,3 +251,22 @@ class Ranking(Record):
             for j in range(i + 1, count)
             if self.ranks[i] != self.ranks[j]
         ]
+
+
+class Rating(Record):
+    """What one labeler said of one completion by itself, before ranking (Table 3 of the paper)."""
+
+    prompt: Prompt
+    completion: Completion
+    likert: int = Field(ge=1, le=7)
+    """Overall quality, 1 (worst) to 7 (best)."""
+    flags: Mapping[str, bool]
+    """Every question of the campaign's flag set, and its answer."""
+    notes: str = ""
+    """Free text."""
+    labeler: str
+    """Who rated."""
+    instructions: str = ""
+    """Version of the instructions they were given."""
+    cohort: str = ""
+    """`training` or `heldout`: which group of labelers they belong to."""

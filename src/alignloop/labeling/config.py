@@ -1,6 +1,8 @@
-"""Settings of the simulated labelers' work."""
+"""Settings of the simulated labelers' work, and of what is exported."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,3 +28,21 @@ class SimulationConfig(Config):
     """Largest difference of opinion, in nats of worth, that is still a tie."""
     shared_share: float = Field(default=0.15, ge=0, le=1)
     """Share of the training prompts that all five rank, so that agreement can be measured."""
+
+
+LabelKind = Literal["demonstrations", "rankings", "ratings"]
+
+
+class ExportConfig(Config):
+    """Which labels leave the store."""
+
+    kind: LabelKind
+    """`demonstrations`, `rankings` (by prompt, with ties) or `ratings` (Likert and flags of every output)."""
+    campaigns: tuple[str, ...] = ()
+    """Names of the campaigns; every training campaign of that form where none is named."""
+    per_task: Literal["all", "one"] = "all"
+    """Where several labelers did a task: all of their labels, or one of them, drawn by `seed`."""
+    seed: int = 1
+    """Draws that one."""
+    surplus: bool = True
+    """Whether work that came after its slot was taken over counts too."""

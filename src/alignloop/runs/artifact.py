@@ -19,6 +19,7 @@ Kind = Literal[
     "demonstrations",
     "completions",
     "rankings",
+    "ratings",
     "policy",
     "reward-model",
     "lexicon",

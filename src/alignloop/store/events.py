@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
 from alignloop.store.schema import ANSWER_TABLES, chain, events, submissions
 
@@ -110,10 +110,13 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def digest_of_submission(connection: Connection, submission_id: int) -> str:
-    """SHA-256 over everything that a submission says."""
+def digest_of_submission(
+    connection: Connection, submission_id: int, said_in: Sequence[Table] = ANSWER_TABLES
+) -> str:
+    """SHA-256 over everything that a submission says, in those of the answer tables that it has rows in."""
     row = connection.execute(select(submissions).where(submissions.c.id == submission_id)).one()
-    return _digest(row, [*_answers(connection, submission_id)])
+    tables = [table for table in ANSWER_TABLES if table in said_in]
+    return _digest(row, [*_answers(connection, submission_id, tables)])
 
 
 def _digests_of_submissions(connection: Connection) -> Iterator[tuple[str, str]]:
@@ -130,8 +133,10 @@ def _digests_of_submissions(connection: Connection) -> Iterator[tuple[str, str]]
         yield row.public_id, _digest(row, said.get(row.id, []))
 
 
-def _answers(connection: Connection, submission_id: int) -> Iterator[list[Any]]:
-    for table in ANSWER_TABLES:
+def _answers(
+    connection: Connection, submission_id: int, tables: Sequence[Table]
+) -> Iterator[list[Any]]:
+    for table in tables:
         found = connection.execute(
             select(table)
             .where(table.c.submission_id == submission_id)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Table, func, select, update
 
 from alignloop.errors import ConflictError, JudgmentError
 from alignloop.store import events
@@ -176,10 +176,12 @@ def submit(
         )
         .returning(submissions.c.id)
     ).scalar_one()
+    said_in: list[Table] = []
     if not is_late:
         for table, rows in _rows(submission, answer):
             if rows:
                 connection.execute(table.insert(), rows)
+                said_in.append(table)
         connection.execute(
             update(submissions).where(submissions.c.id == submission).values(state="final")
         )
@@ -198,7 +200,7 @@ def submit(
         public_id,
         assignment=assignment_id,
         revision=last + 1,
-        sha256=events.digest_of_submission(connection, submission),
+        sha256=events.digest_of_submission(connection, submission, said_in),
     )
     return Submitted(public_id, last + 1, "late" if is_late else "final", is_surplus)
 
@@ -221,7 +223,7 @@ def _settle_slot(connection: Connection, now: int, assignment: Assignment) -> bo
     return False
 
 
-def _rows(submission: int, answer: Answer) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+def _rows(submission: int, answer: Answer) -> Iterator[tuple[Table, list[dict[str, Any]]]]:
     """What to write where."""
     of: dict[str, Any] = {"submission_id": submission}
     match answer:

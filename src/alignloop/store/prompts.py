@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from alignloop.data.incoming import KINDS
 from alignloop.data.records import Completion, Prompt, Turn
 from alignloop.store import events
 from alignloop.store.people import new_public_id
@@ -206,6 +208,33 @@ def _author_ids(connection: Connection, new: Sequence[NewPrompt]) -> dict[str, i
     return found
 
 
+def add_record(connection: Connection, now: int, prompt: Prompt, split: str) -> int:
+    """A record's prompt on a side of the split, with everything that brings the same record back; made, or found.
+
+    For prompts that were split already: by `data prompts`, `data import`, or a benchmark.
+    """
+    told = [prompt.id, [[turn.role, turn.text] for turn in prompt.history], prompt.text]
+    digest = hashlib.sha256(events.canonical(told).encode()).digest()[:16]
+    found = find_prompt(connection, digest)
+    if found is not None:
+        return found.id
+    kind = prompt.source if prompt.source in KINDS else "customer"
+    kept = prompt.model_dump(
+        mode="json", exclude_defaults=True, include={"group", "source", "context", "constraints"}
+    )
+    new = NewPrompt(
+        author=f"{split}/{prompt.group or prompt.opening_id}",
+        split=split,
+        kind=kind,
+        text=prompt.text,
+        text_digest=digest,
+        history=[(turn.role, turn.text) for turn in prompt.history],
+        use_case=prompt.use_case,
+        details={"id": prompt.id, "group": "", "source": "", **kept},
+    )
+    return add_prompts(connection, now, [new])[0]
+
+
 def find_prompt(connection: Connection, text_digest: bytes) -> Row[Any] | None:
     """The prompt with this digest, if there is one."""
     return connection.execute(select(prompts).where(prompts.c.text_digest == text_digest)).first()
@@ -299,7 +328,7 @@ def prompt_record(row: Any) -> Prompt:
         text=row.text,
         history=tuple(Turn(role=role, text=text) for role, text in row.history),
         group=details.get("group", row.author),
-        source=details.get("source") or row.kind,
+        source=details.get("source", row.kind),
         use_case=row.use_case,
         context=details.get("context", ""),
         constraints=details.get("constraints", ()),

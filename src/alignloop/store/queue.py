@@ -103,6 +103,30 @@ def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> A
     return _assign(connection, now, user, campaign, found.task_id, found.slot_no)
 
 
+def assign_to(
+    connection: Connection, now: int, user: User, campaign: Campaign, task_id: int
+) -> Assignment:
+    """Give a certain task to a certain labeler, out of turn; the one they hold where it is that one.
+
+    Raises:
+        JudgmentError: no slot of it is free, or they have had it before.
+    """
+    free = or_(slots.c.state == "open", and_(slots.c.state == "leased", slots.c.lease_until <= now))
+    found = connection.execute(
+        select(slots.c.slot_no, slots.c.assignee_id)
+        .where(slots.c.task_id == task_id, slots.c.campaign_id == campaign.id, free)
+        .order_by(slots.c.slot_no)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).first()
+    if found is None:
+        raise JudgmentError("no label is wanted of this task any more")
+    if found.assignee_id is not None:
+        _release(connection, task_id, found.assignee_id)
+    _lease(connection, task_id, found.slot_no, user, now + campaign.lease_ms)
+    return _assign(connection, now, user, campaign, task_id, found.slot_no)
+
+
 def open_assignment(connection: Connection, user: User, campaign: Campaign) -> Assignment | None:
     """What this labeler has in hand of a campaign, oldest first."""
     row = connection.execute(
