@@ -9,7 +9,13 @@ Nothing needs JavaScript: forms are POSTed, and answered by 303 to a page, or by
 
 from __future__ import annotations
 
-from alignloop.labeling.app.pages import common, tasks
+from alignloop.labeling.app.pages import common, labeler, quality, researcher, tasks
 
-WORDS: dict[str, tuple[str, ...]] = {**common.WORDS, **tasks.WORDS}
+WORDS: dict[str, tuple[str, ...]] = {
+    **common.WORDS,
+    **tasks.WORDS,
+    **labeler.WORDS,
+    **researcher.WORDS,
+    **quality.WORDS,
+}
 """Prefix in the catalogue -> the names that have words there."""

@@ -3,20 +3,24 @@
 Every form of a task posts to the page's own address, and sends
 
     csrf_token     of the session
-    screen, item   which screen this is: demonstrate | rate | rank | compare | toxicity; `item` where it is about one output
-    rev            the draft's revision that the page was made from; another one in the store means 409 (`ConflictPage`)
-    client_uuid    random per rendering of the page: makes sending twice harmless, and names the visit that times count for
+    screen         which screen this is: demonstrate | rate | rank | compare | toxicity | prompt
+    item           the output that the screen is about; absent where it is about all of them
+    rev            revision of the draft that the page was made from
+    client_uuid    random per rendering of the page: makes sending twice harmless, and names the visit that times are of
     active_ms, idle_ms, first_input_ms
-                   of this visit so far, in milliseconds; "" without JavaScript, `first_input_ms` "" before any input
-    action         which button was pressed, see each page
+                   of this visit so far, in milliseconds; "" without JavaScript; `first_input_ms` is "" before any input
+    action         which button was pressed; see each page
 
-A draft goes to `draft` (`prompt_draft` for prompts) 1 s after a change: the same fields, urlencoded, without `action`,
-with the header `X-CSRF-Token`. It answers 200 and JSON {"rev": int} once it is committed, and 409 with
-{"rev": int, "url": str}, an address with both versions, where `rev` is not the stored one. Anything else is tried again. A
-checkbox that is not sent is not ticked: the server replaces all fields of that screen (and item) and keeps those of others.
+Drafts. One second after a change the same fields, without `action`, go urlencoded to `draft` (`prompt_draft` for a
+prompt), with the header `X-CSRF-Token`. The answer is 200 and JSON {"rev": int} once they are committed; 409 and
+{"rev": int, "url": str} where they are refused, `url` being an address that shows both versions (`ConflictPage`); 401
+or 403 where nobody is signed in any more. After anything else the page tries again. `rev` is refused where it is not
+the stored one and the stored draft came from another `client_uuid`: an answer that got lost is no conflict. A
+checkbox that is not ticked is not sent, so a draft replaces all fields of its screen (and item), and no others.
 
-An action that only looks (`save`, `back`, `go:...`, `text:...`, `layout:...`) stores what the form holds as a draft first, and
-checks nothing. The others check, and show the page again with `errors` (422).
+Actions. `save`, `back`, `go:...`, `text:...`, `layout:...` and `seed` store what the form holds as a draft, check
+nothing, and show a page (303). The others check first, and where something is wrong the page comes back with `errors`
+(422) and everything that was typed.
 """
 
 from __future__ import annotations
@@ -169,9 +173,9 @@ class RankPage:
     """Screen (b): sort the K outputs into ranks, ties welcome. Address: `rank`.
 
     Sends: `rank[ITEM]`, once per output: 1..K, or 0 for not rankable; absent while it has no place. Numbers may have
-    gaps, which `partition.dense` closes. Also `moves_key`, `moves_button`, `moves_drag` and `moves_undo`, how often each
-    way was used in this visit; `skip_reason` and `skip_note`.
-    Actions: submit, back, save, skip, seed (rank by the ratings, `partition.from_scores`), go:ITEM, layout:list,
+    gaps, which `partition.dense` closes. Also `moves_key`, `moves_button`, `moves_drag` and `moves_undo`, how often
+    each way was used in this visit ("0" without JavaScript); `skip_reason` and `skip_note`.
+    Actions: submit, back, save, skip, seed (rank by the grades, with `partition.from_scores`), go:ITEM, layout:list,
     layout:columns, text:plain, text:rich.
     """
 
