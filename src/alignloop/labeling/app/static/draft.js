@@ -1,0 +1,205 @@
+// Autosave: what a form holds goes to its data-draft address a second after the last change.
+//
+// "Saved" is said after the server has answered 200 with the new revision, and not before. Until then a copy lies in
+// this tab's sessionStorage. A refused revision (409) is told, with a link to both versions; anything else is tried again.
+
+const QUIET_MS = 1000;
+const PATIENCE_MS = 15_000;
+const LONGEST_WAIT_MS = 30_000;
+const KEEPALIVE_BYTES = 60_000; // browsers refuse more than 64 KiB
+const PREFIX = "alignloop:draft:";
+const NOT_CONTENT = new Set(["csrf_token", "client_uuid", "active_ms", "idle_ms", "first_input_ms"]);
+
+export function keepDraft(form, fillTimes) {
+  const words = JSON.parse(form.dataset.strings);
+  const state = form.querySelector("[data-save-state]");
+  const trouble = form.querySelector("[data-save-trouble]");
+  const storageKey = PREFIX + form.getAttribute("action");
+  let version = 0; // of what the form holds
+  let savedVersion = 0;
+  let timer = 0;
+  let failures = 0;
+  let inFlight = null;
+  let isRefused = false;
+  let isLeaving = false;
+
+  const isUnsaved = () => version !== savedVersion;
+  const content = () =>
+    [...new FormData(form)].filter(([name, value]) => !NOT_CONTENT.has(name) && typeof value === "string");
+
+  function show(name) {
+    state.dataset.state = name;
+    state.textContent = name === "saving" || name === "saved" ? words[`draft.${name}`] : "";
+  }
+
+  function complain(key, link) {
+    trouble.textContent = key ? words[key] : "";
+    if (!link) return;
+    const anchor = document.createElement("a");
+    anchor.href = link.href;
+    anchor.textContent = words[link.words];
+    if (link.isNewTab) anchor.target = "_blank";
+    trouble.append(" ", anchor);
+  }
+
+  function keepCopy() {
+    const copy = { rev: form.elements.rev.value, fields: content() };
+    try {
+      sessionStorage.setItem(storageKey, JSON.stringify(copy));
+    } catch {
+      // Full or forbidden: the page still saves to the server.
+    }
+  }
+
+  function changed() {
+    if (isLeaving) return;
+    version += 1;
+    keepCopy();
+    show("saving");
+    schedule(QUIET_MS);
+  }
+
+  function schedule(wait) {
+    clearTimeout(timer);
+    if (!isRefused) timer = setTimeout(save, wait);
+  }
+
+  async function save({ keepalive = false } = {}) {
+    clearTimeout(timer);
+    if (isRefused || !isUnsaved()) return;
+    if (inFlight) return; // its end schedules the next
+    fillTimes();
+    const sent = version;
+    const body = new URLSearchParams(new FormData(form));
+    inFlight = post(body, keepalive);
+    const answer = await inFlight;
+    inFlight = null;
+    if (answer.rev !== undefined && answer.status === 200) {
+      form.elements.rev.value = answer.rev;
+      failures = 0;
+      savedVersion = sent;
+      complain("");
+      if (isUnsaved()) {
+        keepCopy();
+        schedule(QUIET_MS);
+      } else {
+        sessionStorage.removeItem(storageKey);
+        show("saved");
+      }
+    } else if (answer.status === 409) {
+      isRefused = true;
+      show("");
+      complain("draft.conflict", { href: answer.url, words: "draft.conflict_link" });
+    } else {
+      failures += 1;
+      show("");
+      if (answer.status === 401 || answer.status === 403) {
+        complain("draft.signed_out", { href: "/sign-in", words: "draft.sign_in", isNewTab: true });
+      } else {
+        complain("draft.retrying");
+      }
+      schedule(Math.min(1000 * 2 ** (failures - 1), LONGEST_WAIT_MS));
+    }
+  }
+
+  async function post(body, keepalive) {
+    try {
+      const response = await fetch(form.dataset.draft, {
+        method: "POST",
+        body,
+        headers: { "X-CSRF-Token": form.elements.csrf_token.value, Accept: "application/json" },
+        credentials: "same-origin",
+        redirect: "error", // to the sign-in page, say: that is no answer
+        keepalive: keepalive && body.toString().length < KEEPALIVE_BYTES,
+        signal: AbortSignal.timeout(PATIENCE_MS),
+      });
+      const isJson = (response.headers.get("Content-Type") || "").includes("json");
+      return { ...(isJson ? await response.json() : {}), status: response.status };
+    } catch {
+      return { status: 0 };
+    }
+  }
+
+  function restore(fields) {
+    for (const control of form.elements) {
+      if (!control.name || control.type === "hidden" || control.type === "submit") continue;
+      const values = fields.filter(([name]) => name === control.name).map(([, value]) => value);
+      if (control.type === "radio" || control.type === "checkbox") {
+        control.checked = values.includes(control.value);
+      } else if (values.length) {
+        control.value = values[0];
+      }
+    }
+    form.dispatchEvent(new Event("draft:restored"));
+    changed();
+  }
+
+  function lookForCopy() {
+    const kept = sessionStorage.getItem(storageKey);
+    if (!kept) return;
+    const copy = JSON.parse(kept);
+    const cameBack = performance.getEntriesByType("navigation")[0]?.type !== "navigate";
+    const sameContent = JSON.stringify(copy.fields) === JSON.stringify(content());
+    if (sameContent || (copy.isSubmitted && !cameBack)) {
+      sessionStorage.removeItem(storageKey);
+    } else if (copy.rev === form.elements.rev.value) {
+      restore(copy.fields);
+      complain("draft.restored");
+    } else {
+      // The server holds something newer: say so, and let the person decide.
+      complain("draft.older_copy");
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = words["draft.put_back"];
+      button.addEventListener("click", () => {
+        complain("");
+        restore(copy.fields);
+      });
+      trouble.append(" ", button);
+    }
+  }
+
+  form.addEventListener("input", changed);
+  addEventListener("online", () => isUnsaved() && schedule(0));
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "hidden" && !isLeaving) save({ keepalive: true });
+  });
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) isLeaving = false; // came back with the Back button
+  });
+
+  form.addEventListener("submit", async (event) => {
+    if (isLeaving) return event.preventDefault(); // pressed twice
+    clearTimeout(timer);
+    fillTimes();
+    if (inFlight) {
+      // A save on its way would change the revision under this form: let it end first.
+      event.preventDefault();
+      await inFlight;
+      return setTimeout(() => form.requestSubmit(event.submitter), 0);
+    }
+    isLeaving = true;
+    if (isUnsaved()) {
+      // Kept until the next page shows that the server answered.
+      const copy = { rev: form.elements.rev.value, fields: content(), isSubmitted: true };
+      try {
+        sessionStorage.setItem(storageKey, JSON.stringify(copy));
+      } catch {
+        // As above.
+      }
+    } else {
+      sessionStorage.removeItem(storageKey);
+    }
+  });
+
+  lookForCopy();
+}
+
+// Copies of forms that were submitted and answered, as the next page was opened by it; all of them at signing out.
+export function dropCopies(isDone = (copy) => copy.isSubmitted) {
+  for (const key of Object.keys(sessionStorage)) {
+    if (key.startsWith(PREFIX) && isDone(JSON.parse(sessionStorage.getItem(key)))) {
+      sessionStorage.removeItem(key);
+    }
+  }
+}
