@@ -97,13 +97,17 @@ def each_export(connection: Connection, config: ExportConfig) -> Iterator[Export
                 yield Exported(record, label.prompt.split, label.submission_id)
 
 
-def ranking_of(connection: Connection, label: Label) -> Ranking | None:
+def ranking_of(connection: Connection, label: Label, *, by_id: bool = False) -> Ranking | None:
     """A label as the record that trainers read: outputs that were called not rankable are left out.
 
     None where fewer than two are left.
+
+    Args:
+        by_id: call the labeler by the account's number, where two may have one name.
     """
     groups = labels.groups_of(connection, label.submission_id)
-    return _ranking(connection, label, groups, label.labeler, label.cohort)
+    labeler = str(label.labeler_id) if by_id else label.labeler
+    return _ranking(connection, label, groups, labeler, label.cohort)
 
 
 # --- inside -----------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class Campaign:
     closed_at: int | None
 
     @property
-    def guideline_purpose(self) -> str:
+    def guideline_purpose(self) -> Literal["training", "evaluation"]:
         """Whose priorities hold: in training helpfulness first, in evaluation truthfulness and harmlessness."""
         return "evaluation" if self.purpose == "evaluation" else "training"
 

@@ -47,21 +47,30 @@ def guideline(
     return next((row for row in latest if row.locale == locale), latest[0] if latest else None)
 
 
+def guideline_ids(connection: Connection, *, purpose: str, version: int | None = None) -> list[int]:
+    """Ids of one version, the latest where none is asked for, in all of its languages."""
+    found = connection.execute(
+        select(guidelines.c.id, guidelines.c.version).where(guidelines.c.purpose == purpose)
+    ).all()
+    latest = max((row.version for row in found), default=0)
+    return [row.id for row in found if row.version == (version or latest)]
+
+
 def acknowledge(connection: Connection, now: int, user: User, guideline_id: int) -> None:
     """Note that a labeler has read a version; twice is once."""
-    if not has_acknowledged(connection, user, guideline_id):
+    if acknowledged_at(connection, user, guideline_id) is None:
         connection.execute(
             acknowledgements.insert().values(user_id=user.id, guideline_id=guideline_id, at=now)
         )
         events.append(connection, now, user.public_id, "acknowledge", str(guideline_id))
 
 
-def has_acknowledged(connection: Connection, user: User, guideline_id: int) -> bool:
-    """Whether they have read this version."""
+def acknowledged_at(connection: Connection, user: User, guideline_id: int) -> int | None:
+    """When they read this version; None where they did not."""
     query = select(acknowledgements.c.at).where(
         acknowledgements.c.user_id == user.id, acknowledgements.c.guideline_id == guideline_id
     )
-    return connection.execute(query).first() is not None
+    return connection.execute(query).scalar_one_or_none()
 
 
 def write_message(connection: Connection, now: int, labeler: User, author: User, body: str) -> None:

@@ -61,8 +61,13 @@ def each_label(
     purposes: Sequence[str] = ("training",),
     campaign_ids: Sequence[int] | None = None,
     gold: bool = False,
+    task_of: int | None = None,
 ) -> Iterator[Label]:
-    """Final submissions of one form, by campaign, task and time; gold tasks only where asked for."""
+    """Final submissions of one form, by campaign, task and time; gold tasks only where asked for.
+
+    Args:
+        task_of: a user's id: only tasks that this person labeled, with what everybody said of them.
+    """
     query = (
         select(
             submissions.c.id.label("submission_id"),
@@ -98,6 +103,9 @@ def each_label(
         query = query.where(campaigns.c.id.in_(campaign_ids))
     if not gold:
         query = query.where(tasks.c.is_gold.is_(False))
+    if task_of is not None:
+        theirs = select(assignments.c.task_id).where(assignments.c.user_id == task_of)
+        query = query.where(tasks.c.id.in_(theirs))
     for rows in connection.execute(query).yield_per(_BLOCK).partitions():
         found = _prompts(connection, {row.prompt_id for row in rows if row.prompt_id is not None})
         for row in rows:

@@ -255,6 +255,14 @@ def invited(connection: Connection, now: int, token: str) -> User | None:
     return None if row is None else _user(row)
 
 
+def invitation_expires(connection: Connection, token: str) -> int | None:
+    """Until when an invitation can be used; None where there is no such invitation."""
+    query = select(invitations.c.expires_at).where(
+        invitations.c.token_sha256 == token_hash(token), invitations.c.used_at.is_(None)
+    )
+    return connection.execute(query).scalar_one_or_none()
+
+
 def accept_invitation(
     connection: Connection, now: int, token: str, *, name: str, password_hash: str
 ) -> User | None:
