@@ -9,7 +9,7 @@ import json
 from typing import Any, cast
 
 from alignloop.data.incoming import Candidate, Kind, Place
-from alignloop.data.shapes.fields import FIELDS, Object, common, consent
+from alignloop.data.shapes.fields import FIELDS, Object, common
 from alignloop.data.shapes.rows import Found, Shape, Unreadable, what
 from alignloop.data.shapes.turns import Said, is_messages, said, turns
 
@@ -74,13 +74,9 @@ def _read(row: Any, place: Place, kind: Kind) -> Found:
         raise Unreadable(f"{what(row)}; an object is needed")
     layers = [layer for _, layer in _layers(cast(Object, row))]
     merged: Object = {}
-    for layer in reversed(
-        layers
-    ):  # what stands outside was written by whoever keeps the log, and counts more
+    for layer in reversed(layers):
         merged |= {key: value for key, value in layer.items() if value is not None}
-    fields = common(merged, kind)
-    agreed = [consent(layer) for layer in layers]
-    fields["consent"] = False if False in agreed else True if True in agreed else None
+    fields = _fields(layers, kind)
     key = next((key for key in _ASKED if merged.get(key) is not None), None)
     if key is None:
         raise Unreadable(
@@ -91,6 +87,20 @@ def _read(row: Any, place: Place, kind: Kind) -> Found:
     return tuple(
         Candidate(place, one.text, one.history, **fields) for one in _asked(merged[key], key, told)
     )
+
+
+def _fields(layers: list[Object], kind: Kind) -> Object:
+    """What stands outside was written by whoever keeps the log, and counts more; a no to training counts anywhere."""
+    fields: Object = {}
+    agreed: list[bool | None] = []
+    for layer in layers:
+        found = common(layer, kind)
+        agreed.append(found.pop("consent", None))
+        for name, value in found.items():
+            if value and (name, value) != ("kind", kind):
+                fields.setdefault(name, value)
+    consent = False if False in agreed else True if True in agreed else None
+    return {"kind": kind, **fields, "consent": consent}
 
 
 def _asked(value: Any, key: str, system: str) -> list[Said]:
@@ -113,9 +123,5 @@ def _asked(value: Any, key: str, system: str) -> list[Said]:
 
 
 API_LOG = Shape(
-    "api_log",
-    "prompt, messages or input, at the top with consent (opt_in, ...) or with created and user, organization or model; "
-    "or inside request or body",
-    _fits,
-    _read,
+    "api_log", (*_ASKED, *_NESTED, *_TIMES, "model", "system", "instructions"), _fits, _read
 )

@@ -61,10 +61,5 @@ def _read(row: Any, place: Place, kind: Kind) -> Found:
     return (Candidate(place, talk.text, talk.history, answers=answers, **fields),)
 
 
-_NAMES = "messages, conversation, conversations, dialogue, chat, thread or prompt"
-SHAREGPT = Shape(
-    "sharegpt", f"{_NAMES}: a list of objects with from and value", _sharegpt_fits, _read
-)
-MESSAGES = Shape(
-    "messages", f"{_NAMES}: a list of objects with role and content", _messages_fits, _read
-)
+SHAREGPT = Shape("sharegpt", ("conversations", "from", "value", "system"), _sharegpt_fits, _read)
+MESSAGES = Shape("messages", (*CONVERSATIONS, "role", "content", "model"), _messages_fits, _read)

@@ -86,10 +86,4 @@ def _ranks(given: list[Any], is_score: bool, key: str) -> list[int]:
     return [levels.index(one) + 1 for one in given]
 
 
-RANKED = Shape(
-    "ranked",
-    "a prompt; candidates, completions, responses, answers or outputs: a list of texts; ranks (the lowest is the best) "
-    "or scores (the highest is the best): a list of numbers",
-    _fits,
-    _read,
-)
+RANKED = Shape("ranked", ("prompt", *_ANSWERS, *_RANKS, *_SCORES, *_MODELS), _fits, _read)

@@ -304,8 +304,19 @@ def _trees(messages: list[_Node]) -> Iterator[Row | Rejected]:
 
 OASST_TREE = Shape(
     "oasst_tree",
-    "message_tree_id and prompt (text, role, replies with rank); or message_id, parent_id, text, role, rank, one "
-    "message per row",
+    (
+        *(
+            "message_tree_id",
+            "prompt",
+            "replies",
+            "message_id",
+            "parent_id",
+            "text",
+            "role",
+            "rank",
+        ),
+        *("deleted", "review_result", "synthetic", "model_name"),
+    ),
     _fits,
     _read,
     _gather,

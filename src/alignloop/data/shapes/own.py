@@ -102,8 +102,7 @@ def _candidate(
 
 RECORDS = Shape(
     "records",
-    "this project's Prompt (text with history, group, context or constraints), Demonstration (prompt with text, "
-    "response), Ranking (prompt, completions, ranks) and Completions (prompt, completions)",
+    ("text", *sorted(_OF_OURS), "prompt", "response", "completions", "ranks"),
     _fits,
     _read,
 )

@@ -197,22 +197,13 @@ def _answer(side: list[Turn] | str, prompt: list[Turn], name: str) -> str:
     return rest[0][1]
 
 
-HH = Shape(
-    "hh",
-    'chosen and rejected: texts with "Human:" and "Assistant:" before what they say',
-    _hh_fits,
-    _hh_read,
-)
+HH = Shape("hh", ("chosen", "rejected"), _hh_fits, _hh_read)
 TRL_PREFERENCE = Shape(
     "trl_preference",
-    "chosen and rejected, texts or lists of messages, with prompt or without; or input, preferred_output and "
-    "non_preferred_output",
+    ("chosen", "rejected", "prompt", "input", *_OPENAI),
     _preference_fits,
     _preference_read,
 )
 TRL_COMPLETION = Shape(
-    "trl_completion",
-    "prompt and completion, texts or lists of messages; with label false the completion is left out",
-    _completion_fits,
-    _completion_read,
+    "trl_completion", ("prompt", "completion", "label"), _completion_fits, _completion_read
 )

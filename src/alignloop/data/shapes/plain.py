@@ -141,8 +141,14 @@ def _first(row: Object, keys: tuple[str, ...]) -> list[str]:
 
 PLAIN = Shape(
     "plain",
-    "a text, or an object with instruction (input, context), prompt, question, query, title and body, or text; "
-    "an answer under output, response, completion, answer or target",
+    (
+        *TEXTS,
+        *(key for below in TEXTS.values() for key in below),
+        *ANSWERS,
+        "instances",
+        "system",
+        "history",
+    ),
     _fits,
     _read,
 )

@@ -28,7 +28,7 @@ SHAPES: dict[str, Shape] = {
     shape.name: shape
     for shape in (
         *(SUMMARIZE_FEEDBACK, OASST_TREE, RECORDS, HH, TRL_PREFERENCE, RANKED, API_LOG),
-        *(SHAREGPT, MESSAGES, TRL_COMPLETION, PLAIN),
+        *(TRL_COMPLETION, SHAREGPT, MESSAGES, PLAIN),
     )
 }
 """Name -> shape, in the order in which a row is tried: the more a shape asks for, the earlier it comes."""

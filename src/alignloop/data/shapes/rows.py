@@ -40,8 +40,8 @@ class Shape:
     """How to know one way to write prompts down, and how to read it."""
 
     name: str
-    looks_for: str
-    """The keys that tell it, for people."""
+    keys: tuple[str, ...]
+    """The keys of a row that it reads, beside those that every shape has."""
     fits: Callable[[Any], str]
     """Row -> the keys that were seen, or '' where it is not of this shape."""
     read: Callable[[Any, Place, Kind], Found]

@@ -66,7 +66,18 @@ def _prompt(info: Object) -> str:
 
 SUMMARIZE_FEEDBACK = Shape(
     "summarize_feedback",
-    "info (post or article, title, subreddit), summaries (two with text and policy), choice, worker",
+    (
+        "info",
+        "post",
+        "article",
+        "title",
+        "subreddit",
+        "summaries",
+        "text",
+        "policy",
+        "choice",
+        "worker",
+    ),
     _fits,
     _read,
 )

@@ -12,6 +12,8 @@ from alignloop.data.shapes.lines import DAMAGED, ends_early, open_bytes, physica
 from alignloop.data.shapes.rows import MAX_ROW, Row, Rows, cut
 from alignloop.errors import DataError
 
+_OPEN = "a quotation mark opens a cell that is not closed"
+
 
 class _Source:
     """Lines for `csv.reader`, with the ones of the row that it is reading kept, so that they can be gone back to."""
@@ -75,9 +77,11 @@ def table_rows(path: Path, file: str, delimiter: str) -> Rows:
             if any(not is_whole for _, _, is_whole in source.taken):
                 is_broken, problem = True, f"longer than {MAX_ROW:,} bytes"
             elif source.is_at_end:  # a whole row ends without asking for another line
-                is_broken, problem = True, "a quotation mark opens a cell that is not closed"
+                is_broken, problem = True, _OPEN
             elif cells and len(cells) != len(header):
                 problem = f"{len(cells)} cells where the header has {len(header)}"
+                if _is_row(source.taken[1:2], delimiter, len(header)):
+                    is_broken, problem = True, _OPEN
             if is_broken and len(source.taken) > 1:
                 # A quotation mark that stands alone swallows the rows after it: they are read by themselves.
                 source.go_back(1)
@@ -91,6 +95,15 @@ def table_rows(path: Path, file: str, delimiter: str) -> Rows:
                 yield Row(Place(file, first), dict(zip(header, cells, strict=True)), raw)
         if source.damage is not None:
             yield ends_early(file, last, source.damage)
+
+
+def _is_row(lines: list[tuple[int, bytes, bool]], delimiter: str, columns: int) -> bool:
+    """Whether a line that a cell seems to go on in is a row of its own: then a quotation mark has swallowed it."""
+    texts = [line.decode("utf-8", "surrogateescape") for _, line, _ in lines]
+    try:
+        return [len(cells) for cells in csv.reader(texts, delimiter=delimiter)] == [columns]
+    except csv.Error:
+        return False
 
 
 def _header(source: _Source, file: str, delimiter: str) -> tuple[list[str], str]:
@@ -107,6 +120,8 @@ def _header(source: _Source, file: str, delimiter: str) -> tuple[list[str], str]
         cells = next(csv.reader(source, delimiter=delimiter), list[str]())
     except csv.Error as error:
         raise DataError(f"{file}: the first line is no header of a table ({error})") from None
+    if source.is_at_end:
+        raise DataError(f"{file}: {_OPEN}, in the header")
     names = ["_".join(cell.lower().split()) for cell in cells]
     if not any(names) or len(set(names)) < len(names):
         raise DataError(
