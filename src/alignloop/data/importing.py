@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -12,6 +11,7 @@ from pydantic import Field, model_validator
 from alignloop.config import Config
 from alignloop.data.jsonl import read_records, write_records
 from alignloop.data.records import Demonstration, Prompt, Ranking, Record, Text
+from alignloop.data.split import draw, side_of
 from alignloop.errors import DataError
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
@@ -111,17 +111,7 @@ def _group(record: Record) -> str:
 
 
 def _side(group: str, config: ImportConfig) -> str:
-    draw = _draw("side", group)
-    if draw < config.test:
-        return "test"
-    if draw < config.test + config.valid:
-        return "valid"
-    if config.kind != "prompts":
-        return "train"
-    return "rankings" if _draw("purpose", group) < config.rankings else "rl"
-
-
-def _draw(purpose: str, group: str) -> float:
-    """A number in [0, 1) that depends on the group alone, so that demonstrations and prompts split alike."""
-    digest = hashlib.sha256(f"{purpose}/{group}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    side = side_of(group, config.valid, config.test)
+    if side != "train" or config.kind != "prompts":
+        return side
+    return "rankings" if draw("purpose", group) < config.rankings else "rl"

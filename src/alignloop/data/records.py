@@ -117,10 +117,9 @@ class Prompt(Record):
     @property
     def opening_id(self) -> str:
         """What prompts from one conversation share: the id that its opening, up to the first message, has alone."""
-        at = [turn.role for turn in self.history].index("user") if self.history[1:] else None
-        if at is None:
+        if not self.history[1:]:
             return self.id
-        return _prompt_id(self.history[at].text, self.history[:at])
+        return opening_id(self.text, [(turn.role, turn.text) for turn in self.history])
 
     @property
     def transcript(self) -> str:
@@ -187,12 +186,22 @@ def _turns(messages: Any) -> list[dict[str, Any]]:
     return turns
 
 
+def opening_id(text: str, history: Sequence[tuple[str, str]]) -> str:
+    """The id of a conversation's opening, up to the user's first message, from `text` and (role, text) before it."""
+    told: list[dict[str, str]] = []
+    for role, said in history:
+        if role == "user":
+            return _prompt_id(said, told)
+        told.append({"role": role, "text": said})
+    return _prompt_id(text, told)
+
+
 def _prompt_id(text: str, history: Any) -> str:
     """An id made from what was said; what is no turn is refused afterwards, where its place is known."""
     turns = cast(Sequence[Any], history if isinstance(history, list | tuple) else ())
     told = [dict(cast(Mapping[str, Any], turn)) for turn in turns if isinstance(turn, Turn | dict)]
     said = json.dumps([told, text], sort_keys=True) if told else text
-    return f"prompt-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+    return f"prompt-{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 class Completion(Record):

@@ -98,13 +98,34 @@ def assign_groups(
     """
     sides: dict[str, Side] = {}
     for group, size in sizes.items():
-        digest = hashlib.sha256(group.encode()).digest()
-        draw = int.from_bytes(digest[:8], "big") / 2**64
-        if size > largest or draw >= test + valid:
-            sides[group] = "train"
-        else:
-            sides[group] = "test" if draw < test else "valid"
+        drawn = _side_at(_fraction(group), valid, test)
+        sides[group] = "train" if size > largest else drawn
     return sides
+
+
+def side_of(group: str, valid: float, test: float) -> Side:
+    """The side of a user, organisation or conversation, by its name alone: whatever else there is, it stays there.
+
+    Demonstrations, prompts, rankings and curated prompts of one group land on one side, as long as the shares (of the
+    groups, for valid and for test) are the same.
+    """
+    return _side_at(draw("side", group), valid, test)
+
+
+def draw(purpose: str, group: str) -> float:
+    """A number in [0, 1) that depends on the purpose and the group alone."""
+    return _fraction(f"{purpose}/{group}")
+
+
+def _side_at(fraction: float, valid: float, test: float) -> Side:
+    if fraction < test:
+        return "test"
+    return "valid" if fraction < test + valid else "train"
+
+
+def _fraction(text: str) -> float:
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 class Known:
