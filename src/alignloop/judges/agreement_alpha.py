@@ -14,7 +14,10 @@ from alignloop.judges.intervals import RESAMPLES
 from alignloop.judges.judgment import Judgment, by_task, without_repeats
 from alignloop.judges.kappa import positive_agreement
 from alignloop.judges.krippendorff import alpha
-from alignloop.judges.measure import Measure, ratio
+from alignloop.judges.measure import Measure, listed, ratio
+
+_Item = tuple[str, str, int]
+"""Prompt (or what stands for it), task, place in the task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,14 @@ def likert_alpha(
     """Krippendorff's alpha, ordinal, of the 1 to 7 scores; unit = (task, item), interval over tasks."""
     units: list[tuple[str, int]] = []
     values: list[float] = []
+    clusters: list[str] = []
     for judgment in without_repeats(judgments):
         for item, score in enumerate(judgment.likert):
             if score is not None:
                 units.append((judgment.task, item))
                 values.append(score)
-    tasks = [task for task, _ in units]
-    return alpha(units, values, "ordinal", clusters=tasks, seed=seed, resamples=resamples)
+                clusters.append(judgment.cluster)
+    return alpha(units, values, "ordinal", clusters=clusters, seed=seed, resamples=resamples)
 
 
 def pair_alpha(
@@ -56,6 +60,7 @@ def pair_alpha(
     """
     units: list[tuple[str, int]] = []
     values: list[int] = []
+    clusters: list[str] = []
     for task, of_task in by_task(without_repeats(judgments)).items():
         if len(of_task) < 2:
             continue
@@ -65,28 +70,26 @@ def pair_alpha(
             [_orientation(seed, task, pair) for pair in range(signs.shape[1])]
         )
         units += [(task, pair) for _ in of_task for pair in range(signs.shape[1])]
-        values += turned.ravel().tolist()
-    tasks = [task for task, _ in units]
-    return alpha(units, values, "ordinal", clusters=tasks, seed=seed, resamples=resamples)
+        values += listed(turned.ravel())
+        clusters += [of_task[0].cluster] * turned.size
+    return alpha(units, values, "ordinal", clusters=clusters, seed=seed, resamples=resamples)
 
 
 def flag_agreement(
     judgments: Iterable[Judgment], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, FlagAgreement]:
     """Agreement on each flag; unit = (task, item), intervals over tasks. An unanswered flag is left out."""
-    answers: dict[str, dict[tuple[str, int], list[bool]]] = defaultdict(lambda: defaultdict(list))
+    answers: dict[str, dict[_Item, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for judgment in without_repeats(judgments):
         for flag, of_items in judgment.flags.items():
             for item, answer in enumerate(of_items):
                 if answer is not None:
-                    answers[flag][judgment.task, item].append(answer)
+                    answers[flag][judgment.cluster, judgment.task, item].append(answer)
     return {flag: _flag(answers[flag], seed=seed, resamples=resamples) for flag in sorted(answers)}
 
 
-def _flag(
-    of_unit: dict[tuple[str, int], list[bool]], *, seed: int, resamples: int
-) -> FlagAgreement:
-    tasks = [task for task, _ in of_unit]
+def _flag(of_unit: dict[_Item, list[bool]], *, seed: int, resamples: int) -> FlagAgreement:
+    clusters = [item[0] for item in of_unit]
     yes = [sum(answers) for answers in of_unit.values()]
     asked = [len(answers) for answers in of_unit.values()]
     both = [said * (said - 1) / 2 for said in yes]
@@ -94,13 +97,13 @@ def _flag(
     rows = [(unit, answer) for unit, answers in of_unit.items() for answer in answers]
     units = [unit for unit, _ in rows]
     return FlagAgreement(
-        prevalence=ratio(yes, asked, tasks, seed=seed, resamples=resamples),
-        positive=positive_agreement(both, one, tasks, seed=seed, resamples=resamples),
+        prevalence=ratio(yes, asked, clusters, seed=seed, resamples=resamples),
+        positive=positive_agreement(both, one, clusters, seed=seed, resamples=resamples),
         alpha=alpha(
             units,
             [float(answer) for _, answer in rows],
             "nominal",
-            clusters=[task for task, _ in units],
+            clusters=[unit[0] for unit in units],
             seed=seed,
             resamples=resamples,
         ),

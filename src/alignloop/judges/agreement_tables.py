@@ -1,8 +1,8 @@
 """Pairwise agreement of many labelers, with intervals: overall, by labeler, cohort, K and distance.
 
 `compare_all` counts once, by matrix products; the other functions add the counts up in different ways. Shares are
-ratios of sums (a task with more pairs weighs more), and intervals resample tasks, since the pairs of a task, and the
-labelers' answers to it, are not independent. The panel of labelers is held fixed.
+ratios of sums (a task with more pairs weighs more), and intervals resample tasks, those of one prompt together, since
+the pairs of a task, and the labelers' answers to it, are not independent. The panel of labelers is held fixed.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Comparisons:
     """Without repeats, by task."""
     tasks: tuple[str, ...]
     """Those that two labelers or more judged."""
+    cluster: Ints
+    """[tasks], a number for the prompt of each: what intervals resample."""
     task: Ints
     """[comparisons], a place in `tasks`; the other arrays go with it."""
     first: Ints
@@ -67,11 +69,13 @@ def compare_all(judgments: Iterable[Judgment]) -> Comparisons:
     grouped = by_task(without_repeats(judgments))
     kept: list[Judgment] = []
     tasks: list[str] = []
+    prompts: list[str] = []
     batches: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
     for task, of_task in grouped.items():
         if len(of_task) > 1:
             batches[len(of_task), len(of_task[0].ranks)].append((len(tasks), len(kept)))
             tasks.append(task)
+            prompts.append(of_task[0].cluster)
         kept += of_task
     largest = max((k for _, k in batches), default=2)
     by_distance = np.zeros((len(tasks), largest, 4), dtype=np.int64)
@@ -97,7 +101,16 @@ def compare_all(judgments: Iterable[Judgment]) -> Comparisons:
         none = np.zeros(0, dtype=np.int64)
         found.append((none, none, none, np.zeros((0, 4), dtype=np.int64)))
     task, first, second, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Comparisons(tuple(kept), tuple(tasks), task, first, second, counts, by_distance)
+    return Comparisons(
+        tuple(kept),
+        tuple(tasks),
+        numbered(prompts)[0],
+        task,
+        first,
+        second,
+        counts,
+        by_distance,
+    )
 
 
 def overall(comparisons: Comparisons, *, seed: int = 0, resamples: int = RESAMPLES) -> Shares:
@@ -209,10 +222,11 @@ def _shares(
     resamples: int,
 ) -> list[Shares]:
     """The shares of each group of rows of `counts`, over one set of draws."""
-    shape = (len(comparisons.tasks), width)
+    clusters = comparisons.cluster[tasks]
+    shape = (int(comparisons.cluster.max(initial=-1)) + 1, width)
     agreed, pairs = _tie_aware(counts)
     columns: list[Floats | Ints] = [counts[:, _SAME], agreed, counts[:, _ORDERED], pairs]
-    same, aware, ordered, every = (summed(tasks, groups, column, shape) for column in columns)
+    same, aware, ordered, every = (summed(clusters, groups, column, shape) for column in columns)
     found = ratios(
         np.concatenate([same, aware], axis=1),
         np.concatenate([ordered, every], axis=1),

@@ -33,6 +33,7 @@ class TimedRanking:
     """A ranking, as far as its cost goes."""
 
     task: str
+    """What intervals are drawn over: the task, or its prompt where several tasks share one."""
     labeler: str
     k: int
     seconds: float
@@ -104,7 +105,7 @@ def timed(judgments: Iterable[Judgment]) -> list[TimedRanking]:
         if one.seconds is not None and one.seconds > 0:
             groups = np.unique(np.array(one.ranks), return_counts=True)[1]
             tied = int((groups * (groups - 1) // 2).sum())
-            found.append(TimedRanking(one.task, one.labeler, len(one.ranks), one.seconds, tied))
+            found.append(TimedRanking(one.cluster, one.labeler, len(one.ranks), one.seconds, tied))
     return found
 
 

@@ -25,6 +25,8 @@ class Judgment:
     labeler: str
     ranks: tuple[int, ...]
     """One per item: the lowest is the best, equal numbers are ties."""
+    prompt: str = ""
+    """What tasks about one prompt share, so that intervals keep them together; the task itself where empty."""
     cohort: str = ""
     """`training` or `heldout`, say: who was screened, and whose labels train."""
     likert: tuple[int | None, ...] = ()
@@ -41,6 +43,11 @@ class Judgment:
     """Hours since the labeler's session began."""
     seconds: float | None = None
     """Active time spent."""
+
+    @property
+    def cluster(self) -> str:
+        """The independent unit that intervals are drawn over."""
+        return self.prompt or self.task
 
     def __post_init__(self) -> None:
         k = len(self.ranks)
@@ -67,6 +74,7 @@ def judgments_of(
             task=_task_of(ranking),
             labeler=ranking.labeler,
             ranks=ranking.ranks,
+            prompt=ranking.prompt.id,
             cohort=known.get(ranking.labeler, ""),
             lengths=tuple(completion.tokens for completion in ranking.completions),
         )

@@ -87,7 +87,7 @@ def labeler_quality(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, LabelerQuality]:
-    """All figures of each labeler; intervals resample tasks.
+    """All figures of each labeler; intervals resample tasks, those of one prompt together.
 
     Args:
         judgments: in the order in which they were made: a second ranking of a task by the same labeler is a repeat.
@@ -109,7 +109,7 @@ def labeler_quality(
     found = {
         name: _by_key(
             [kept[at].labeler for at in listed(tally.judgments)],
-            [kept[at].task for at in listed(tally.judgments)],
+            [kept[at].cluster for at in listed(tally.judgments)],
             tally,
             seed=seed,
             resamples=resamples,
@@ -155,17 +155,17 @@ def by_session_hour(
         if judgment.session_hours is not None and labeler in (None, judgment.labeler)
     ]
     hours = [int(kept[at].session_hours or 0) for at in chosen]
-    tasks = [kept[at].task for at in chosen]
+    clusters = [kept[at].cluster for at in chosen]
     rest = np.array([ordered[kept[at].task, kept[at].labeler] for at in chosen], dtype=np.int64)
     timed = [(at, seconds) for at in chosen if (seconds := kept[at].seconds) is not None]
     places = np.array(chosen, dtype=np.int64)
 
-    def measured(tally: _Tally, keys: list[int], of_tasks: list[str]) -> dict[int, Measure]:
-        return _by_key(keys, of_tasks, tally, seed=seed, resamples=resamples)
+    def measured(tally: _Tally, keys: list[int], of_units: list[str]) -> dict[int, Measure]:
+        return _by_key(keys, of_units, tally, seed=seed, resamples=resamples)
 
-    agreement = measured(_Tally(places, agreed[rest], pairs[rest], NO_SHARED_TASK), hours, tasks)
+    agreement = measured(_Tally(places, agreed[rest], pairs[rest], NO_SHARED_TASK), hours, clusters)
     tie_rate = measured(
-        _Tally(places, ties.above[places], ties.below[places], ties.missing), hours, tasks
+        _Tally(places, ties.above[places], ties.below[places], ties.missing), hours, clusters
     )
     seconds = measured(
         _Tally(
@@ -176,7 +176,7 @@ def by_session_hour(
             is_share=False,
         ),
         [int(kept[at].session_hours or 0) for at, _ in timed],
-        [kept[at].task for at, _ in timed],
+        [kept[at].cluster for at, _ in timed],
     )
     return {
         hour: SessionHour(
@@ -202,12 +202,12 @@ class _Tally:
 
 
 def _by_key(
-    keys: Sequence[K], tasks: Sequence[str], tally: _Tally, *, seed: int, resamples: int
+    keys: Sequence[K], units: Sequence[str], tally: _Tally, *, seed: int, resamples: int
 ) -> dict[K, Measure]:
     """The ratio of each key."""
     groups, names = numbered(keys)
-    clusters, all_tasks = numbered(tasks)
-    shape = (len(all_tasks), len(names))
+    clusters, all_units = numbered(units)
+    shape = (len(all_units), len(names))
     if not names:
         return {}
     found = ratios(

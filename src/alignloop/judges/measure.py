@@ -69,7 +69,7 @@ def numbered(keys: Iterable[K]) -> tuple[Ints, list[K]]:
     return np.array(index, dtype=np.int64), list(numbers)
 
 
-def listed(numbers: Ints) -> list[int]:
+def listed(numbers: Ints | NDArray[np.int8]) -> list[int]:
     """An array as a list, for those who count in Python."""
     return cast(list[int], numbers.tolist())
 
