@@ -40,9 +40,11 @@ def fair_coin_p(heads: int, tosses: int) -> float:
     fewer = min(heads, tosses - heads)
     if 2 * fewer == tosses:
         return 1.0
-    every = tosses * math.log(2)
-    tail = math.fsum(math.exp(_log_choose(tosses, at) - every) for at in range(fewer + 1))
-    return min(1.0, 2 * tail)
+    ways, tail = 1, 0
+    for at in range(fewer + 1):
+        tail += ways
+        ways = ways * (tosses - at) // (at + 1)
+    return 2 * tail / 2**tosses  # whole numbers up to here, so that nothing is lost
 
 
 def half_width(cases: int, share: float = 0.5) -> float:
@@ -72,7 +74,3 @@ def cases_for(half: float, share: float = 0.5) -> int:
     while wanted > 1 and half_width(wanted - 1, share) <= half:  # what rounding added
         wanted -= 1
     return wanted
-
-
-def _log_choose(whole: int, part: int) -> float:
-    return math.lgamma(whole + 1) - math.lgamma(part + 1) - math.lgamma(whole - part + 1)
