@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignloop.data.records import Completion, Prompt, Ranking
-from alignloop.judges.agreement import Agreement, agreement_of, compare_ranks
+from alignloop.judges.agreement import REFERENCES, Agreement, agreement_of, compare_ranks
 
 ranks = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=7)
 
@@ -34,6 +34,7 @@ def test_pairs_are_counted_by_hand() -> None:
     assert found.pairs == 6
     assert found.ordered_share == pytest.approx(2 / 5)
     assert found.three_way_share == pytest.approx(2 / 6)
+    assert found.tie_aware_share == pytest.approx(2.5 / 6)
 
 
 def test_a_tie_agrees_with_a_tie() -> None:
@@ -42,6 +43,17 @@ def test_a_tie_agrees_with_a_tie() -> None:
     assert found == Agreement(ordered=0, same_order=0, one_tie=2, both_ties=1)
     assert math.isnan(found.ordered_share)
     assert found.three_way_share == pytest.approx(1 / 3)
+    assert found.tie_aware_share == pytest.approx(2 / 3)
+    assert math.isnan(Agreement().tie_aware_share)
+
+
+def test_what_was_published_is_at_hand_with_its_source() -> None:
+    assert [(one.share, one.plus_minus) for one in REFERENCES] == [
+        (0.726, 0.015),
+        (0.773, 0.013),
+        (0.73, 0.04),
+    ]
+    assert all("section" in one.source for one in REFERENCES)
 
 
 def test_counts_add_up() -> None:

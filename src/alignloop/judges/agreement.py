@@ -1,4 +1,8 @@
-"""How far two labelers agree: over the pairs that both ordered, and with ties."""
+"""How far two labelers agree: over the pairs that both ordered, and with ties.
+
+Counts of two rankings, and of all of them by pair of labelers. `agreement_tables` has the same figures with
+intervals, by labeler, cohort, K and distance, for many rankings at once.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,33 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from alignloop.data.records import Ranking
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An agreement that was published, to read one's own beside it."""
+
+    share: float
+    """Of the pairs that both ordered."""
+    plus_minus: float
+    """As printed; neither paper says whether it is a standard error or an interval."""
+    who: str
+    source: str
+
+
+TRAINING_LABELERS = Reference(
+    0.726, 0.015, "training labelers of InstructGPT", "Ouyang et al. 2022, section 3.4"
+)
+HELD_OUT_LABELERS = Reference(
+    0.773, 0.013, "held-out labelers of InstructGPT", "Ouyang et al. 2022, section 3.4"
+)
+SUMMARY_RESEARCHERS = Reference(
+    0.73,
+    0.04,
+    "researchers among themselves, on summaries",
+    "Stiennon et al. 2020, appendix C.2, as cited by Ouyang et al. 2022, section 3.4",
+)
+REFERENCES = (TRAINING_LABELERS, HELD_OUT_LABELERS, SUMMARY_RESEARCHERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +75,14 @@ class Agreement:
 
     @property
     def three_way_share(self) -> float:
-        """Tie-aware agreement: a tie is a third answer, and agrees with a tie alone. NaN without pairs."""
+        """A tie is a third answer, and agrees with a tie alone. NaN without pairs."""
         return (self.same_order + self.both_ties) / self.pairs if self.pairs else math.nan
+
+    @property
+    def tie_aware_share(self) -> float:
+        """Tie-aware agreement: two ties agree, a tie and an order agree by half. NaN without pairs."""
+        agreed = self.same_order + self.both_ties + self.one_tie / 2
+        return agreed / self.pairs if self.pairs else math.nan
 
 
 def compare_ranks(a: Sequence[int], b: Sequence[int]) -> Agreement:
