@@ -48,6 +48,8 @@ class NewPrompt:
     """`id`, `group`, `source`, `context` and `constraints` of the record that it came from or becomes."""
     tokens: int = 0
     consent: bool | None = None
+    counted_for: str = ""
+    """For whom it counts towards the cap; empty: for nobody."""
     pii: Sequence[str] = ()
     answers: Sequence[tuple[str, int | None, str, str]] = ()
     """(text, rank or None, model, labeler)."""
@@ -63,12 +65,12 @@ def known_digests(connection: Connection) -> Iterator[tuple[bytes, bytes | None]
         yield row.text_digest, row.prefix_digest
 
 
-def prompts_per_author(connection: Connection) -> dict[str, int]:
-    """How many prompts each author has, for the cap."""
+def prompts_counted_for(connection: Connection) -> dict[str, int]:
+    """How many prompts there are of each user or organization that the cap counts."""
     query = (
-        select(authors.c.key, func.count())
-        .join(prompts, prompts.c.author_id == authors.c.id)
-        .group_by(authors.c.key)
+        select(prompts.c.counted_for, func.count())
+        .where(prompts.c.counted_for != "")
+        .group_by(prompts.c.counted_for)
     )
     return {row[0]: row[1] for row in connection.execute(query)}
 
@@ -163,6 +165,7 @@ def add_prompts(
             "details": dict(prompt.details or {}),
             "tokens": prompt.tokens,
             "consent": prompt.consent,
+            "counted_for": prompt.counted_for,
             "pii": list(prompt.pii),
             "text_digest": prompt.text_digest,
             "prefix_digest": prompt.prefix_digest,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fastapi import FastAPI
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
-from starlette.responses import Response
 
 from alignloop import __version__
 from alignloop.labeling.app.access import LARGEST_FORM, Lab, Routes, handle_errors, install

@@ -148,12 +148,6 @@ def page_of(
                 lang=_lang(work.task.language),
                 max_chars=answers.MAX_RESPONSE,
                 errors=errors,
-                dialogue=work.campaign.dialogue,
-                turns=tuple(
-                    Turn(cast(Any, role), passage(text))
-                    for role, text in answers.turns_of(work.fields)
-                ),
-                user_turn=answers.one(work.fields, "user_turn"),
             )
         case "rate":
             outputs = _outputs(work)

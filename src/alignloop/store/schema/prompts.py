@@ -56,6 +56,7 @@ prompts = Table(
     Column("details", JSON, nullable=False),  # what an export has to bring back: group, constraints
     Column("tokens", Integer, nullable=False),
     Column("consent", Boolean),
+    Column("counted_for", Text, nullable=False),  # whom the cap counts it for; empty: nobody
     Column("pii", JSON, nullable=False),  # kinds found and left: in valid and test alone
     Column("text_digest", LargeBinary(16), nullable=False, unique=True),
     Column("prefix_digest", LargeBinary(16)),

@@ -78,8 +78,7 @@ def work(ask: Ask) -> Response:
         WorkPage(
             rows=tuple(_work_row(row, ask.now) for row in rows),
             days=tuple(
-                WorkDay(_day(row.day), row.tasks, int(row.active_ms) / 1000)
-                for row in days[:14]
+                WorkDay(_day(row.day), row.tasks, int(row.active_ms) / 1000) for row in days[:14]
             ),
             week_seconds=sum(int(row.active_ms) for row in days if row.day >= week) / 1000,
             month_seconds=sum(int(row.active_ms) for row in days) / 1000,

@@ -32,8 +32,8 @@ LONGEST = 8000
 """Characters of a prompt."""
 MOST_PAIRS = 20
 _FIELDS = (
-    "rev client_uuid active_ms idle_ms first_input_ms action kind text pairs query[1] response[1] use_case lang consent "
-    "findings_seen scenario"
+    "rev client_uuid active_ms idle_ms first_input_ms action kind text pairs query[1] response[1] use_case lang "
+    "consent findings_seen scenario"
 )
 
 
@@ -205,8 +205,7 @@ def _page(ask: Ask, work: Work, errors: Errors | None = None, kind: str = "") ->
         consent_text=Passage(agreed, "zh-Hans" if ask.locale == "zh" else "en"),
         text=answers.one(fields, "text"),
         pairs=tuple(
-            ExamplePair(query, response)
-            for query, response in _pairs({"pairs": ["2"], **fields})
+            ExamplePair(query, response) for query, response in _pairs({"pairs": ["2"], **fields})
         )
         if chosen == "few_shot"
         else (),
@@ -256,7 +255,7 @@ def _without_pair(fields: Fields, which: str) -> Fields:
 
 
 def _everything(fields: Fields) -> str:
-    pairs = [part for pair in _pairs(fields) for part in pair] if _kind(fields) == "few_shot" else []
+    pairs = (
+        [part for pair in _pairs(fields) for part in pair] if _kind(fields) == "few_shot" else []
+    )
     return "\n".join([answers.one(fields, "text"), *pairs])
-
-

@@ -227,6 +227,7 @@ CREATE TABLE prompts (
     details JSON NOT NULL,
     tokens INTEGER NOT NULL,
     consent BOOLEAN,
+    counted_for TEXT NOT NULL,
     pii JSON NOT NULL,
     text_digest BYTEA NOT NULL,
     prefix_digest BYTEA,
