@@ -266,7 +266,7 @@ def export(
     if to_trl is not None:
         from alignloop.labeling.trl import write_dataset
 
-        rows = write_dataset(arguments["run_folder"], to_trl)
+        rows = write_dataset(arguments["run_folder"], to_trl, kind)  # type: ignore[arg-type]
         click.echo(f"{to_trl}: {rows} rows; datasets.load_dataset({str(to_trl)!r}) opens it")
 
 

@@ -11,12 +11,13 @@ from alignloop.data.jsonl import each_record, write_objects
 from alignloop.data.records import Demonstration, Prompt, Ranking, Rating
 from alignloop.errors import DataError
 from alignloop.files import write_bytes
+from alignloop.labeling.config import LabelKind
 from alignloop.runs.artifact import Artifact, open_artifact
 
 _SPLITS = {"train": "train", "valid": "validation"}
 
 
-def write_dataset(run: Path, folder: Path) -> int:
+def write_dataset(run: Path, folder: Path, kind: LabelKind) -> int:
     """Write an export's labels for TRL; returns the number of rows.
 
     Demonstrations become prompt and completion, rankings a row per pair that is not a tie (prompt, chosen, rejected,
@@ -29,7 +30,7 @@ def write_dataset(run: Path, folder: Path) -> int:
     """
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty; choose another folder")
-    artifact = open_artifact(run)
+    artifact = open_artifact(run, kind)
     rows = 0
     for side, name in _SPLITS.items():
         found = list(_rows(artifact, side))
