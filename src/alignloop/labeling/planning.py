@@ -38,7 +38,7 @@ def make_campaign(
     Raises:
         JudgmentError: settings contradict one another, or the store has no prompts of that side left.
     """
-    campaign = find_campaign(connection, name)
+    campaign = campaigns.find_campaign(connection, name)
     told: list[str] = []
     if campaign is None:
         campaign = campaigns.add_campaign(
@@ -68,11 +68,6 @@ def make_campaign(
         campaigns.set_state(connection, now, actor, campaign, "open")
         told.append("open")
     return ", ".join(told) or f"'{name}' is there already"
-
-
-def find_campaign(connection: Connection, name: str) -> Campaign | None:
-    """The campaign of this name, if there is one."""
-    return next((one for one in campaigns.all_campaigns(connection) if one.name == name), None)
 
 
 def _add_prompts(connection: Connection, campaign: Campaign, count: int, split: str) -> int:

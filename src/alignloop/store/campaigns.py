@@ -227,6 +227,12 @@ def get_campaign(
     return _campaign(row)
 
 
+def find_campaign(connection: Connection, name: str) -> Campaign | None:
+    """The campaign of this name, if there is one."""
+    row = connection.execute(select(campaigns).where(campaigns.c.name == name)).first()
+    return None if row is None else _campaign(row)
+
+
 def all_campaigns(connection: Connection, *, state: State | None = None) -> list[Campaign]:
     """Every campaign, newest first."""
     query = select(campaigns).order_by(campaigns.c.id.desc())
