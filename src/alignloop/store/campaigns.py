@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, case, func, select, update
+from sqlalchemy import Connection, Row, bindparam, case, func, select, update
 
 from alignloop.errors import JudgmentError
 from alignloop.store import events
@@ -29,6 +29,32 @@ from alignloop.store.schema import (
 Form = Literal["demonstrate", "write", "rank", "compare", "toxicity"]
 Purpose = Literal["training", "evaluation", "screening", "practice"]
 State = Literal["draft", "open", "closed"]
+
+# What every page of a task needs: put together once.
+_BY_ID = select(campaigns).where(campaigns.c.id == bindparam("campaign_id"))
+_FLAGS = (
+    select(flags.c.key)
+    .where(flags.c.flag_set_id == bindparam("flag_set_id"))
+    .order_by(flags.c.position)
+)
+_TASK = (
+    select(
+        tasks,
+        prompts.c.text,
+        prompts.c.history,
+        prompts.c.examples,
+        prompts.c.kind,
+        prompts.c.language,
+    )
+    .outerjoin(prompts, prompts.c.id == tasks.c.prompt_id)
+    .where(tasks.c.id == bindparam("task_id"))
+)
+_ITEMS = (
+    select(task_items.c.item_no, completions.c.text)
+    .join(completions, completions.c.id == task_items.c.completion_id)
+    .where(task_items.c.task_id == bindparam("task_id"))
+    .order_by(task_items.c.item_no)
+)
 
 TABLE_3 = "table-3"
 """Name of the flag set of the paper's Table 3."""
@@ -127,8 +153,9 @@ def add_flag_set(connection: Connection, name: str, keys: Sequence[str]) -> int:
 
 def flags_of(connection: Connection, flag_set_id: int | None) -> list[str]:
     """Keys of a flag set, in its order; none where there is no set."""
-    query = select(flags.c.key).where(flags.c.flag_set_id == flag_set_id).order_by(flags.c.position)
-    return list(connection.execute(query).scalars())
+    if flag_set_id is None:
+        return []
+    return list(connection.execute(_FLAGS, {"flag_set_id": flag_set_id}).scalars())
 
 
 def add_campaign(
@@ -213,15 +240,11 @@ def get_campaign(
     Raises:
         JudgmentError: there is none.
     """
-    query = select(campaigns)
-    for column, value in (
-        (campaigns.c.public_id, public_id),
-        (campaigns.c.name, name),
-        (campaigns.c.id, campaign_id),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    row = connection.execute(query).first()
+    if campaign_id is not None:
+        row = connection.execute(_BY_ID, {"campaign_id": campaign_id}).first()
+    else:
+        by = campaigns.c.name == name if name is not None else campaigns.c.public_id == public_id
+        row = connection.execute(select(campaigns).where(by)).first()
     if row is None:
         raise JudgmentError(f"there is no campaign '{name or public_id or campaign_id}'")
     return _campaign(row)
@@ -406,30 +429,12 @@ def progress_of(connection: Connection, campaign: Campaign) -> Progress:
 
 def task_of(connection: Connection, task_id: int) -> Row[Any]:
     """A task with its prompt's columns (none of them where there is no prompt)."""
-    query = (
-        select(
-            tasks,
-            prompts.c.text,
-            prompts.c.history,
-            prompts.c.examples,
-            prompts.c.kind,
-            prompts.c.language,
-        )
-        .outerjoin(prompts, prompts.c.id == tasks.c.prompt_id)
-        .where(tasks.c.id == task_id)
-    )
-    return connection.execute(query).one()
+    return connection.execute(_TASK, {"task_id": task_id}).one()
 
 
 def items_of(connection: Connection, task_id: int) -> dict[int, str]:
     """Item number -> text. No model, no policy: blind means blind."""
-    query = (
-        select(task_items.c.item_no, completions.c.text)
-        .join(completions, completions.c.id == task_items.c.completion_id)
-        .where(task_items.c.task_id == task_id)
-        .order_by(task_items.c.item_no)
-    )
-    return {row.item_no: row.text for row in connection.execute(query)}
+    return {row.item_no: row.text for row in connection.execute(_ITEMS, {"task_id": task_id})}
 
 
 def models_of(connection: Connection, campaign: Campaign, reader: User | None) -> dict[int, str]:

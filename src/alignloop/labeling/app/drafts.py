@@ -1,7 +1,8 @@
 """What a task's forms hold, from screen to screen: kept in the store as typed, checked only when it is submitted.
 
-A draft is {"fields": {name: [values]}, "visits": {client_uuid: [active, idle, first]}}. Each form sends the fields of
-its own screen; those of the others stay. Times are of one visit to a page: their sum is the time on the task.
+A draft is {"fields": {name: [values]}, "visits": {client_uuid: [active, idle, first]}, "by": client_uuid}. Each form
+sends the fields of its own screen; those of the others stay. Times are of one visit to a page: their sum is the time on
+the task. `by` is the visit that saved last: it may save again over itself, where the answer to its save was lost.
 """
 
 from __future__ import annotations
@@ -80,7 +81,12 @@ def merge(payload: Mapping[str, Any], sent: Fields) -> dict[str, Any]:
             first, second = list(visits)[:2]
             (a, b, first_input), (c, d, _) = visits.pop(first), visits[second]
             visits[second] = [a + c, b + d, first_input]
-    return {"fields": fields, "visits": visits}
+    return {"fields": fields, "visits": visits, "by": visit}
+
+
+def revision(payload: Mapping[str, Any], rev: int, sent_rev: int, visit: str) -> int:
+    """The revision that a form was typed on: the stored one where its own visit saved that."""
+    return rev if visit and payload.get("by") == visit and sent_rev < rev else sent_rev
 
 
 def fields_of(payload: Mapping[str, Any] | None) -> Fields:
