@@ -205,7 +205,7 @@ def labeler_rows() -> tuple[LabelerRow, ...]:
         LabelerRow("u3", "李伟", "liwei@example.org", "labeler", "heldout", "active", Screening(), 260, 64_800, estimate(0.765, 0.03), ago(days=1)),
         LabelerRow("u4", "Sara Lopez", "sara@example.org", "labeler", "train", "suspended", Screening(0.77, 0.74, 6.1), 501, 130_000, estimate(0.618, 0.04), ago(days=12)),
         LabelerRow("u5", "", "new@example.org", "labeler", "train", "invited", Screening(), 0, 0.0, None, None),
-    )  # fmt: skip
+    )
 
 
 def campaign_page(locale: Locale) -> CampaignPage:
@@ -302,7 +302,7 @@ def agreement_page(locale: Locale) -> AgreementPage:
             words.sentence(f"flag.{flag}"), 0.30 / (1 + at), None if at == 6 else 0.7 - at / 40, None if at == 6 else 0.61 - at / 30, 1938
         )
         for at, flag in enumerate(FLAGS)
-    )  # fmt: skip
+    )
     drawn = charts(locale)
     return AgreementPage(
         "30d",
@@ -330,7 +330,7 @@ def exports_page() -> ExportsPage:
         ),
         OPTIONS,
         flagged=3,
-    )  # fmt: skip
+    )
 
 
 def audit_page() -> AuditPage:
@@ -338,7 +338,7 @@ def audit_page() -> AuditPage:
     rows = tuple(
         AuditRow(9120 - at, ago(minutes=37 * at), "Jonas Weiss", verbs[at % 5], f"{verbs[at % 5].partition('.')[0]}:{at}a7", f"{at:02x}f31c9a77e2" * 5)
         for at in range(12)
-    )  # fmt: skip
+    )
     return AuditPage(
         rows,
         Paging(2, 761),
