@@ -42,8 +42,8 @@ export function keepDraft(form, fillTimes) {
     trouble.append(" ", anchor);
   }
 
-  function keepCopy() {
-    const copy = { rev: form.elements.rev.value, fields: content() };
+  function keepCopy(isSubmitted = false) {
+    const copy = { rev: form.elements.rev.value, fields: content(), isSubmitted };
     try {
       sessionStorage.setItem(storageKey, JSON.stringify(copy));
     } catch {
@@ -138,9 +138,8 @@ export function keepDraft(form, fillTimes) {
     const kept = sessionStorage.getItem(storageKey);
     if (!kept) return;
     const copy = JSON.parse(kept);
-    const cameBack = performance.getEntriesByType("navigation")[0]?.type !== "navigate";
     const sameContent = JSON.stringify(copy.fields) === JSON.stringify(content());
-    if (sameContent || (copy.isSubmitted && !cameBack)) {
+    if (sameContent) {
       sessionStorage.removeItem(storageKey);
     } else if (copy.rev === form.elements.rev.value) {
       restore(copy.fields);
@@ -179,27 +178,25 @@ export function keepDraft(form, fillTimes) {
       return setTimeout(() => form.requestSubmit(event.submitter), 0);
     }
     isLeaving = true;
-    if (isUnsaved()) {
-      // Kept until the next page shows that the server answered.
-      const copy = { rev: form.elements.rev.value, fields: content(), isSubmitted: true };
-      try {
-        sessionStorage.setItem(storageKey, JSON.stringify(copy));
-      } catch {
-        // As above.
-      }
-    } else {
-      sessionStorage.removeItem(storageKey);
-    }
+    if (isUnsaved()) keepCopy(true); // until the next page shows that the server answered
+    else sessionStorage.removeItem(storageKey);
   });
 
   lookForCopy();
 }
 
-// Copies of forms that were submitted and answered, as the next page was opened by it; all of them at signing out.
-export function dropCopies(isDone = (copy) => copy.isSubmitted) {
-  for (const key of Object.keys(sessionStorage)) {
-    if (key.startsWith(PREFIX) && isDone(JSON.parse(sessionStorage.getItem(key)))) {
-      sessionStorage.removeItem(key);
-    }
+// Whether this page was reached with Back or Reload, so that no answer of the server's led here.
+const cameBack = () => performance.getEntriesByType("navigation")[0]?.type !== "navigate";
+
+const copies = () => Object.keys(sessionStorage).filter((key) => key.startsWith(PREFIX));
+
+// A page that the server answered with: what was submitted has arrived.
+export function dropSubmittedCopies() {
+  if (cameBack()) return;
+  for (const key of copies()) {
+    if (JSON.parse(sessionStorage.getItem(key)).isSubmitted) sessionStorage.removeItem(key);
   }
 }
+
+// Signing out leaves nothing behind.
+export const dropAllCopies = () => copies().forEach((key) => sessionStorage.removeItem(key));
