@@ -5,7 +5,7 @@ prompts are made up from the package's own texts, by a seed: lengths as in the p
 copies, shared beginnings, personal data, conversations and six languages among them. They are made while they are
 curated, and the seconds include that; how long it takes alone stands beside.
 
-    python benchmarks/prompt_curation.py --rows 10000 30000 100000 --json curation.json
+    python -m benchmarks.prompt_curation --rows 10000 30000 100000 --json curation.json
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # so that `benchmarks` is a package
 
 from alignloop.data.curation.config import CurationConfig
 from alignloop.data.curation.curate import curate
@@ -66,19 +64,58 @@ PERSONAL = (
     "The password: {word}{number}!",
     "The server is 93.184.{number:.2s}.34.",
 )
-# fmt: off
 LANGUAGES = {
-    "zh": "今天的天气很好|请帮我写一封信|这个故事讲的是一只狐狸|他们住在河边的小房子里|你觉得这个主意怎么样|明天早上我们去学校|请用三句话回答|"
-    "老师说这本书很有意思|春天来了花都开了|我想知道为什么天空是蓝色的",
-    "de": "Der Fuchs wohnt am Rand des Waldes|Schreibe bitte einen kurzen Brief|Was passiert danach|Am Morgen gingen sie zur "
-    "Schule|Die Lehrerin sagte, das Buch sei gut|Warum ist der Himmel blau|Antworte in drei Sätzen|Das Haus steht am Fluss",
-    "fr": "Le renard habite au bord de la forêt|Écris une courte lettre|Que se passe-t-il ensuite|Le matin ils vont à "
-    "l'école|La maîtresse dit que le livre est bon|Pourquoi le ciel est-il bleu|Réponds en trois phrases",
-    "es": "El zorro vive cerca del bosque|Escribe una carta corta|Qué pasa después|Por la mañana van a la escuela|La maestra "
-    "dice que el libro es bueno|Por qué el cielo es azul|Responde en tres frases",
-    "ru": "Лиса живёт на краю леса|Напиши короткое письмо|Что будет дальше|Утром они идут в школу|Учительница сказала, что "
-    "книга хорошая|Почему небо голубое|Ответь тремя предложениями",
+    "zh": (
+        "今天的天气很好",
+        "请帮我写一封信",
+        "这个故事讲的是一只狐狸",
+        "他们住在河边的小房子里",
+        "你觉得这个主意怎么样",
+        "明天早上我们去学校",
+        "请用三句话回答",
+        "老师说这本书很有意思",
+        "春天来了花都开了",
+        "我想知道为什么天空是蓝色的",
+    ),
+    "de": (
+        "Der Fuchs wohnt am Rand des Waldes",
+        "Schreibe bitte einen kurzen Brief",
+        "Was passiert danach",
+        "Am Morgen gingen sie zur Schule",
+        "Die Lehrerin sagte, das Buch sei gut",
+        "Warum ist der Himmel blau",
+        "Antworte in drei Sätzen",
+        "Das Haus steht am Fluss",
+    ),
+    "fr": (
+        "Le renard habite au bord de la forêt",
+        "Écris une courte lettre",
+        "Que se passe-t-il ensuite",
+        "Le matin ils vont à l'école",
+        "La maîtresse dit que le livre est bon",
+        "Pourquoi le ciel est-il bleu",
+        "Réponds en trois phrases",
+    ),
+    "es": (
+        "El zorro vive cerca del bosque",
+        "Escribe una carta corta",
+        "Qué pasa después",
+        "Por la mañana van a la escuela",
+        "La maestra dice que el libro es bueno",
+        "Por qué el cielo es azul",
+        "Responde en tres frases",
+    ),
+    "ru": (
+        "Лиса живёт на краю леса",
+        "Напиши короткое письмо",
+        "Что будет дальше",
+        "Утром они идут в школу",
+        "Учительница сказала, что книга хорошая",
+        "Почему небо голубое",
+        "Ответь тремя предложениями",
+    ),
 }
+"""Sentences of other languages, to be put together."""
 
 
 class Prompts:
@@ -89,7 +126,6 @@ class Prompts:
         self._draw = random.Random(seed)
         stories = read_objects(asset("stories", "childrens_books.jsonl.gz"))
         self._text = " ".join(str(story["text"]) for _, story in stories)
-        self._others = {code: text.split("|") for code, text in LANGUAGES.items()}
         self._sigma = math.sqrt(2 * math.log(MEAN_TOKENS / MEDIAN_TOKENS))
         self._recent: list[Candidate] = []
 
@@ -132,7 +168,7 @@ class Prompts:
         if draw.random() < 0.002:
             return " \n"
         if draw.random() < 0.12:
-            sentences = self._others[draw.choice([*self._others])]
+            sentences = LANGUAGES[draw.choice([*LANGUAGES])]
             count = min(1 + int(length / 40), 60)
             return ". ".join(
                 f"{draw.choice(sentences)} {draw.randint(1, 99)}" for _ in range(count)
@@ -168,28 +204,34 @@ def child(rows: int, workers: int | None) -> None:
     loaded = time.perf_counter() - start
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), cpu_seconds()
         for outcome in curate(prompts, CurationConfig(), scratch=Path(folder), workers=workers):
             tally.add(outcome)
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, cpu_seconds() - cpu
     start = time.perf_counter()
     characters = sum(len(candidate.text) for candidate in Prompts(rows))
     making = time.perf_counter() - start - loaded
     found = {
         "rows": rows,
         "seconds": seconds,
+        "cpu_seconds": cpu,
         "making_seconds": making,
         "mean_characters": characters / rows,
     }
     print(ANSWER + json.dumps(found | {"outcomes": tally.as_dict()}))
 
 
+def cpu_seconds() -> float:
+    """Of this process and those it started that have ended: other work on the machine does not count."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def measured(rows: int, workers: int | None) -> dict[str, Any]:
     """One size in a process of its own, with the largest sum of its memory and that of all it started."""
-    command = [sys.executable, __file__, "--child", str(rows)]
+    command = [sys.executable, "-m", "benchmarks.prompt_curation", "--child", str(rows)]
     command += ["--workers", str(workers)] if workers else []
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=measuring.ROOT)
     peak = 0
     while process.poll() is None:
         peak = max(peak, resident(process.pid))
@@ -235,7 +277,7 @@ def exponent(rows: Sequence[float], values: Sequence[float]) -> float:
     )
 
 
-def draw(path: Path, found: Sequence[dict[str, Any]], slope: float) -> None:
+def draw(path: Path, found: Sequence[dict[str, Any]]) -> None:
     """Seconds and memory over rows, as an SVG of the same bytes for the same numbers."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -248,8 +290,15 @@ def draw(path: Path, found: Sequence[dict[str, Any]], slope: float) -> None:
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         FigureCanvasSVG(figure)
         left, right = figure.subplots(1, 2)
-        left.loglog(rows, [one["seconds"] for one in found], "o-", color="#1f5f8b")
-        left.set(xlabel="prompts", ylabel="seconds", title=f"time grows as rows to the {slope:.2f}")
+        for name, label, look in (
+            ("cpu_seconds", "of all cores", "s--"),
+            ("seconds", "by the clock", "o-"),
+        ):
+            left.loglog(rows, [one[name] for one in found], look, color="#1f5f8b", label=label)
+        straight = [found[-1]["seconds"] * n / rows[-1] for n in rows]
+        left.loglog(rows, straight, ":", color="#888888", label="slope 1")
+        left.set(xlabel="prompts", ylabel="seconds", title="time")
+        left.legend(frameon=False)
         right.semilogx(rows, [one["peak_mib"] for one in found], "s-", color="#8b3d1f")
         right.set(
             xlabel="prompts", ylabel="MiB", title="peak memory, all processes", ylim=(0, None)
@@ -279,23 +328,26 @@ def main() -> None:
         return
     load = os.getloadavg()
     found: list[dict[str, Any]] = []
-    print(f"{'prompts':>10}{'seconds':>10}{'making':>10}{'prompts/s':>12}{'peak MiB':>10}")
+    print("   prompts   seconds  CPU s  making  prompts/s  peak MiB")
     for rows in given.rows:
         one = measured(rows, given.workers)
         found.append(one)
         print(
-            f"{rows:>10,}{one['seconds']:>10.1f}{one['making_seconds']:>10.1f}{one['rows_per_second']:>12,.0f}"
-            f"{one['peak_mib']:>10.0f}",
+            f"{rows:>10,}{one['seconds']:>10.1f}{one['cpu_seconds']:>7.1f}{one['making_seconds']:>8.1f}"
+            f"{one['rows_per_second']:>11,.0f}{one['peak_mib']:>10.0f}",
             flush=True,
         )
     result: dict[str, Any] = {"machine": measuring.measured_on(load), "sizes": found}
     if len(found) > 1:
-        result["growth_exponent"] = exponent(given.rows, [one["seconds"] for one in found])
-        print(f"seconds grow as rows to the {result['growth_exponent']:.3f}")
+        for name in ("seconds", "cpu_seconds"):
+            slope = result[f"growth_exponent_{name}"] = exponent(
+                given.rows, [one[name] for one in found]
+            )
+            print(f"{name} grow as rows to the {slope:.3f}")
     if given.json:
         given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if given.picture and len(found) > 1:
-        draw(given.picture, found, result["growth_exponent"])
+        draw(given.picture, found)
 
 
 if __name__ == "__main__":

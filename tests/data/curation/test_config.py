@@ -58,6 +58,17 @@ def test_what_is_refused(override: str, message: str) -> None:
 PAGE = DOCS / "prompt-curation.md"
 
 
+def test_the_code_on_the_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+
+    exec(compile(block, str(PAGE), "exec"), {})
+
+    assert "train en 7 Write a poem about a fox." in capsys.readouterr().out
+
+
 def test_the_page_has_every_setting_with_its_default() -> None:
     text = PAGE.read_text(encoding="utf-8")
 
@@ -66,7 +77,7 @@ def test_the_page_has_every_setting_with_its_default() -> None:
         assert row, f"{name} is not documented"
         default = field.default
         if isinstance(default, int | float | str):
-            assert row[1].strip("`") == str(default).strip(), name
+            assert row[1].strip('`"') == str(default).strip(), name
         assert field.description, f"{name} has no docstring"
 
 
