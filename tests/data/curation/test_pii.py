@@ -125,6 +125,19 @@ def test_resident_ids(number: str, is_one: bool) -> None:
 # --- spans ---
 
 
+def test_digits_of_other_scripts_are_left_alone() -> None:
+    assert DETECT(
+        "1.2.3.4, 93.184.216.34, 1\u0663\u0663.1.1.1 and \u0661\u0662\u0663-555-0199"
+    ) == [Span("ip", 9, 22)]
+
+
+@pytest.mark.parametrize(
+    "text", ["\u6211\u7684password: abc123!", "(PassWord = abc123!)", "db_password=abc123!"]
+)
+def test_a_password_by_any_name(text: str) -> None:
+    assert [text[s.start : s.end] for s in DETECT(text)] == ["abc123!"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_can_be_chosen(kind: str) -> None:
     found = {span.kind for case in CASES for span in Patterns((kind,))(case["text"])}
@@ -164,8 +177,7 @@ PIECES = [part for case in CASES for _, part in case["pii"]] + [
         "\ud800",
         "\uff11\uff20",
     ),
-    "a" * 70,
-    "1" * 30,
+    *("a" * 70, "1" * 30, "1\u0663\u0663.1.1.1", "\u0664" + "\u0661" * 15, "DE\u0668\u0669"),
 ]
 
 
