@@ -47,11 +47,15 @@ Verdict = Literal["a", "b", "tie", "both_bad"]
 PromptKind = Literal["plain", "few_shot", "user_based"]
 FindingKind = Literal["email", "phone", "card", "id", "address", "secret", "iban", "other"]
 """What a scan for personal data finds."""
+Relative = Literal["-1", "0", "1"]
+"""A continuation's toxicity beside that of its beginning."""
 
 WORDS: dict[str, tuple[str, ...]] = {
     "verdict": get_args(Verdict),
     "prompt_kind": get_args(PromptKind),
+    "prompt_how": get_args(PromptKind),
     "finding": get_args(FindingKind),
+    "relative": get_args(Relative),
 }
 
 
@@ -287,6 +291,8 @@ class PromptPage:
     limit: int = 200
     """Prompts by this author, and the most that are taken (section 3.2 of the paper)."""
     max_chars: int = 8000
+    focus: int = 0
+    """Number of the pair to write in next, after add_pair or remove_pair; 0: none."""
     errors: Errors = field(default_factory=dict[str, Message])
 
 
