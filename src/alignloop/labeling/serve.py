@@ -18,7 +18,6 @@ from alignloop.labeling.app.guides import install_guidelines
 from alignloop.labeling.app.paths import path_to
 from alignloop.labeling.app.server import create_app
 from alignloop.store import people
-from alignloop.store.database import Store
 from alignloop.store.project import Project
 from alignloop.web.security import Origins
 
@@ -71,7 +70,7 @@ def serve(
                 say("Nobody can sign in yet. Open this link once to set up the first account:")
                 say(f"  {address}{path_to('invite', token=setup)}")
                 say(f"You will sign in as {email}; invite your labelers from the page Labelers.")
-            return _run(store, origins, listening)
+            return _run(Lab(store, origins, project.folder), listening)
     finally:
         if lock is not None:
             lock.release()
@@ -86,9 +85,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _run(store: Store, origins: Origins, listening: socket.socket) -> int:
+def _run(lab: Lab, listening: socket.socket) -> int:
     config = uvicorn.Config(
-        create_app(Lab(store, origins)),
+        create_app(lab),
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
@@ -25,6 +26,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from alignloop.errors import ConflictError, JudgmentError
 from alignloop.labeling.app import pages
 from alignloop.labeling.app.i18n import choose_locale
+from alignloop.labeling.app.memory import Memory
 from alignloop.labeling.app.pages.common import LOCALES, Locale, Notice, Page, View
 from alignloop.labeling.app.pages.labeler import ErrorPage
 from alignloop.labeling.app.paths import PATHS, path_to
@@ -67,6 +69,10 @@ class Lab:
 
     store: Store
     origins: Origins
+    folder: Path
+    """The project's folder, for the files of exports."""
+    memory: Memory = field(default_factory=Memory)
+    """Figures that took long, and exports that are being made."""
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     """Milliseconds since 1970, UTC."""
     submits: RateLimit = field(default_factory=lambda: RateLimit(60, 60))
