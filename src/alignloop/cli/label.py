@@ -189,6 +189,56 @@ def campaign(project: Path, database: str | None, **options: Any) -> None:
         click.echo(make_campaign(connection, _now(), "command", **options))
 
 
+@command.command("guideline")
+@project_options
+@click.argument("file", type=PATH)
+@click.option(
+    "--purpose",
+    type=click.Choice(["training", "evaluation"]),
+    required=True,
+    help="Whose priorities it has.",
+)
+@click.option(
+    "--locale",
+    type=click.Choice(["en", "zh"]),
+    default="en",
+    show_default=True,
+    help="Its language.",
+)
+@click.option(
+    "--version",
+    type=click.IntRange(1),
+    help="Number of the version; the next one without it. Give the same for a second language.",
+)
+def guideline(
+    project: Path,
+    database: str | None,
+    file: Path,
+    purpose: str,
+    locale: str,
+    version: int | None,
+) -> None:
+    """Add a version of the guidelines from a Markdown FILE; versions are never changed.
+
+    Campaigns that are made from now on have it; those that are open keep theirs.
+
+    Example: alignloop label guideline --project mylab training.md --purpose training
+    """
+    from alignloop.errors import DataError
+    from alignloop.store import correspondence
+
+    try:
+        body = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from None
+    with _writing(project, database) as connection:
+        number = version or correspondence.latest_version(connection, purpose) + 1
+        correspondence.add_guideline(
+            connection, _now(), "command", purpose=purpose, version=number, locale=locale, body=body
+        )
+    click.echo(f"{purpose}, version {number}, {locale}")
+
+
 @command.command("state")
 @project_options
 @click.argument("name")
