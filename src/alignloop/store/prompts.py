@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -242,15 +241,11 @@ def _in_turn(connection: Connection) -> None:
 def add_record(connection: Connection, now: int, prompt: Prompt, split: str) -> int:
     """A record's prompt on a side of the split, with everything that brings the same record back; made, or found.
 
-    For prompts that were split already: by `prompts export`, `data prompts`, `data import`, or a benchmark. One that was
-    exported from this store is found as it stands.
+    For prompts that were split already: by `prompts export`, `data prompts`, `data import`, or a benchmark.
 
     Raises:
         JudgmentError: the store has it on another side.
     """
-    exported = _exported(connection, prompt, split)
-    if exported is not None:
-        return exported
     said = [(turn.role, turn.text) for turn in prompt.history]
     digest, _ = digests(prompt.text, said, (), None)
     found = find_prompt(connection, digest)
@@ -285,24 +280,6 @@ def add_record(connection: Connection, now: int, prompt: Prompt, split: str) -> 
 def is_record(row: Any) -> bool:
     """Whether a prompt came as a record of some artefact, which others may have read as well."""
     return "id" in row.details
-
-
-def _exported(connection: Connection, prompt: Prompt, split: str) -> int | None:
-    """The id of the prompt that this record was made from: its own id names the first half of a digest."""
-    named = re.fullmatch(r"prompt-([0-9a-f]{16})", prompt.id)
-    if named is None:
-        return None
-    start = bytes.fromhex(named[1])
-    query = (
-        select(prompts, authors.c.key.label("author"))
-        .join(authors, authors.c.id == prompts.c.author_id)
-        .where(
-            prompts.c.text_digest.between(start + bytes(8), start + b"\xff" * 8),
-            prompts.c.split == split,
-        )
-    )
-    same = (row.id for row in connection.execute(query) if prompt_record(row) == prompt)
-    return next(same, None)
 
 
 def find_prompt(connection: Connection, text_digest: bytes) -> Row[Any] | None:
