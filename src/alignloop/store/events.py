@@ -48,7 +48,7 @@ def append(
         .returning(chain.c.seq, chain.c.sha256)
     ).one()
     entry = (advanced.seq, now, actor, verb, target, canonical(detail))
-    sha256 = _hash(entry, advanced.sha256)
+    sha256 = hash_of(entry, advanced.sha256)
     connection.execute(
         events.insert().values(
             seq=advanced.seq,
@@ -77,7 +77,7 @@ def audit(connection: Connection) -> Audit:
         if row.previous_sha256 != previous:
             findings.append(Finding(row.seq, "does not follow from the entry before it"))
         entry = (row.seq, row.at, row.actor, row.verb, row.object, row.detail)
-        if _hash(entry, row.previous_sha256) != row.sha256:
+        if hash_of(entry, row.previous_sha256) != row.sha256:
             findings.append(Finding(row.seq, "was changed after it was written"))
         previous = row.sha256
         if row.verb == "submit":
@@ -152,5 +152,6 @@ def _digest(row: Any, answers: list[Any]) -> str:
     return hashlib.sha256(canonical(said).encode()).hexdigest()
 
 
-def _hash(entry: tuple[Any, ...], previous: bytes) -> bytes:
+def hash_of(entry: tuple[Any, ...], previous: bytes) -> bytes:
+    """SHA-256 of an entry (seq, at, actor, verb, object, detail) together with that of the entry before it."""
     return hashlib.sha256(canonical([*entry, previous.hex()]).encode()).digest()

@@ -19,6 +19,7 @@ from alignloop.store import events
 from alignloop.store.campaigns import Campaign, get_campaign, items_of
 from alignloop.store.correspondence import guideline
 from alignloop.store.people import User, new_public_id
+from alignloop.store.repeats import next_repeat
 from alignloop.store.schema import (
     assignments,
     campaigns,
@@ -83,6 +84,9 @@ def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> A
         return _assign(
             connection, now, user, campaign, task_id, _gold_slot(connection, now, user, task_id)
         )
+    if (again := next_repeat(connection, now, user, campaign)) is not None:
+        slot_no = _gold_slot(connection, now, user, again)
+        return _assign(connection, now, user, campaign, again, slot_no)
     free = or_(slots.c.state == "open", and_(slots.c.state == "leased", slots.c.lease_until <= now))
     seen = exists().where(
         assignments.c.task_id == slots.c.task_id, assignments.c.user_id == user.id
