@@ -35,16 +35,17 @@ async def read_form(request: Request) -> FormData:
     if not kind:
         return FormData()
     try:
-        fields = parse_qsl(bytes(body), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        fields = parse_qsl(
+            body.decode("utf-8", "replace"),
+            keep_blank_values=True,
+            errors="replace",
+            max_num_fields=MOST_FIELDS,
+        )
     except ValueError:  # too many of them
         raise HTTPException(413) from None
-    return FormData([(_text(name), _text(value)) for name, value in fields])
+    return FormData([(clean(name), clean(value)) for name, value in fields])
 
 
 def clean(text: str) -> str:
     """A text without what PostgreSQL refuses, NUL, or what is no character: half of a surrogate pair."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def _text(value: bytes) -> str:
-    return clean(value.decode("utf-8", "replace"))
