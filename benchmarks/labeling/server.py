@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import socket
@@ -32,13 +31,14 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it listens."""
         command = [sys.executable, "-P", "-m", "alignloop", "label", "serve"]
-        self._process = subprocess.Popen(
-            [*command, "--project", str(self.folder), "--port", str(self.port)],
-            stdin=subprocess.DEVNULL,
-            stdout=self.log.open("a"),
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(
+                [*command, "--project", str(self.folder), "--port", str(self.port)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         deadline = time.monotonic() + 60
         while True:
             with (
@@ -112,8 +112,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def environment_of_one_thread() -> dict[str, str]:
-    """For children that would else take every core."""
-    return {**os.environ, "OMP_NUM_THREADS": "1"}

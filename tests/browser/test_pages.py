@@ -39,7 +39,9 @@ def test_a_page_fits_a_phone_in_either_language(look_at: Open, name: str) -> Non
         page = look_at(name, locale, window="phone")
 
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        assert page.evaluate("document.documentElement.lang") == {"en": "en", "zh": "zh-Hans"}[locale]
+        assert (
+            page.evaluate("document.documentElement.lang") == {"en": "en", "zh": "zh-Hans"}[locale]
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -48,8 +50,8 @@ def test_what_can_be_pressed_is_large_enough(look_at: Open, name: str) -> None:
     page = look_at(name)
 
     small = page.evaluate(
-        """() => [...document.querySelectorAll("button, summary, select, textarea, .button, .nav a, .tabs a, .chip, label.check,"
-             + ".scale-row label, input:not([type=hidden], [type=radio], [type=checkbox])")]
+        """() => [...document.querySelectorAll("button, summary, select, textarea, .button, .nav a, .tabs a, .chip,"
+             + "label.check, .scale-row label, input:not([type=hidden], [type=radio], [type=checkbox])")]
           .filter((element) => element.checkVisibility() && !element.matches(".default-button, .visually-hidden"))
           .map((element) => [element.outerHTML.slice(0, 120), element.getBoundingClientRect()])
           .filter(([, box]) => box.width < 24 || box.height < 24)
@@ -61,13 +63,16 @@ def test_what_can_be_pressed_is_large_enough(look_at: Open, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_works_without_scripts(look_at: Open, name: str) -> None:
-    """Every button sends a form, every form that changes something carries the token, and nothing is hidden for good."""
+    """Every button sends a form, and every form that changes something carries the token."""
     page = look_at(name, window="scriptless")
     forms = page.locator("form").all()
 
     for form in forms:
         if form.get_attribute("method") == "post":
-            assert form.locator("input[name=csrf_token]").get_attribute("value") == "token-of-the-session"
+            assert (
+                form.locator("input[name=csrf_token]").get_attribute("value")
+                == "token-of-the-session"
+            )
             assert (form.get_attribute("action") or "").startswith("/")
     assert page.locator("button[type=button]:visible").count() == 0
     assert page.locator("h1:visible").count() == 1
@@ -75,9 +80,23 @@ def test_a_page_works_without_scripts(look_at: Open, name: str) -> None:
 
 def test_the_search_for_findings_finds(look_at: Open) -> None:
     page = look_at("home")
-    page.evaluate("document.querySelector('h1').innerHTML = '<input><img src=\"/static/x/mark.svg\">'")
+    page.evaluate(
+        "document.querySelector('h1').innerHTML = '<input><img src=\"/static/x/mark.svg\">'"
+    )
 
     assert {finding.split()[1] for finding in findings(page)} == {"label:", "image-alt:"}
+
+
+def test_a_broken_policy_is_noticed(look_at: Open, complaints: list[str]) -> None:
+    page = look_at("home")
+
+    planted = "document.querySelector('h1').innerHTML = '<b style=color:red></b><img src=//127.0.0.1:9/x.png>'"
+    page.evaluate(planted)
+    page.wait_for_timeout(100)
+
+    assert [told for told in complaints if "style-src" in told]
+    assert [told for told in complaints if "img-src" in told]
+    complaints.clear()
 
 
 def test_chinese_pages_show_no_english(open_page: Open) -> None:
