@@ -12,7 +12,9 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from tests.browser.site import Site, write_pages
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -81,9 +83,15 @@ def _new_page(browser: Browser, address: str, heard: list[str], **options: objec
     context = browser.new_context(**options)  # pyright: ignore[reportArgumentType]
 
     def listen(page: Page) -> None:
-        page.on("console", lambda told: heard.append(told.text) if told.type in ("error", "warning") else None)
+        page.on(
+            "console",
+            lambda told: heard.append(told.text) if told.type in ("error", "warning") else None,
+        )
         page.on("pageerror", lambda error: heard.append(str(error)))
-        page.on("request", lambda asked: None if asked.url.startswith(address) else heard.append(asked.url))
+        page.on(
+            "request",
+            lambda asked: None if asked.url.startswith(address) else heard.append(asked.url),
+        )
 
     context.on("page", listen)
     page = context.new_page()
@@ -120,7 +128,9 @@ def windows() -> Iterator[dict[str, Page]]:
 def look_at(browser: Browser, site: Site, complaints: list[str], windows: dict[str, Page]) -> Open:
     """Open a page in a window that others used before: quicker, for tests that only look."""
 
-    def open_(name: str, locale: str = "en", theme: str = "light", *, window: str = "desktop") -> Page:
+    def open_(
+        name: str, locale: str = "en", theme: str = "light", *, window: str = "desktop"
+    ) -> Page:
         if window not in windows:
             windows[window] = _new_page(browser, site.address, complaints, **WINDOWS[window])
         windows[window].goto(site.page(name, locale, theme))

@@ -7,6 +7,7 @@ labeling server: it stores nothing and answers every form alike.
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -20,7 +21,12 @@ from alignloop.labeling.app.pages.common import LOCALES
 from alignloop.labeling.app.render import CSP, STATIC, render
 from tests.browser.samples_researcher import all_pages
 
-TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 THEMES = ("light", "dark")
 
 Answer = tuple[int, dict[str, object]]
@@ -36,7 +42,9 @@ def write_pages(folder: Path) -> None:
             for name, (page, view) in all_pages(locale).items():
                 html = render(page, replace(view, theme=theme))
                 (folder / locale / theme / f"{name}.html").write_text(html, encoding="utf-8")
-                index.append(f"<a href='/{locale}/{theme}/{name}.html'>{locale} {theme} {name}</a><br>")
+                index.append(
+                    f"<a href='/{locale}/{theme}/{name}.html'>{locale} {theme} {name}</a><br>"
+                )
     (folder / "index.html").write_text("\n".join(index), encoding="utf-8")
 
 
@@ -57,6 +65,16 @@ class Sent:
     def values(self, name: str) -> list[str]:
         """All values of a field."""
         return [value for key, value in self.fields if key == name]
+
+
+class _Server(ThreadingHTTPServer):
+    """One that does not mind when a browser closes a window before it has the answer."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # pyright: ignore[reportArgumentType]
 
 
 def accept(sent: Sent) -> Answer:
@@ -112,7 +130,11 @@ class Site:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 fields = parse_qsl(body, keep_blank_values=True)
-                sent = Sent(urlsplit(self.path).path, fields, {k.lower(): v for k, v in self.headers.items()})
+                sent = Sent(
+                    urlsplit(self.path).path,
+                    fields,
+                    {k.lower(): v for k, v in self.headers.items()},
+                )
                 site.sent.append(sent)
                 if sent.path.endswith("/draft"):
                     status, answer = site.answer_draft(sent)
@@ -140,8 +162,7 @@ class Site:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", port), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.address = f"http://127.0.0.1:{server.server_port}"
         return server

@@ -39,7 +39,9 @@ def test_a_page_fits_a_phone_in_either_language(look_at: Open, name: str) -> Non
         page = look_at(name, locale, window="phone")
 
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        assert page.evaluate("document.documentElement.lang") == {"en": "en", "zh": "zh-Hans"}[locale]
+        assert (
+            page.evaluate("document.documentElement.lang") == {"en": "en", "zh": "zh-Hans"}[locale]
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,7 +69,10 @@ def test_a_page_works_without_scripts(look_at: Open, name: str) -> None:
 
     for form in forms:
         if form.get_attribute("method") == "post":
-            assert form.locator("input[name=csrf_token]").get_attribute("value") == "token-of-the-session"
+            assert (
+                form.locator("input[name=csrf_token]").get_attribute("value")
+                == "token-of-the-session"
+            )
             assert (form.get_attribute("action") or "").startswith("/")
     assert page.locator("button[type=button]:visible").count() == 0
     assert page.locator("h1:visible").count() == 1
@@ -75,7 +80,9 @@ def test_a_page_works_without_scripts(look_at: Open, name: str) -> None:
 
 def test_the_search_for_findings_finds(look_at: Open) -> None:
     page = look_at("home")
-    page.evaluate("document.querySelector('h1').innerHTML = '<input><img src=\"/static/x/mark.svg\">'")
+    page.evaluate(
+        "document.querySelector('h1').innerHTML = '<input><img src=\"/static/x/mark.svg\">'"
+    )
 
     assert {finding.split()[1] for finding in findings(page)} == {"label:", "image-alt:"}
 
