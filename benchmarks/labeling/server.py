@@ -32,13 +32,14 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it listens."""
         command = [sys.executable, "-P", "-m", "alignloop", "label", "serve"]
-        self._process = subprocess.Popen(
-            [*command, "--project", str(self.folder), "--port", str(self.port)],
-            stdin=subprocess.DEVNULL,
-            stdout=self.log.open("a"),
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with self.log.open("a") as log:
+            self._process = subprocess.Popen(
+                [*command, "--project", str(self.folder), "--port", str(self.port)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         deadline = time.monotonic() + 60
         while True:
             with (
