@@ -137,6 +137,7 @@ def task(locale: Locale = "en", **changes: object) -> Task:
         seconds=339,
         page=3,
         pages=10,
+        lease_until=NOW + timedelta(hours=1),
     )
     return replace(base, **changes)  # pyright: ignore[reportArgumentType]
 
@@ -392,7 +393,7 @@ def labeler_pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
         "sign-in": (SignInPage(), nobody),
         "sign-in-wrong": (
             SignInPage(
-                "/work", "mina@example.org", {"": Message("sign_in"), "email": Message("email")}
+                "/my-work", "mina@example.org", {"": Message("sign_in"), "email": Message("email")}
             ),
             nobody,
         ),
@@ -434,7 +435,7 @@ def labeler_pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
         "compare": (compare_page(locale), replace(labeler, single_keys=False)),
         "toxicity": (toxicity_page(locale), labeler),
         "feedback": (feedback_page(locale), replace(labeler, path="/tasks/t7Qm2/feedback")),
-        "work": (work_page(locale), replace(labeler, path="/work")),
+        "work": (work_page(locale), replace(labeler, path="/my-work")),
         "messages": (messages_page(), replace(labeler, path="/messages")),
         "conflict": (conflict_page(locale), replace(labeler, path="/tasks/t7Qm2/rank")),
         "error-403": (ErrorPage(403), nobody),

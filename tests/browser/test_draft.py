@@ -139,6 +139,21 @@ def test_a_conflict_is_told_with_both_versions_and_not_tried_again(
     complaints.clear()  # the browser reports the 409 itself
 
 
+def test_without_an_address_the_form_itself_shows_both_versions(
+    open_page: Open, site: Site, complaints: list[str]
+) -> None:
+    page = open_page("rate")
+    site.answer_draft = lambda sent: (409, {"rev": 9})
+
+    rate(page, 6)
+    page.get_by_role("button", name="See both versions").click(timeout=SOON)
+    page.wait_for_url("**/work.html")
+
+    (sent,) = site.forms
+    assert (sent.value("action"), sent.value("rev"), sent.value("likert[i3]")) == ("save", "3", "6")
+    complaints.clear()
+
+
 def test_keeping_this_pages_version_sends_all_of_it(open_page: Open, site: Site) -> None:
     page = open_page("conflict")
 

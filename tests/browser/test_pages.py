@@ -50,8 +50,8 @@ def test_what_can_be_pressed_is_large_enough(look_at: Open, name: str) -> None:
     page = look_at(name)
 
     small = page.evaluate(
-        """() => [...document.querySelectorAll("button, summary, select, textarea, .button, .nav a, .tabs a, .chip, label.check,"
-             + ".scale-row label, input:not([type=hidden], [type=radio], [type=checkbox])")]
+        """() => [...document.querySelectorAll("button, summary, select, textarea, .button, .nav a, .tabs a, .chip,"
+             + "label.check, .scale-row label, input:not([type=hidden], [type=radio], [type=checkbox])")]
           .filter((element) => element.checkVisibility() && !element.matches(".default-button, .visually-hidden"))
           .map((element) => [element.outerHTML.slice(0, 120), element.getBoundingClientRect()])
           .filter(([, box]) => box.width < 24 || box.height < 24)
@@ -63,7 +63,7 @@ def test_what_can_be_pressed_is_large_enough(look_at: Open, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_works_without_scripts(look_at: Open, name: str) -> None:
-    """Every button sends a form, every form that changes something carries the token, and nothing is hidden for good."""
+    """Every button sends a form, and every form that changes something carries the token."""
     page = look_at(name, window="scriptless")
     forms = page.locator("form").all()
 
@@ -85,6 +85,18 @@ def test_the_search_for_findings_finds(look_at: Open) -> None:
     )
 
     assert {finding.split()[1] for finding in findings(page)} == {"label:", "image-alt:"}
+
+
+def test_a_broken_policy_is_noticed(look_at: Open, complaints: list[str]) -> None:
+    page = look_at("home")
+
+    planted = "document.querySelector('h1').innerHTML = '<b style=color:red></b><img src=//127.0.0.1:9/x.png>'"
+    page.evaluate(planted)
+    page.wait_for_timeout(100)
+
+    assert [told for told in complaints if "style-src" in told]
+    assert [told for told in complaints if "img-src" in told]
+    complaints.clear()
 
 
 def test_chinese_pages_show_no_english(open_page: Open) -> None:

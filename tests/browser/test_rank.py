@@ -494,7 +494,7 @@ def test_both_partitions_rank_by_grades_alike(open_page: Open) -> None:
     @settings(suppress_health_check=list(HealthCheck))
     def compare(grades: list[list[int | None]]) -> None:
         theirs = page.evaluate(
-            "async (all) => { const {fromScores} = await import('/static/any/partition.js'); return all.map(fromScores); }",
+            "async (all) => all.map((await import('/static/any/partition.js')).fromScores)",
             grades,
         )
 

@@ -235,7 +235,7 @@ def test_settings_are_forms(open_page: Open, site: Site, scripts: bool) -> None:
 
     dark, chinese, keys = site.forms
     assert {sent.path for sent in site.forms} == {"/settings"}
-    assert (dark.value("theme"), dark.value("next")) == ("dark", "/work")
+    assert (dark.value("theme"), dark.value("next")) == ("dark", "/my-work")
     assert chinese.value("locale") == "zh"
     assert keys.value("single_keys") == "off"
 
@@ -254,7 +254,7 @@ def test_a_menu_closes_with_escape_and_gives_the_focus_back(open_page: Open) -> 
 def test_work_is_opened_again_by_a_form(open_page: Open, site: Site) -> None:
     open_page("work", java_script_enabled=False).get_by_role("button", name="Re-open").click()
 
-    assert site.forms[0].path == "/work/s1/reopen"
+    assert site.forms[0].path == "/my-work/s1/reopen"
 
 
 def test_a_decision_between_rankings_is_sent(open_page: Open, site: Site) -> None:

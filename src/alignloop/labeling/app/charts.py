@@ -237,10 +237,12 @@ def ticks_for(greatest: float, least: float = 0.0, write: Format = str) -> list[
     About five of them, but so few that `write` makes no two alike.
     """
     extent = greatest - least
-    if extent <= 0:
-        extent = abs(greatest) or 1.0
+    largest = max(abs(greatest), abs(least))
+    if extent <= 1e-9 * max(largest, 1.0):  # all alike: from there to zero
+        extent = largest if largest > 1e-9 else 1.0
     power = 10.0 ** math.floor(math.log10(extent / 5))
-    for step in (power * factor for factor in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)):
+    ticks: list[float] = []
+    for step in (power * 10**decade * factor for decade in range(30) for factor in (1, 2, 5)):
         first = math.floor(least / step + 1e-9)
         last = max(math.ceil(greatest / step - 1e-9), first + 1)
         ticks = [round(step * at, 12) for at in range(first, last + 1)]

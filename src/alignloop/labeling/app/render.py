@@ -114,8 +114,8 @@ def _formats(words: Catalogue, view: View) -> dict[str, object]:
 
 
 def number(value: float, digits: int = 0) -> str:
-    """With thousands apart, and a fixed number of decimals."""
-    return f"{value:,.{digits}f}"
+    """With thousands apart, a fixed number of decimals, and a minus sign."""
+    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def percent(share: float, digits: int = 1) -> str:

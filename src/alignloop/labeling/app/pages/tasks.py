@@ -12,9 +12,10 @@ Every form of a task posts to the page's own address, and sends
     action         which button was pressed; see each page
 
 Drafts. One second after a change the same fields, without `action`, go urlencoded to `draft` (`prompt_draft` for a
-prompt), with the header `X-CSRF-Token`. The answer is 200 and JSON {"rev": int} once they are committed; 409 and
-{"rev": int, "url": str} where they are refused, `url` being an address that shows both versions (`ConflictPage`); 401
-or 403 where nobody is signed in any more. After anything else the page tries again. `rev` is refused where it is not
+prompt), with the header `X-CSRF-Token`. The answer is 200 and JSON {"rev": int} once they are committed; 409 where they
+are refused; 401 or 403 where nobody is signed in any more; after anything else the page tries again. A refused draft
+is told with a button that sends the form: that is refused too (409), and answered with `ConflictPage`. If the answer
+to the draft is JSON {"url": str}, the button is a link to that address instead. `rev` is refused where it is not
 the stored one and the stored draft came from another `client_uuid`: an answer that got lost is no conflict. A
 checkbox that is not ticked is not sent, so a draft replaces all fields of its screen (and item), and no others.
 

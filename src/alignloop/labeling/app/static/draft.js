@@ -32,14 +32,10 @@ export function keepDraft(form, fillTimes) {
     state.textContent = name === "saving" || name === "saved" ? words[`draft.${name}`] : "";
   }
 
-  function complain(key, link) {
+  // Say what is wrong; what can be done about it is a link or a button.
+  function complain(key, tag, label, properties) {
     trouble.textContent = key ? words[key] : "";
-    if (!link) return;
-    const anchor = document.createElement("a");
-    anchor.href = link.href;
-    anchor.textContent = words[link.words];
-    if (link.isNewTab) anchor.target = "_blank";
-    trouble.append(" ", anchor);
+    if (tag) trouble.append(" ", Object.assign(document.createElement(tag), { textContent: words[label], ...properties }));
   }
 
   function keepCopy(isSubmitted = false) {
@@ -89,12 +85,15 @@ export function keepDraft(form, fillTimes) {
     } else if (answer.status === 409) {
       isRefused = true;
       show("");
-      complain("draft.conflict", { href: answer.url, words: "draft.conflict_link" });
+      const label = "draft.conflict_link";
+      if (answer.url) complain("draft.conflict", "a", label, { href: answer.url });
+      // Sent as a form, the same content is refused too, and then with a page that shows both versions.
+      else complain("draft.conflict", "button", label, { name: "action", value: "save", formNoValidate: true });
     } else {
       failures += 1;
       show("");
       if (answer.status === 401 || answer.status === 403) {
-        complain("draft.signed_out", { href: "/sign-in", words: "draft.sign_in", isNewTab: true });
+        complain("draft.signed_out", "a", "draft.sign_in", { href: "/sign-in", target: "_blank" });
       } else {
         complain("draft.retrying");
       }
@@ -146,15 +145,11 @@ export function keepDraft(form, fillTimes) {
       complain("draft.restored");
     } else {
       // The server holds something newer: say so, and let the person decide.
-      complain("draft.older_copy");
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = words["draft.put_back"];
-      button.addEventListener("click", () => {
+      const putBack = () => {
         complain("");
         restore(copy.fields);
-      });
-      trouble.append(" ", button);
+      };
+      complain("draft.older_copy", "button", "draft.put_back", { type: "button", onclick: putBack });
     }
   }
 

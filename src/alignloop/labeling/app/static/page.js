@@ -67,6 +67,7 @@ function closeMenus(except) {
 
 document.addEventListener("click", (event) => {
   closeMenus(event.target.closest("details[data-menu]"));
+  event.target.closest(".sensitive")?.classList.add("shown");
   const opener = event.target.closest("[data-open]");
   if (opener) document.getElementById(opener.dataset.open).showModal();
 });

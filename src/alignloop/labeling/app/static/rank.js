@@ -27,10 +27,11 @@ const history = [];
 const fill = (key, values) => words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 function readPlaces() {
-  return radios.map((group) => {
+  const read = radios.map((group) => {
     const chosen = group.find((radio) => radio.checked);
     return chosen ? Number(chosen.value) : null;
   });
+  return moves.isComplete(read) ? moves.dense(read) : read;
 }
 
 // --- moves ---
