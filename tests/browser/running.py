@@ -148,7 +148,7 @@ class App:
         outputs: Sequence[str] = (),
         prompt: str = "",
         split: str = "",
-        gold: Gold | None = None,
+        answers: Gold | None = None,
         **settings: Any,
     ) -> Campaign:
         """An open campaign with so many tasks; the only one that is open."""
@@ -159,7 +159,7 @@ class App:
         side = split or ("test" if purpose == "evaluation" else "train")
         settings = {"name": f"campaign {number}", **settings, "purpose": purpose}
         if form in ("rank", "toxicity"):
-            settings["k"] = (min(k, 4), max(k, 4))
+            settings.setdefault("k", (min(k, 4), max(k, 4)))
         with self.store.write() as connection:
             for one in campaigns.all_campaigns(connection, state="open"):
                 campaigns.set_state(connection, now(), ACTOR, one, "closed")
@@ -182,9 +182,11 @@ class App:
                         policy,
                         [Completion(text=t, model="m", finished=True, tokens=9) for t in texts],
                     )
-                campaigns.add_task(
-                    connection, made, prompt_id=prompt_id, completion_ids=ids, gold=gold
+                task = campaigns.add_task(
+                    connection, made, prompt_id=prompt_id, completion_ids=ids
                 )
+                if answers is not None:
+                    _give_answers(connection, task, answers)
             return campaigns.set_state(connection, now(), ACTOR, made, "open")
 
     # --- what the database holds ---
@@ -275,6 +277,16 @@ class App:
                 .where(tables.campaigns.c.state == "open")
                 .values(state="closed", closed_at=now())
             )
+
+
+def _give_answers(connection: Connection, task: int, answers: Gold) -> None:
+    """Right answers of a practice task, which everybody meets like any other."""
+    for (a, b), relation in (answers.relations or {}).items():
+        row = {"task_id": task, "item_a": a, "item_b": b, "relation": relation}
+        connection.execute(tables.gold_pairs.insert().values(row))
+    for (item, key), value in (answers.flags or {}).items():
+        row = {"task_id": task, "item_no": item, "flag_key": key, "value": value}
+        connection.execute(tables.gold_flags.insert().values(row))
 
 
 def _label(connection: Connection, row: Any) -> Label:

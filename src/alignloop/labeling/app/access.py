@@ -110,14 +110,14 @@ class Ask:
     def field(self, name: str, default: str = "") -> str:
         """A field of the form, as text; a file is nothing."""
         value = self.form.get(name)
-        return value if isinstance(value, str) else default
+        return _text(value) if isinstance(value, str) else default
 
     def fields(self) -> dict[str, list[str]]:
         """Every field with all of its values."""
         found: dict[str, list[str]] = {}
         for name, value in self.form.multi_items():
             if isinstance(value, str):
-                found.setdefault(name, []).append(value)
+                found.setdefault(name, []).append(_text(value))
         return found
 
     def whole_number(self, name: str, default: int = 0) -> int:
@@ -402,6 +402,11 @@ def _told(cookie: str) -> Notice | None:
         return Notice(told["key"], told["kind"], values)
     except (KeyError, ValueError, TypeError, AttributeError):
         return None
+
+
+def _text(value: str) -> str:
+    """As it was typed: browsers send line ends of two characters, and no database takes a zero."""
+    return value.replace("\r\n", "\n").replace("\x00", "\ufffd")
 
 
 def _one_of(value: str | None, allowed: tuple[str, ...]) -> str:
