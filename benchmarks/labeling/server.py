@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import socket
@@ -113,8 +112,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def environment_of_one_thread() -> dict[str, str]:
-    """For children that would else take every core."""
-    return {**os.environ, "OMP_NUM_THREADS": "1"}

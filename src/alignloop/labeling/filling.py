@@ -168,12 +168,15 @@ def add_prompts_to_write(connection: Connection, campaign: Campaign, count: int)
 def unused_prompts(
     connection: Connection, campaign: Campaign, *, split: str, limit: int | None
 ) -> list[tuple[int, Prompt]]:
-    """Prompts of one side that no task of this campaign has, oldest first: (id, record)."""
+    """Prompts of one side that no task of this campaign has, oldest first: (id, record).
+
+    Few-shot ones come with their answers, so nobody is asked for more.
+    """
     taken = campaigns.prompts_in(connection, campaign)
     found: list[tuple[int, Prompt]] = []
     for row in prompts.each_prompt(connection, splits=[split]):
         if limit is not None and len(found) >= limit:
             break
-        if row.id not in taken:
+        if row.id not in taken and row.kind != "labeler_fewshot":
             found.append((row.id, prompts.prompt_record(row)))
     return found

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, case, func, select, update
 
 from alignloop.errors import JudgmentError
 from alignloop.store import events
+from alignloop.store.correspondence import latest_version
 from alignloop.store.people import User, new_public_id
 from alignloop.store.schema import (
     assignments,
@@ -172,7 +173,7 @@ def add_campaign(
     lease_minutes: float = 60,
     gold_every: int | None = None,
     asks_ratings: bool | None = None,
-    guideline_version: int = 1,
+    guideline_version: int | None = None,
     price_per_hour: int | None = None,
     currency: str = "USD",
     dialogue: bool = False,
@@ -183,6 +184,7 @@ def add_campaign(
 
     Args:
         k: least and most outputs of a task, where it has any; 2 for comparisons.
+        guideline_version: the one in force without it.
         price_per_hour: in hundredths of the currency.
 
     Raises:
@@ -213,7 +215,11 @@ def add_campaign(
             gold_every=gold_every,
             asks_ratings=has_ratings,
             flag_set_id=flag_set,
-            guideline_version=guideline_version,
+            guideline_version=guideline_version
+            or max(
+                1,
+                latest_version(connection, "evaluation" if purpose == "evaluation" else "training"),
+            ),
             price_per_hour=price_per_hour,
             currency=currency,
             dialogue=dialogue,

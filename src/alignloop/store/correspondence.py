@@ -78,6 +78,12 @@ def guideline_ids(connection: Connection, *, purpose: str, version: int | None =
     return [row.id for row in found if row.version == (version or latest)]
 
 
+def latest_version(connection: Connection, purpose: str) -> int:
+    """Number of the guidelines in force; 0 where there are none."""
+    found = connection.execute(_VERSIONS, {"purpose": purpose}).all()
+    return max((row.version for row in found), default=0)
+
+
 def acknowledge(connection: Connection, now: int, user: User, guideline_id: int) -> None:
     """Note that a labeler has read a version; twice is once."""
     if acknowledged_at(connection, user, guideline_id) is None:

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, select, text
 
 from alignloop.data.curation.keys import digests
 from alignloop.data.incoming import KINDS
 from alignloop.data.records import Completion, Prompt, Turn
 from alignloop.errors import JudgmentError
 from alignloop.store import events
+from alignloop.store.bulk import insert_many
 from alignloop.store.people import new_public_id
 from alignloop.store.schema import (
     authors,
@@ -60,18 +61,36 @@ class NewPrompt:
 # --- what is there ----------------------------------------------------------------------------------------------
 
 
-def known_digests(connection: Connection) -> Iterator[tuple[bytes, bytes | None]]:
-    """(text digest, prefix digest) of every prompt, streamed."""
-    query = select(prompts.c.text_digest, prompts.c.prefix_digest).order_by(prompts.c.id)
-    for row in connection.execute(query).yield_per(_BLOCK):
-        yield row.text_digest, row.prefix_digest
+def last_id(connection: Connection) -> int:
+    """The id of the newest prompt; 0 where there is none."""
+    return connection.execute(select(func.coalesce(func.max(prompts.c.id), 0))).scalar_one()
 
 
-def prompts_counted_for(connection: Connection) -> dict[str, int]:
-    """How many prompts there are of each user or organization that the cap counts."""
+def text_digests(connection: Connection, *, up_to: int) -> Iterator[bytes]:
+    """Those of every prompt with an id up to `up_to`, streamed in no order."""
+    query = select(prompts.c.text_digest).where(prompts.c.id <= up_to)
+    yield from connection.execute(query).scalars().yield_per(_BLOCK)
+
+
+def prefix_digests(connection: Connection, *, up_to: int) -> Iterator[bytes]:
+    """The same of their beginnings, where they are long enough to have one."""
+    query = select(prompts.c.prefix_digest).where(
+        prompts.c.id <= up_to, prompts.c.prefix_digest.is_not(None)
+    )
+    yield from connection.execute(query).scalars().yield_per(_BLOCK)
+
+
+def digests_after(connection: Connection, after: int) -> set[bytes]:
+    """Both digests of every prompt that came after the one with this id."""
+    query = select(prompts.c.text_digest, prompts.c.prefix_digest).where(prompts.c.id > after)
+    return {digest for row in connection.execute(query) for digest in row if digest is not None}
+
+
+def prompts_counted_for(connection: Connection, *, up_to: int) -> dict[str, int]:
+    """How many prompts there are of each user or organization that the cap counts, with an id up to `up_to`."""
     query = (
         select(prompts.c.counted_for, func.count())
-        .where(prompts.c.counted_for != "")
+        .where(prompts.c.counted_for != "", prompts.c.id <= up_to)
         .group_by(prompts.c.counted_for)
     )
     return {row[0]: row[1] for row in connection.execute(query)}
@@ -115,22 +134,23 @@ def add_import(
 ) -> int:
     """Take in the prompts of one file; returns how many there were.
 
-    `counts` is read after the last of `new` was, so whoever makes both can fill it on the way. The import's own row is
-    written last, in the same transaction: a file is in whole, or not at all.
+    `counts` is read after the last of `new` was, so whoever makes both can fill it on the way; `first_id`, that of the
+    file's first prompt, is noted with them: the others follow it without a gap. A file is in whole, or not at all.
     """
+    _in_turn(connection)
     import_id = (connection.execute(select(func.max(imports.c.id))).scalar() or 0) + 1
-    taken = 0
+    first_id, taken = last_id(connection) + 1, 0
     connection.execute(
         imports.insert().values(
             id=import_id, file=file, sha256=sha256, shape=shape, counts={}, created_at=now
         )
     )
+    author_ids: dict[str, int] = {}
     for block in _blocks(new):
-        add_prompts(connection, now, block, import_id=import_id)
+        _add(connection, now, block, first_id + taken, import_id, author_ids)
         taken += len(block)
-    connection.execute(
-        imports.update().where(imports.c.id == import_id).values(counts=dict(counts))
-    )
+    noted = {**counts, "first_id": first_id}
+    connection.execute(imports.update().where(imports.c.id == import_id).values(counts=noted))
     events.append(connection, now, actor, "import", sha256.hex(), file=file, prompts=taken)
     return taken
 
@@ -149,68 +169,73 @@ def add_prompts(
     """
     if not new:
         return []
-    author_ids = _author_ids(connection, new)
-    start = connection.execute(select(func.coalesce(func.max(prompts.c.id), 0))).scalar_one() + 1
-    rows: list[dict[str, Any]] = [
-        {
-            "id": number,
-            "public_id": new_public_id(),
-            "author_id": author_ids[prompt.author],
-            "split": prompt.split,
-            "kind": prompt.kind,
-            "text": prompt.text,
-            "history": [list(turn) for turn in prompt.history],
-            "examples": [list(pair) for pair in prompt.examples],
-            "use_case": prompt.use_case,
-            "language": prompt.language,
-            "annotations": list(prompt.annotations),
-            "details": dict(prompt.details or {}),
-            "tokens": prompt.tokens,
-            "consent": prompt.consent,
-            "counted_for": prompt.counted_for,
-            "pii": list(prompt.pii),
-            "text_digest": prompt.text_digest,
-            "prefix_digest": prompt.prefix_digest,
-            "import_id": import_id,
-            "created_at": now,
-        }
-        for number, prompt in enumerate(new, start=start)
+    _in_turn(connection)
+    first_id = last_id(connection) + 1
+    _add(connection, now, new, first_id, import_id, {})
+    return list(range(first_id, first_id + len(new)))
+
+
+_PROMPT = (
+    *("id", "public_id", "author_id", "split", "kind", "text", "history", "examples", "use_case"),
+    *("language", "annotations", "details", "tokens", "consent", "counted_for", "pii"),
+    *("text_digest", "prefix_digest", "import_id", "created_at"),
+)
+_ANSWER = ("prompt_id", "answer_no", "text", "rank", "model", "labeler")
+_MOST_AUTHORS = 100_000
+"""Whose ids are remembered from one block to the next."""
+
+
+def _add(
+    connection: Connection,
+    now: int,
+    new: Sequence[NewPrompt],
+    first_id: int,
+    import_id: int | None,
+    author_ids: dict[str, int],
+) -> None:
+    if len(author_ids) > _MOST_AUTHORS:
+        author_ids.clear()
+    _find_authors(connection, new, author_ids)
+    rows = [
+        (
+            *(number, new_public_id(), author_ids[one.author], one.split, one.kind, one.text),
+            *(one.history, one.examples, one.use_case, one.language, one.annotations),
+            *(dict(one.details or {}), one.tokens, one.consent, one.counted_for, one.pii),
+            *(one.text_digest, one.prefix_digest, import_id, now),
+        )
+        for number, one in enumerate(new, start=first_id)
     ]
-    connection.execute(prompts.insert(), rows)
+    insert_many(connection, prompts, _PROMPT, rows)
     if answers := [
-        {
-            "prompt_id": row["id"],
-            "answer_no": number,
-            "text": text,
-            "rank": rank,
-            "model": model,
-            "labeler": labeler,
-        }
-        for row, prompt in zip(rows, new, strict=True)
-        for number, (text, rank, model, labeler) in enumerate(prompt.answers, start=1)
+        (prompt_id, number, *answer)
+        for prompt_id, one in enumerate(new, start=first_id)
+        for number, answer in enumerate(one.answers, start=1)
     ]:
-        connection.execute(given_answers.insert(), answers)
-    return [row["id"] for row in rows]
+        insert_many(connection, given_answers, _ANSWER, answers)
 
 
-def _author_ids(connection: Connection, new: Sequence[NewPrompt]) -> dict[str, int]:
-    wanted = {prompt.author: prompt.split for prompt in new}
+def _find_authors(
+    connection: Connection, new: Sequence[NewPrompt], author_ids: dict[str, int]
+) -> None:
+    """Put the id of each author into `author_ids`; who is not there yet is written down."""
+    wanted = {one.author: one.split for one in new if one.author not in author_ids}
     keys = list(wanted)
-    found: dict[str, int] = {}
     for start in range(0, len(keys), 500):
         query = select(authors.c.key, authors.c.id).where(
             authors.c.key.in_(keys[start : start + 500])
         )
-        found |= {row.key: row.id for row in connection.execute(query)}
-    if missing := [key for key in keys if key not in found]:
-        first = connection.execute(select(func.coalesce(func.max(authors.c.id), 0))).scalar_one()
-        rows: list[dict[str, Any]] = [
-            {"id": number, "key": key, "split": wanted[key]}
-            for number, key in enumerate(missing, start=first + 1)
-        ]
-        connection.execute(authors.insert(), rows)
-        found |= {row["key"]: row["id"] for row in rows}
-    return found
+        author_ids.update((row.key, row.id) for row in connection.execute(query))
+    if missing := [key for key in keys if key not in author_ids]:
+        last = connection.execute(select(func.coalesce(func.max(authors.c.id), 0))).scalar_one()
+        rows = [(number, key, wanted[key]) for number, key in enumerate(missing, start=last + 1)]
+        insert_many(connection, authors, ("id", "key", "split"), rows)
+        author_ids.update((key, number) for number, key, _ in rows)
+
+
+def _in_turn(connection: Connection) -> None:
+    """On PostgreSQL, where several may write at once, one after the other: ids are the last one's and one more."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("select pg_advisory_xact_lock(4207718)"))
 
 
 def add_record(connection: Connection, now: int, prompt: Prompt, split: str) -> int:
@@ -250,6 +275,11 @@ def add_record(connection: Connection, now: int, prompt: Prompt, split: str) -> 
         details={"id": prompt.id, "group": "", "source": "", **kept},
     )
     return add_prompts(connection, now, [new])[0]
+
+
+def is_record(row: Any) -> bool:
+    """Whether a prompt came as a record of some artefact, which others may have read as well."""
+    return "id" in row.details
 
 
 def find_prompt(connection: Connection, text_digest: bytes) -> Row[Any] | None:

@@ -75,7 +75,7 @@ class Lab:
     """Figures that took long, and exports that are being made."""
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     """Milliseconds since 1970, UTC."""
-    submits: RateLimit = field(default_factory=lambda: RateLimit(60, 60))
+    submits: RateLimit = field(default_factory=lambda: RateLimit(120, 60))
     """Submissions per person and minute: far above what anybody reads."""
     drafts: RateLimit = field(default_factory=lambda: RateLimit(300, 60))
 

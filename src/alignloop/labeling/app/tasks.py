@@ -197,7 +197,7 @@ def passage(text: str, language: str = "") -> Passage:
 
 def turns_of_prompt(task: Any) -> tuple[Turn, ...]:
     """The conversation of a task, which ends with the user's turn; few-shot examples stand before their query."""
-    said = [Turn(cast(Any, role), passage(text, task.language)) for role, text in task.history]
+    said = [Turn(role, passage(text, task.language)) for role, text in task.history]
     return (*said, Turn("user", passage(task.text, task.language)))
 
 
