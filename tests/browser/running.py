@@ -182,9 +182,7 @@ class App:
                         policy,
                         [Completion(text=t, model="m", finished=True, tokens=9) for t in texts],
                     )
-                task = campaigns.add_task(
-                    connection, made, prompt_id=prompt_id, completion_ids=ids
-                )
+                task = campaigns.add_task(connection, made, prompt_id=prompt_id, completion_ids=ids)
                 if answers is not None:
                     _give_answers(connection, task, answers)
             return campaigns.set_state(connection, now(), ACTOR, made, "open")
@@ -299,7 +297,9 @@ def _label(connection: Connection, row: Any) -> Label:
         surplus=row.is_surplus,
         active_ms=row.active_ms,
         idle_ms=row.idle_ms,
-        ranks=_sorted({letter[i]: rank for i, rank in labels.groups_of(connection, row.id).items()}),
+        ranks=_sorted(
+            {letter[i]: rank for i, rank in labels.groups_of(connection, row.id).items()}
+        ),
         likert=_sorted({letter[i]: likert for i, (likert, _) in rated.items()}),
         flags=_sorted({letter[i]: {k for k, v in of.items() if v} for i, of in flags.items()}),
         flag_values=sum(len(of) for of in flags.values()),
