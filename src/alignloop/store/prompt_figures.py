@@ -98,7 +98,8 @@ def each_with_answers(
 def labeled(connection: Connection, forms: Sequence[str]) -> set[int]:
     """Ids of prompts to which labelers gave a label of these forms in training campaigns."""
     query = (
-        select(tasks.c.prompt_id).distinct()
+        select(tasks.c.prompt_id)
+        .distinct()
         .join(assignments, assignments.c.task_id == tasks.c.id)
         .join(submissions, submissions.c.assignment_id == assignments.c.id)
         .join(campaigns, campaigns.c.id == tasks.c.campaign_id)
