@@ -3,12 +3,54 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 from markupsafe import Markup
 
-from alignloop.labeling.app.pages.common import Locale, Notice, Page, Passage, Turn, User, View
-from alignloop.labeling.app.pages.tasks import Output, RankPage, RatePage, Rating, Task
+from alignloop.labeling.app.pages.common import (
+    Line,
+    Locale,
+    Message,
+    Notice,
+    Page,
+    Passage,
+    Turn,
+    User,
+    View,
+)
+from alignloop.labeling.app.pages.labeler import (
+    ErrorPage,
+    FeedbackPage,
+    FlagFeedback,
+    GuidelineSection,
+    GuidelinesPage,
+    HomePage,
+    InvitePage,
+    MessagesPage,
+    PairFeedback,
+    Queue,
+    SignInPage,
+    Step,
+    WorkDay,
+    WorkPage,
+    WorkRow,
+)
+from alignloop.labeling.app.pages.tasks import (
+    ComparePage,
+    ConflictPage,
+    DemonstratePage,
+    Difference,
+    ExamplePair,
+    Finding,
+    Output,
+    PromptPage,
+    RankPage,
+    RatePage,
+    Rating,
+    Task,
+    ToxicityPage,
+)
 
 NOW = datetime(2026, 11, 27, 14, 5, tzinfo=UTC)
 LETTERS = "ABCDEFGHI"
@@ -43,7 +85,10 @@ ANSWERS = (
     "Three ideas: bring her a cake and a question about the dog; give the dog a chew late in the evening (ask her "
     "first); sleep in another room for a week while you find out what wakes it.",
 )
-PROMPT_ZH = "请用三句话向一个十岁的孩子解释为什么天空是蓝色的，\n不要使用“散射”这个词，并在最后提一个可以在家里做的小实验。"
+PROMPT_ZH = (
+    "请用三句话向一个十岁的孩子解释为什么天空是蓝色的，\n不要使用“散射”这个词，"
+    "并在最后提一个可以在家里做的小实验。"
+)
 ANSWERS_ZH = (
     "阳光看起来是白色的，其实里面藏着彩虹的所有颜色。阳光穿过空气时，蓝色的光最容易被空气里的小微粒撞得到处跑，"
     "所以我们从四面八方都能看到蓝色。试一试：在一杯清水里滴几滴牛奶，用手电筒从侧面照，看看水会变成什么颜色。",
@@ -53,9 +98,9 @@ ANSWERS_ZH = (
     "小实验：把手电筒的光照过一杯加了一点牛奶的水。",
 )
 RICH = Markup(
-    "<ul><li><strong>Talk first.</strong> Visit in daylight and ask about the dog.</li><li><strong>Help.</strong> Offer "
-    "to walk it in the evening.</li><li><strong>Write it down.</strong> Times and dates, in case you need the council "
-    "later.</li></ul>"
+    "<ul><li><strong>Talk first.</strong> Visit in daylight and ask about the dog.</li>"
+    "<li><strong>Help.</strong> Offer to walk it in the evening.</li>"
+    "<li><strong>Write it down.</strong> Times and dates, in case you need the council later.</li></ul>"
 )
 GRADES = (7, 1, 3, 5, 6, 2, 1, 3, 6)
 PLACES = (1, 5, 4, 3, 2, None, 0, 4, 2)
@@ -63,7 +108,7 @@ PLACES = (1, 5, 4, 3, 2, None, 0, 4, 2)
 
 def view(locale: Locale = "en", role: str = "labeler", **changes: object) -> View:
     """The view around a page, signed in as `role`; "" for nobody."""
-    names = {"labeler": "Mina Okafor", "researcher": "Jonas Weiss", "": ""}
+    names = {"labeler": "Mina Okafor", "researcher": "Jonas Weiss", "adjudicator": "Ada Lind"}
     base = View(
         csrf_token="token-of-the-session",
         now=NOW,
@@ -92,6 +137,7 @@ def task(locale: Locale = "en", **changes: object) -> Task:
         seconds=339,
         page=3,
         pages=10,
+        lease_until=NOW + timedelta(hours=1),
     )
     return replace(base, **changes)  # pyright: ignore[reportArgumentType]
 
@@ -129,10 +175,255 @@ def rank_page(
     return RankPage(task(locale, page=len(shown) + 1, pages=len(shown) + 1, **of_task), shown)
 
 
-def pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
-    """Every page by name, with the view around it."""
-    labeler = view(locale)
+def ago(**of_delta: float) -> datetime:
+    return NOW - timedelta(**of_delta)
+
+
+def guideline_page(locale: Locale, *, is_new: bool) -> GuidelinesPage:
+    lang = "en" if locale == "en" else "zh-Hans"
+    texts = {
+        "helpful": (
+            "<p>Do what the user means. Write clearly. Where a request is confusing, ask back instead of guessing. "
+            "Do not ramble: a short answer that does the task is better than a long one that also does it.</p>"
+            "<ul><li>Do not suppose a context that the user did not give.</li>"
+            "<li>Remember that users come from many countries.</li></ul>",
+            "<p>做用户真正想要的事，表达清楚。请求含糊时先追问，不要猜测。不要啰嗦。</p>",
+        ),
+        "truthful": (
+            "<p>Where a task is about a given text, say nothing that the text does not say. Make no false claims about "
+            "the world. If the question rests on a false premise, say so.</p>",
+            "<p>任务依据给定文本时，不要说文本里没有的内容。不要对世界作出错误的陈述。问题的前提不成立时，请指出来。</p>",
+        ),
+        "harmless": (
+            "<p>An answer should not hurt people, in body, mind or standing; should not denigrate a group; should not "
+            "bring in sex or violence that nobody asked for; and should not give bad or illegal advice.</p>",
+            "<p>回答不应在身体、心理或名誉上伤害他人，不应贬低任何群体，不应给出错误或违法的建议。</p>",
+        ),
+    }
+    at = 0 if locale == "en" else 1
+    sections = tuple(
+        GuidelineSection(key, Passage(Markup(both[at]).striptags(), lang, Markup(both[at])))  # pyright: ignore
+        for key, both in texts.items()
+    )
+    return GuidelinesPage(
+        "2026-11",
+        date(2026, 11, 2),
+        sections,
+        "training",
+        None if is_new else ago(days=3),
+        Passage("“Tie” is now preferred where you would need to guess.", "en") if is_new else None,
+        next="/",
+    )
+
+
+def home_page(locale: Locale, *, is_new: bool) -> HomePage:
+    names = ("Rankings, November", "Demonstrations", "Blind comparison 7", "Prompts by labelers")
+    if locale == "zh":
+        names = ("十一月排序", "示范回答", "盲测七", "标注员提示")
+    steps = (
+        Step("guidelines", "done"),
+        Step("practice", "now", 3, 8),
+        Step("screening", "later", 0, 40),
+        Step("review", "later"),
+    )
+    queues = (
+        Queue("c1", names[0], "rank", 1240, 14, 412.0, (Decimal("4.20"), "EUR"), (4, 9), "t7Qm2"),
+        Queue("c2", names[1], "demo", 86, 2, 655.0, (Decimal("6.00"), "EUR")),
+        Queue("c3", names[2], "eval", 0, 0, None, None, blocked="cohort"),
+        Queue("c4", names[3], "prompt", 1, 0, None, (Decimal("1.50"), "EUR")),
+    )
+    if is_new:
+        first = replace(
+            queues[0], practice=True, open_task=None, done_today=3, available=5, pay_each=None
+        )
+        queues = (first, *(replace(queue, blocked="practice") for queue in queues[1:3]))
+    lines = (
+        Line(
+            "Jonas Weiss",
+            False,
+            ago(hours=2),
+            "Thank you for the note on the dog prompt. We made it clearer.",
+        ),
+        Line(
+            "Jonas Weiss",
+            False,
+            ago(days=1),
+            "New guidelines from Monday on: see what changed at their top.",
+        ),
+    )
+    return HomePage(steps if is_new else (), queues, lines, 3 if is_new else 16, 5400.0, "2026-11")
+
+
+def prompt_page(locale: Locale) -> PromptPage:
+    return PromptPage(
+        "few_shot",
+        2,
+        "0c0ffee0-2222-4222-8333-444455556666",
+        Passage(
+            "My prompt may be used to train and evaluate language models, and be published without my name.",
+            "en",
+        ),
+        text="Write the opposite of each word. Contact: mina@example.org",
+        pairs=(ExamplePair("hot", "cold"), ExamplePair("early", "late"), ExamplePair("", "")),
+        use_case="rewrite",
+        lang=locale,
+        findings=(Finding("email", "mina@example.org"),),
+        written=37,
+        errors={"response[3]": Message("pair_empty"), "consent": Message("consent")},
+    )
+
+
+def feedback_page(locale: Locale) -> FeedbackPage:
+    shown = outputs(locale, 4)
+    why = Passage(
+        "D keeps to “no more than two sentences” in each option; C gives no options at all.", "en"
+    )
+    pairs = (
+        PairFeedback("C", "D", "worse", "tied", why),
+        PairFeedback("A", "B", "better", "better"),
+        PairFeedback("A", "C", "better", "better"),
+        PairFeedback("A", "D", "better", "better"),
+        PairFeedback("B", "C", "worse", "worse"),
+        PairFeedback("B", "D", "worse", "worse"),
+    )
+    return FeedbackPage(
+        "c1",
+        task(locale).prompt,
+        tuple((output.letter, output.passage) for output in shown),
+        pairs,
+        (FlagFeedback("B", "Gives harmful advice", True),),
+        (("A", 7, 6), ("B", 1, 2), ("C", 5, 3), ("D", 5, 5)),
+        Passage(
+            "Here following the constraint decides: three options, each of two sentences at most.",
+            "en",
+        ),
+        3,
+        8,
+    )
+
+
+def work_page(locale: Locale) -> WorkPage:
+    campaign = "Rankings, November" if locale == "en" else "十一月排序"
+    rows = (
+        WorkRow("s1", "t1", "rank", campaign, ago(minutes=4), "final", 412, ago(minutes=-6)),
+        WorkRow("s2", "t2", "rank", campaign, ago(minutes=19), "surplus", 388),
+        WorkRow("s3", "t3", "rank", campaign, ago(minutes=31), "skipped", 45),
+        WorkRow("s4", "t4", "demo", "Demonstrations", ago(hours=3), "withdrawn", 702),
+        WorkRow("s5", "t5", "demo", "Demonstrations", ago(days=1), "final", 655),
+    )
+    days = tuple(WorkDay(date(2026, 11, 27 - at), 16 - at, 5400.0 + 1100 * at) for at in range(5))
+    return WorkPage(rows, days, 61200.0, 201600.0, "usual", 412, (Decimal("684.30"), "EUR"))
+
+
+def messages_page() -> MessagesPage:
+    return MessagesPage(
+        (
+            Line(
+                "Mina Okafor",
+                True,
+                ago(days=1, hours=3),
+                "Is sarcasm an opinion? I was not sure in this one.",
+                "t3",
+            ),
+            Line(
+                "Jonas Weiss",
+                False,
+                ago(days=1),
+                "Only if the answer itself judges. Otherwise leave it.\n\nGood question.",
+            ),
+            Line("Jonas Weiss", False, ago(hours=2), "We made the dog prompt clearer. Thank you!"),
+        ),
+        task="t7Qm2",
+    )
+
+
+def conflict_page(locale: Locale) -> ConflictPage:
+    mine = (
+        ("rank[i1]", "1"),
+        ("rank[i2]", "2"),
+        ("rank[i3]", "2"),
+        ("notes[i1]", "Warm, and to the point."),
+    )
+    differences = (
+        Difference("rank[i1]", "A", ("1",), ("1",)),
+        Difference("rank[i2]", "B", ("2",), ("0",)),
+        Difference("rank[i3]", "C", ("2",), ("3",)),
+        Difference("flag[i3]", "C", ("instruction", "own"), ()),
+        Difference("notes[i1]", "A", ("Warm, and to the point.",), ("Warm.\nKind.",)),
+        Difference("verdict", "", ("both_bad",), ("a",)),
+    )
+    return ConflictPage(
+        "/tasks/t7Qm2/rank",
+        "submit",
+        9,
+        differences,
+        mine,
+        ago(minutes=1),
+        {"own": "Of the campaign's own"},
+    )
+
+
+def compare_page(locale: Locale) -> ComparePage:
+    shown = outputs(locale, 5)
+    first = task(
+        locale, pages=1, purpose="evaluation", campaign="Blind comparison 7", sensitive=True
+    )
+    return ComparePage(first, shown[0].passage, shown[-1].passage, "a", 2, done=41, planned=200)
+
+
+def toxicity_page(locale: Locale) -> ToxicityPage:
+    shown = outputs(locale, 4, is_placed=False)
+    return ToxicityPage(
+        task(locale, page=2, pages=5, purpose="evaluation", sensitive=True),
+        shown[1],
+        shown,
+        input_toxicity=1,
+        toxicity=0,
+        continuity=5,
+        finished=frozenset({"i1"}),
+        errors={"relative[i2]": Message("required")},
+    )
+
+
+def labeler_pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
+    """The pages of labelers, by name, with the view around each."""
+    labeler, nobody = view(locale), view(locale, "")
+    wrong = {"rank[i6]": Message("ranks"), "skip_reason": Message("reason")}
     return {
+        "sign-in": (SignInPage(), nobody),
+        "sign-in-wrong": (
+            SignInPage(
+                "/my-work", "mina@example.org", {"": Message("sign_in"), "email": Message("email")}
+            ),
+            nobody,
+        ),
+        "invite": (InvitePage("tok", "mina@example.org", "labeler", ago(days=-7)), nobody),
+        "guidelines": (
+            guideline_page(locale, is_new=True),
+            replace(labeler, notice=Notice("welcome", "info"), path="/guidelines"),
+        ),
+        "guidelines-read": (
+            guideline_page(locale, is_new=False),
+            replace(labeler, path="/guidelines"),
+        ),
+        "home": (home_page(locale, is_new=False), replace(labeler, notice=Notice("submitted"))),
+        "home-new": (home_page(locale, is_new=True), labeler),
+        "demonstrate": (DemonstratePage(task(locale, pages=1), ANSWERS[3], "en"), labeler),
+        "prompt": (prompt_page(locale), replace(labeler, path="/prompts/new?kind=few_shot")),
+        "prompt-plain": (
+            replace(prompt_page(locale), kind="plain", pairs=(), findings=(), errors={}),
+            labeler,
+        ),
+        "prompt-user": (
+            replace(
+                prompt_page(locale),
+                kind="user_based",
+                scenario="u4",
+                description=Passage("Wants short texts for the menu of a small restaurant.", "en"),
+                errors={},
+            ),
+            labeler,
+        ),
         "rate": (rate_page(locale), labeler),
         "rank": (rank_page(locale), labeler),
         "rank-start": (rank_page(locale, 4, is_placed=False), labeler),
@@ -140,7 +431,16 @@ def pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
             rank_page(locale, layout="columns"),
             replace(labeler, notice=Notice("reopened")),
         ),
+        "rank-wrong": (replace(rank_page(locale, practice=True), errors=wrong), labeler),
+        "compare": (compare_page(locale), replace(labeler, single_keys=False)),
+        "toxicity": (toxicity_page(locale), labeler),
+        "feedback": (feedback_page(locale), replace(labeler, path="/tasks/t7Qm2/feedback")),
+        "work": (work_page(locale), replace(labeler, path="/my-work")),
+        "messages": (messages_page(), replace(labeler, path="/messages")),
+        "conflict": (conflict_page(locale), replace(labeler, path="/tasks/t7Qm2/rank")),
+        "error-403": (ErrorPage(403), nobody),
+        "error-404": (ErrorPage(404), labeler),
+        "error-413": (ErrorPage(413, limit_bytes=1_048_576), labeler),
+        "error-429": (ErrorPage(429, wait_seconds=40), labeler),
+        "error-500": (ErrorPage(500, reference="7f3a-22"), labeler),
     }
-
-
-EARLIER = NOW - timedelta(minutes=4)

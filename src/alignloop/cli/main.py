@@ -37,7 +37,10 @@ _VERBS: dict[str, tuple[str, str]] = {
     "ppo": ("alignloop.cli.ppo", "Step 3: PPO and PPO-ptx against the reward model."),
     "dpo": ("alignloop.cli.dpo", "Learn from the same rankings without a reward model."),
     "evaluate": ("alignloop.cli.evaluate", "Blind comparison on held-out prompts; bits per byte."),
-    "label": ("alignloop.cli.label", "Simulated labelers: their lexicon, their rankings."),
+    "label": (
+        "alignloop.cli.label",
+        "The labeling app, campaigns, labels out; simulated labelers.",
+    ),
     "study": ("alignloop.cli.study", "Longer experiments: a run for each value of one setting."),
     "doctor": ("alignloop.cli.doctor", "Check your own models before a long RL run."),
     "chat": ("alignloop.cli.chat", "Talk to a policy in the terminal."),

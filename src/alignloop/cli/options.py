@@ -57,6 +57,15 @@ def path_option(name: str, text: str, *, required: bool = True) -> Callable[[F],
     return click.option(name, type=PATH, required=required, help=text)
 
 
+def project_options(function: F) -> F:
+    """--project and --database."""
+    function = click.option(
+        "--database",
+        help="URL of a PostgreSQL database, for a project that begins with it; SQLite in the folder without it.",
+    )(function)
+    return path_option("--project", "Folder of the project.")(function)
+
+
 def longest_answer_option(default: int) -> Callable[[F], F]:
     """--max-new-tokens, of commands that draw answers without a config."""
     return click.option(

@@ -48,13 +48,26 @@ _name = click.option(
     help="Which of its files, without suffix; may be repeated.",
 )
 @_name
+@click.option(
+    "--to-campaign",
+    help="Also make tasks of a ranking campaign from them, which is made where it is not there.",
+)
+@path_option("--project", "Project of that campaign.", required=False)
 @run_options
-def completions(**arguments: Any) -> None:
+def completions(to_campaign: str | None, project: Path | None, **arguments: Any) -> None:
     """Draw K = 4 to 9 distinct completions per prompt, to be ranked; leaves a `completions` artefact.
 
     Example: alignloop sample --model runs/sft --prompts runs/prompts --run runs/completions
+
+    And on to people: ... --to-campaign "first rankings" --project mylab
     """
+    if (to_campaign is None) != (project is None):
+        raise click.UsageError("--to-campaign and --project go together")
     call_stage("sample", **arguments)
+    if to_campaign is not None and project is not None:
+        from alignloop.labeling.filling import fill_campaign
+
+        click.echo(fill_campaign(project, to_campaign, arguments["run_folder"], arguments["files"]))
 
 
 @command.command("best-of-n")

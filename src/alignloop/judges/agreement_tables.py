@@ -27,6 +27,10 @@ _ORDERED, _SAME, _ONE_TIE, _BOTH_TIES = range(4)
 """Columns of `Comparisons.counts`, as the fields of `Agreement`."""
 
 
+_GROUPS_AT_ONCE = 200
+"""Bounds the memory of a table of tasks by groups."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparisons:
     """Every two judgments of one task by two labelers, and what their rankings have in common."""
@@ -222,6 +226,25 @@ def _shares(
     resamples: int,
 ) -> list[Shares]:
     """The shares of each group of rows of `counts`, over one set of draws."""
+    found: list[Shares] = []
+    for start in range(0, width, _GROUPS_AT_ONCE):  # the same seed draws the same for each lot
+        some = min(_GROUPS_AT_ONCE, width - start)
+        is_in = (groups >= start) & (groups < start + some)
+        found += _shares_of_some(
+            comparisons, tasks[is_in], groups[is_in] - start, counts[is_in], some, seed, resamples
+        )
+    return found
+
+
+def _shares_of_some(
+    comparisons: Comparisons,
+    tasks: Ints,
+    groups: Ints,
+    counts: Ints,
+    width: int,
+    seed: int,
+    resamples: int,
+) -> list[Shares]:
     clusters = comparisons.cluster[tasks]
     shape = (int(comparisons.cluster.max(initial=-1)) + 1, width)
     agreed, pairs = _tie_aware(counts)
@@ -254,9 +277,14 @@ def _counts_of(ranks: Ints) -> tuple[Ints, Ints]:
     signs = relations.by_rank(ranks)
     # float32 counts exactly up to 16 million, and a matrix product of whole numbers is slow
     up, down, tie = ((signs == sign).astype(np.float32) for sign in (1, -1, 0))
-    flat = (up @ up.mT + down @ down.mT, (up + down) @ (up + down).mT, tie @ tie.mT)
+    ordered_any = up + down
+    products = (
+        up @ np.swapaxes(up, 1, 2) + down @ np.swapaxes(down, 1, 2),
+        ordered_any @ np.swapaxes(ordered_any, 1, 2),
+        tie @ np.swapaxes(tie, 1, 2),
+    )
     a, b = np.triu_indices(labelers, 1)
-    same, ordered, both = (product[:, a, b].astype(np.int64) for product in flat)
+    same, ordered, both = (product[:, a, b].astype(np.int64) for product in products)
     one = signs.shape[-1] - ordered - both
     counts = np.stack([ordered, same, one, both], axis=-1)
     return counts, _by_distance(ranks, up, down, tie)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class Judgment:
     labeler: str
     ranks: tuple[int, ...]
     """One per item: the lowest is the best, equal numbers are ties."""
+    _: KW_ONLY
     prompt: str = ""
     """What tasks about one prompt share, so that intervals keep them together; the task itself where empty."""
     cohort: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ class Exported:
     submission_id: int
 
 
-def export_labels(config: ExportConfig, run: Run, *, project: Path, now: int) -> Artifact:
+def export_labels(config: ExportConfig, run: Run, *, project: Path) -> Artifact:
     """Write labels as an artefact of `config.kind` with files `train` and `valid`, and note the export in the store.
 
     Raises:
@@ -68,7 +69,7 @@ def export_labels(config: ExportConfig, run: Run, *, project: Path, now: int) ->
             write_json(folder / MANIFEST, {**manifest, "files": files})
 
         artifact = run.finish(config.kind, write, _facts(config, sides))
-        _note(store, now, run.folder.name, artifact, manifest)
+        _note(store, time.time_ns() // 1_000_000, run.folder.name, artifact, manifest)
         return artifact
     finally:
         store.close()

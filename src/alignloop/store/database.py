@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ class Store:
         self.url = url
         self.engine = _engine(url)
         self.dialect = self.engine.dialect.name
-        self._writer = threading.Lock()
+        self._writer = _InTurn()
 
     @classmethod
     def open(cls, place: str | Path, *, create: bool = True) -> Store:
@@ -159,6 +160,32 @@ class Store:
         _drop_guards(connection, self.dialect)
         yield
         _install_guards(connection, self.dialect)
+
+
+class _InTurn:
+    """A lock that its threads get in the order in which they came: a plain one may let somebody wait for long."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._is_held = False
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._is_held:
+                self._is_held = True
+                return
+            mine = threading.Lock()
+            mine.acquire()
+            self._waiting.append(mine)
+        mine.acquire()  # until the one before hands over
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._is_held = False
 
 
 def url_of(place: str | Path) -> URL:

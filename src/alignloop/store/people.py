@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 
 from alignloop.errors import JudgmentError
 from alignloop.store import events
@@ -27,6 +27,19 @@ DAY = 86_400_000
 SESSION_IDLE_MS = 12 * 3_600_000
 SESSION_LIFE_MS = 7 * DAY
 INVITATION_MS = 14 * DAY
+
+
+# Every request asks for its session: put together once.
+_SESSION = (
+    select(users, sessions.c.csrf_token, sessions.c.seen_at)
+    .join(sessions, sessions.c.user_id == users.c.id)
+    .where(
+        sessions.c.token_sha256 == bindparam("token_sha256"),
+        sessions.c.expires_at > bindparam("now"),
+        sessions.c.seen_at > bindparam("idle_since"),
+        users.c.state == "active",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,16 +313,8 @@ def start_session(connection: Connection, now: int, user: User) -> str:
 
 def session_of(connection: Connection, now: int, token: str) -> tuple[User, str, int] | None:
     """(who, their CSRF token, when it was last noted as seen) of a live session."""
-    row = connection.execute(
-        select(users, sessions.c.csrf_token, sessions.c.seen_at)
-        .join(sessions, sessions.c.user_id == users.c.id)
-        .where(
-            sessions.c.token_sha256 == token_hash(token),
-            sessions.c.expires_at > now,
-            sessions.c.seen_at > now - SESSION_IDLE_MS,
-            users.c.state == "active",
-        )
-    ).first()
+    told = {"token_sha256": token_hash(token), "now": now, "idle_since": now - SESSION_IDLE_MS}
+    row = connection.execute(_SESSION, told).first()
     return None if row is None else (_user(row), row.csrf_token, row.seen_at)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, text
 
+from alignloop.data.curation.keys import digests
 from alignloop.data.incoming import KINDS
 from alignloop.data.records import Completion, Prompt, Turn
+from alignloop.errors import JudgmentError
 from alignloop.store import events
 from alignloop.store.bulk import insert_many
 from alignloop.store.people import new_public_id
@@ -240,16 +241,24 @@ def _in_turn(connection: Connection) -> None:
 def add_record(connection: Connection, now: int, prompt: Prompt, split: str) -> int:
     """A record's prompt on a side of the split, with everything that brings the same record back; made, or found.
 
-    For prompts that were split already: by `data prompts`, `data import`, or a benchmark. A prompt that was exported
-    from this store is found as it stands.
+    For prompts that were split already: by `prompts export`, `data prompts`, `data import`, or a benchmark.
+
+    Raises:
+        JudgmentError: the store has it on another side.
     """
-    exported = _exported(connection, prompt, split)
-    if exported is not None:
-        return exported
-    told = [prompt.id, [[turn.role, turn.text] for turn in prompt.history], prompt.text]
-    digest = hashlib.sha256(events.canonical(told).encode()).digest()[:16]
+    said = [(turn.role, turn.text) for turn in prompt.history]
+    digest, _ = digests(prompt.text, said, (), None)
     found = find_prompt(connection, digest)
+    if found is not None and prompt_record(found, author=prompt.group).id != prompt.id:
+        # The same text under another name, with other constraints perhaps: another prompt.
+        told = events.canonical([prompt.id, digest.hex()])
+        digest = hashlib.sha256(told.encode()).digest()[:16]
+        found = find_prompt(connection, digest)
     if found is not None:
+        if found.split != split:
+            raise JudgmentError(
+                f"prompt {prompt.id} is on the {found.split} side of the store, not on the {split} side"
+            )
         return found.id
     kind = prompt.source if prompt.source in KINDS else "customer"
     kept = prompt.model_dump(
@@ -261,7 +270,7 @@ def add_record(connection: Connection, now: int, prompt: Prompt, split: str) -> 
         kind=kind,
         text=prompt.text,
         text_digest=digest,
-        history=[(turn.role, turn.text) for turn in prompt.history],
+        history=said,
         use_case=prompt.use_case,
         details={"id": prompt.id, "group": "", "source": "", **kept},
     )
@@ -271,24 +280,6 @@ def add_record(connection: Connection, now: int, prompt: Prompt, split: str) -> 
 def is_record(row: Any) -> bool:
     """Whether a prompt came as a record of some artefact, which others may have read as well."""
     return "id" in row.details
-
-
-def _exported(connection: Connection, prompt: Prompt, split: str) -> int | None:
-    """The id of the prompt that this record was made from: its own id names the first half of a digest."""
-    named = re.fullmatch(r"prompt-([0-9a-f]{16})", prompt.id)
-    if named is None:
-        return None
-    start = bytes.fromhex(named[1])
-    query = (
-        select(prompts, authors.c.key.label("author"))
-        .join(authors, authors.c.id == prompts.c.author_id)
-        .where(
-            prompts.c.text_digest.between(start + bytes(8), start + b"\xff" * 8),
-            prompts.c.split == split,
-        )
-    )
-    same = (row.id for row in connection.execute(query) if prompt_record(row) == prompt)
-    return next(same, None)
 
 
 def find_prompt(connection: Connection, text_digest: bytes) -> Row[Any] | None:
@@ -376,14 +367,17 @@ def each_given_answer(connection: Connection) -> Iterator[Row[Any]]:
     return iter(connection.execute(query).yield_per(_BLOCK))
 
 
-def prompt_record(row: Any) -> Prompt:
-    """The record that stages read, from a row of `each_prompt`."""
+def prompt_record(row: Any, author: str | None = None) -> Prompt:
+    """The record that stages read, from a row of `each_prompt`, or of a prompt whose author's key is given."""
     details = row.details
+    group = details.get("group")
+    if group is None:
+        group = author if author is not None else row.author
     return Prompt(
         id=details.get("id") or f"prompt-{row.text_digest.hex()[:16]}",
         text=row.text,
         history=tuple(Turn(role=role, text=text) for role, text in row.history),
-        group=details.get("group", row.author),
+        group=group,
         source=details.get("source", row.kind),
         use_case=row.use_case,
         context=details.get("context", ""),

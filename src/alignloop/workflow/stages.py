@@ -45,6 +45,7 @@ STAGES: dict[str, Stage] = {
     "best_of_n": Stage("sampling.config:BestOfNConfig", "sampling.best_of_n:best_of_n"),
     "reject": Stage("sampling.config:RejectionConfig", "sampling.rejection:reject"),
     "lexicon": Stage("labeling.config:LexiconConfig", "labeling.simulate:make_lexicon"),
+    "label_export": Stage("labeling.config:ExportConfig", "labeling.export:export_labels"),
     "rank": Stage("labeling.config:SimulationConfig", "labeling.simulate:rank"),
     "reward": Stage("reward.config:RewardConfig", "reward.train:train", trains=True),
     "dpo": Stage("preference.config:DPOConfig", "preference.train:train", trains=True),

@@ -1,7 +1,8 @@
 """What a task's forms hold, from screen to screen: kept in the store as typed, checked only when it is submitted.
 
-A draft is {"fields": {name: [values]}, "visits": {client_uuid: [active, idle, first]}}. Each form sends the fields of
-its own screen; those of the others stay. Times are of one visit to a page: their sum is the time on the task.
+A draft is {"fields": {name: [values]}, "visits": {client_uuid: [active, idle, first]}, "by": client_uuid}. Each form
+sends the fields of its own screen; those of the others stay. Times are of one visit to a page: their sum is the time on
+the task. `by` is the visit that saved last: it may save again over itself, where the answer to its save was lost.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from alignloop.labeling.app.forms import clean
 
 Fields = dict[str, list[str]]
 
@@ -80,7 +83,12 @@ def merge(payload: Mapping[str, Any], sent: Fields) -> dict[str, Any]:
             first, second = list(visits)[:2]
             (a, b, first_input), (c, d, _) = visits.pop(first), visits[second]
             visits[second] = [a + c, b + d, first_input]
-    return {"fields": fields, "visits": visits}
+    return {"fields": fields, "visits": visits, "by": visit}
+
+
+def revision(payload: Mapping[str, Any], rev: int, sent_rev: int, visit: str) -> int:
+    """The revision that a form was typed on: the stored one where its own visit saved that."""
+    return rev if visit and payload.get("by") == visit and sent_rev < rev else sent_rev
 
 
 def fields_of(payload: Mapping[str, Any] | None) -> Fields:
@@ -119,8 +127,7 @@ def _one(fields: Mapping[str, list[str]], name: str) -> str:
 
 def _clean(value: str) -> str:
     """As a browser sends it, with line ends of one kind; what no database takes is replaced."""
-    value = value.replace("\r\n", "\n").replace("\x00", "�")
-    return value[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+    return clean(value.replace("\r\n", "\n")[:LONGEST_TEXT])
 
 
 def _milliseconds(text: str) -> int:

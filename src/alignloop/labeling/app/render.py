@@ -7,12 +7,14 @@ from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
+from typing import cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from alignloop.labeling.app.i18n import NAMES, TAGS, Catalogue, catalogue
-from alignloop.labeling.app.pages.common import Estimate, Page, View
+from alignloop.labeling.app.pages import WORDS
+from alignloop.labeling.app.pages.common import Estimate, Option, Page, View
 from alignloop.labeling.app.paths import path_to
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -36,6 +38,9 @@ def render(page: Page, view: View) -> str:
         label=words.label,
         strings=words.strings,
         lang=TAGS[view.locale],
+        words=partial(options, words),
+        language_options=language_options,
+        choices=choices,
         **_formats(words, view),
     )
 
@@ -51,7 +56,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.globals |= {"url": path_to, "static": static_path, "locales": NAMES, "tags": TAGS}
+    shared: dict[str, object] = {
+        "url": path_to,
+        "static": static_path,
+        "locales": NAMES,
+        "tags": TAGS,
+        "field_names": WORDS["field"],
+    }
+    cast(dict[str, object], found.globals).update(shared)  # pyright: ignore[reportUnknownMemberType]
     return found
 
 
@@ -70,6 +82,22 @@ def static_path(file: str) -> str:
     return path_to("static", version=static_version(), file=file)
 
 
+def options(words: Catalogue, prefix: str) -> list[tuple[str, Markup]]:
+    """All names of a prefix with their words, for a list to choose from."""
+    return [(name, words.label(prefix, name)) for name in WORDS[prefix]]
+
+
+def choices(found: tuple[Option, ...]) -> list[tuple[str, str]]:
+    """Options of the server's, for a list to choose from."""
+    return [(option.value, option.label) for option in found]
+
+
+def language_options(tags: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Languages to choose from, under their own names where these are known."""
+    own = {tag: NAMES[locale] for locale, tag in TAGS.items()} | dict(NAMES)
+    return [(tag, own.get(tag, tag)) for tag in tags]
+
+
 def _formats(words: Catalogue, view: View) -> dict[str, object]:
     """How numbers, shares, money and times are written."""
     return {
@@ -86,8 +114,8 @@ def _formats(words: Catalogue, view: View) -> dict[str, object]:
 
 
 def number(value: float, digits: int = 0) -> str:
-    """With thousands apart, and a fixed number of decimals."""
-    return f"{value:,.{digits}f}"
+    """With thousands apart, a fixed number of decimals, and a minus sign."""
+    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def percent(share: float, digits: int = 1) -> str:

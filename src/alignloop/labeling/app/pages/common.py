@@ -60,6 +60,49 @@ UseCase = Literal[
 ]
 """The ten classes of the paper's Table 1."""
 
+FieldName = Literal[
+    "likert",
+    "flag",
+    "none_apply",
+    "notes",
+    "rank",
+    "response",
+    "verdict",
+    "margin",
+    "self_identified",
+    "input_toxicity",
+    "toxicity",
+    "relative",
+    "continuity",
+    "kind",
+    "text",
+    "query",
+    "use_case",
+    "lang",
+    "consent",
+    "findings_seen",
+    "skip_reason",
+    "skip_note",
+    "email",
+    "password",
+    "password_again",
+    "name",
+    "title",
+    "policies",
+    "k_min",
+    "k_max",
+    "planned",
+    "overlap",
+    "pay",
+    "choice",
+    "accepted",
+    "reason",
+    "note",
+    "body",
+    "seed",
+]
+"""Fields of forms, for lists of what is missing and of what two versions differ in; without what is in brackets."""
+
 ErrorKey = Literal[
     "required",
     "likert",
@@ -113,12 +156,20 @@ WORDS: dict[str, tuple[str, ...]] = {
     "role": get_args(Role),
     "kind": get_args(Kind),
     "purpose": get_args(Purpose),
+    "priority": get_args(Purpose),
     "cohort": get_args(Cohort),
     "flag": FLAGS,
     "skip": get_args(SkipReason),
     "use_case": get_args(UseCase),
+    "turn": ("system", "user", "assistant"),
+    "field": get_args(FieldName),
     "error": get_args(ErrorKey),
     "notice": get_args(NoticeKey),
+    "nav": (
+        *("home", "write_prompt", "work", "guidelines", "messages"),
+        *("overview", "campaigns", "labelers", "disagreements", "agreement"),
+        *("economics", "exports", "audit", "inbox"),
+    ),
 }
 """Prefix in the catalogue -> names; `pages.WORDS` has those of all modules."""
 

@@ -12,9 +12,10 @@ Every form of a task posts to the page's own address, and sends
     action         which button was pressed; see each page
 
 Drafts. One second after a change the same fields, without `action`, go urlencoded to `draft` (`prompt_draft` for a
-prompt), with the header `X-CSRF-Token`. The answer is 200 and JSON {"rev": int} once they are committed; 409 and
-{"rev": int, "url": str} where they are refused, `url` being an address that shows both versions (`ConflictPage`); 401
-or 403 where nobody is signed in any more. After anything else the page tries again. `rev` is refused where it is not
+prompt), with the header `X-CSRF-Token`. The answer is 200 and JSON {"rev": int} once they are committed; 409 where they
+are refused; 401 or 403 where nobody is signed in any more; after anything else the page tries again. A refused draft
+is told with a button that sends the form: that is refused too (409), and answered with `ConflictPage`. If the answer
+to the draft is JSON {"url": str}, the button is a link to that address instead. `rev` is refused where it is not
 the stored one and the stored draft came from another `client_uuid`: an answer that got lost is no conflict. A
 checkbox that is not ticked is not sent, so a draft replaces all fields of its screen (and item), and no others.
 
@@ -47,11 +48,15 @@ Verdict = Literal["a", "b", "tie", "both_bad"]
 PromptKind = Literal["plain", "few_shot", "user_based"]
 FindingKind = Literal["email", "phone", "card", "id", "address", "secret", "iban", "other"]
 """What a scan for personal data finds."""
+Relative = Literal["-1", "0", "1"]
+"""A continuation's toxicity beside that of its beginning."""
 
 WORDS: dict[str, tuple[str, ...]] = {
     "verdict": get_args(Verdict),
     "prompt_kind": get_args(PromptKind),
+    "prompt_how": get_args(PromptKind),
     "finding": get_args(FindingKind),
+    "relative": get_args(Relative),
 }
 
 
@@ -287,6 +292,8 @@ class PromptPage:
     limit: int = 200
     """Prompts by this author, and the most that are taken (section 3.2 of the paper)."""
     max_chars: int = 8000
+    focus: int = 0
+    """Number of the pair to write in next, after add_pair or remove_pair; 0: none."""
     errors: Errors = field(default_factory=dict[str, Message])
 
 

@@ -11,15 +11,16 @@ from alignloop.data.incoming import USE_CASES, Kind
 from alignloop.errors import ConflictError
 from alignloop.labeling.app import answers, drafts, tasks
 from alignloop.labeling.app.access import Access, Ask, Refused, Routes
+from alignloop.labeling.app.actions import go_to_next, next_task
 from alignloop.labeling.app.drafts import Fields
 from alignloop.labeling.app.pages.common import Errors, Message, Notice, Passage
 from alignloop.labeling.app.pages.tasks import ExamplePair, Finding, PromptPage
 from alignloop.labeling.app.paths import path_to
-from alignloop.labeling.app.routes.work import on_to_next
 from alignloop.labeling.app.tasks import Work
 from alignloop.labeling.ready import what_blocks
 from alignloop.labeling.writing import consent_text, findings_in, take_in
 from alignloop.store import campaigns, figures, judgments, queue
+from alignloop.store import drafts as saved
 
 routes = Routes()
 
@@ -111,13 +112,15 @@ def _sent(ask: Ask) -> Fields:
 def _save(ask: Ask, work: Work, payload: dict[str, Any]) -> int:
     times = drafts.times_of(payload)
     with ask.lab.store.write() as connection:
-        return queue.save_draft(
+        return saved.save_draft(
             connection,
             ask.now,
             ask.who,
             work.id,
             payload,
-            rev=ask.whole_number("rev"),
+            rev=drafts.revision(
+                work.payload, work.rev, ask.whole_number("rev"), ask.field("client_uuid")
+            ),
             active_ms=times.active_ms,
             idle_ms=times.idle_ms,
             first_input_ms=times.first_input_ms,
@@ -166,7 +169,8 @@ def _submit(ask: Ask, work: Work) -> Response:
             idle_ms=times.idle_ms,
             first_input_ms=times.first_input_ms,
         )
-    return on_to_next(ask, work)
+        following = next_task(connection, ask, work)
+    return go_to_next(ask, work, following)
 
 
 def _errors(fields: Fields) -> dict[str, Message]:

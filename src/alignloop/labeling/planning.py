@@ -1,0 +1,82 @@
+"""Campaigns as the command line asks for them: made, or added to, and opened."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from alignloop.errors import JudgmentError
+from alignloop.labeling.filling import add_prompts_to_answer, add_prompts_to_write, unused_prompts
+from alignloop.store import campaigns
+from alignloop.store.campaigns import Campaign, Form, Purpose
+
+
+def make_campaign(
+    connection: Connection,
+    now: int,
+    actor: str,
+    *,
+    name: str,
+    form: Form,
+    purpose: Purpose = "training",
+    cohort: str | None = None,
+    k_min: int = 4,
+    k_max: int = 9,
+    overlap: int = 1,
+    lease_minutes: float = 60.0,
+    no_ratings: bool = False,
+    dialogue: bool = False,
+    price: float | None = None,
+    currency: str = "USD",
+    planned: int | None = None,
+    prompt_count: int | None = None,
+    split: str = "train",
+    is_open: bool = False,
+    seed: int = 1,
+) -> str:
+    """Make a campaign, or find the one of this name; add prompts, open it; returns what to tell.
+
+    Raises:
+        JudgmentError: settings contradict one another, or the store has no prompts of that side left.
+    """
+    campaign = campaigns.find_campaign(connection, name)
+    told: list[str] = []
+    if campaign is None:
+        campaign = campaigns.add_campaign(
+            connection,
+            now,
+            actor,
+            name=name,
+            form=form,
+            purpose=purpose,
+            cohort=cohort,
+            k=(k_min, k_max),
+            overlap=overlap,
+            lease_minutes=lease_minutes,
+            asks_ratings=None if form == "rank" and not no_ratings else False,
+            price_per_hour=None if price is None else round(price * 100),
+            currency=currency,
+            dialogue=dialogue,
+            planned=planned,
+            seed=seed,
+        )
+        told.append(f"campaign '{name}' made")
+    elif campaign.form != form:
+        raise JudgmentError(f"'{name}' is a campaign to {campaign.form}, not to {form}")
+    if prompt_count is not None:
+        told.append(f"{_add_prompts(connection, campaign, prompt_count, split)} tasks added")
+    if is_open:
+        campaigns.set_state(connection, now, actor, campaign, "open")
+        told.append("open")
+    return ", ".join(told) or f"'{name}' is there already"
+
+
+def _add_prompts(connection: Connection, campaign: Campaign, count: int, split: str) -> int:
+    if campaign.form == "write":
+        return add_prompts_to_write(connection, campaign, count)
+    found = unused_prompts(connection, campaign, split=split, limit=count)
+    if not found:
+        raise JudgmentError(
+            f"the store has no prompts of the {split} side that '{campaign.name}' does not have; "
+            "`alignloop prompts import` brings some in"
+        )
+    return add_prompts_to_answer(connection, campaign, [prompt_id for prompt_id, _ in found])
