@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import JSON, Connection, Table
+from sqlalchemy.exc import OperationalError
 
-from alignloop.store.database import Store
+from alignloop.errors import StoreError
+from alignloop.store.database import Store, shown
 
 _CACHE_KIB = 128 * 1024
 """Indexes over random values are written all over: two million entries of 40 bytes, and room for pages half full."""
@@ -36,8 +38,26 @@ def insert_many(
 
 
 @contextmanager
-def large(connection: Connection) -> Generator[None]:
-    """Within a transaction that writes very many rows: more memory for pages of the database, given back afterwards."""
+def large_write(store: Store) -> Generator[Connection]:
+    """`Store.write` for very many rows.
+
+    Raises:
+        JudgmentError: as there.
+        StoreError: the disk is full, the server is gone, somebody else writes for too long; nothing was written.
+    """
+    try:
+        with store.write() as connection, _large(connection):
+            yield connection
+    except OperationalError as error:
+        reason = str(error.orig or error).strip().partition("\n")[0]
+        raise StoreError(
+            f"{shown(store.url)}: cannot be written ({reason}); nothing was: mend that, and start it again"
+        ) from None
+
+
+@contextmanager
+def _large(connection: Connection) -> Generator[None]:
+    """More memory for pages of the database, given back afterwards."""
     if connection.dialect.name != "sqlite":
         yield
         return
@@ -46,8 +66,9 @@ def large(connection: Connection) -> Generator[None]:
     try:
         yield
     finally:
-        connection.exec_driver_sql(f"PRAGMA cache_size={int(before)}")
-        connection.exec_driver_sql("PRAGMA shrink_memory")
+        with suppress(OperationalError):  # a transaction that failed has its own error to tell
+            connection.exec_driver_sql(f"PRAGMA cache_size={int(before)}")
+            connection.exec_driver_sql("PRAGMA shrink_memory")
 
 
 def shrink_log(store: Store) -> None:

@@ -162,7 +162,7 @@ class _Into:
             reading = _Reading(source, self._config, self._count_tokens, self._workers)
             spool = reading.run(so_far.known(), staging.scratch, staging)
             staging.seal()
-            with self._store.write() as connection, bulk.large(connection):
+            with bulk.large_write(self._store) as connection:
                 settings.settle(connection, self._config)
                 prompts.add_import(
                     connection,
@@ -207,8 +207,10 @@ class _Reading:
         """
         before = self._source.state()
         scratch.mkdir(exist_ok=True)
-        spool = Spool(scratch / "kept")
-        with progress(self._source.rows(), self._source.name, "rows") as bar:
+        with (
+            Spool(scratch / "kept") as spool,
+            progress(self._source.rows(), self._source.name, "rows") as bar,
+        ):
             for outcome in curate(
                 self._candidates(bar, staging),
                 self._config,
@@ -220,7 +222,6 @@ class _Reading:
                     self._drop(outcome, staging)
                 else:
                     spool.add(self._keep(outcome))
-        spool.close()
         if self._source.state() != before:
             raise DataError(f"{self._source.name} was changed while it was read; import it again")
         self._finish()

@@ -188,6 +188,10 @@ def _tables(sums: Sums) -> dict[str, Any]:
             **_filled(sums.get("comparisons", {}), ("rankings", "pairs", "ties", "unranked")),
             "by_k": sums.get("comparisons", {}).get("by_k", {}),
         },
+        "answers": {
+            what: _filled(sums.get("answers", {}).get(what, {}), SIDES)
+            for what in ("demonstrations", "rankings")
+        },
         "lengths": {
             "split": _summaries(lengths.get("split", {}), SIDES),
             "use_case": _summaries(lengths.get("use_case", {}), (*USE_CASES, "not_given")),

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from alignloop.store.prompts import NewPrompt
 from alignloop.workflow.prompts.rows import as_plain
@@ -19,7 +21,7 @@ _TEXT_DIGEST, _PREFIX_DIGEST = 4, 5
 
 
 class Spool:
-    """A file of prompts: written once, then read any number of times. It holds people's texts, and is private."""
+    """A file of prompts: written once, in a `with`, then read any number of times. It holds people's texts: private."""
 
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -33,10 +35,21 @@ class Spool:
         if len(self._waiting) == _AT_ONCE:
             self._write()
 
-    def close(self) -> None:
-        """All are there."""
-        self._write()
-        self._file.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            with self._file:
+                self._write()
+        else:
+            with suppress(OSError):  # it is not needed any more
+                self._file.close()
 
     def __iter__(self) -> Iterator[NewPrompt]:
         for values in self._blocks():

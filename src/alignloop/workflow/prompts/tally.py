@@ -56,7 +56,7 @@ class Tally:
         self._count_tokens = count_tokens
         self._counts: dict[str, Counter[tuple[str, ...]]] = {}
         self._lengths: Counter[tuple[str, str, int]] = Counter()
-        self._waiting: list[tuple[str, Sequence[Sequence[str]], Shown]] = []
+        self._waiting: list[tuple[Counted, Shown]] = []
 
     def add(
         self, prompt: Counted, answers: Sequence[Given] = (), tokens: int | None = None
@@ -80,7 +80,7 @@ class Tally:
             self._one("few_shot", "prompts")
             self._counts["few_shot"]["examples",] += len(prompt.examples)
         if answers or prompt.examples:
-            self._answers(source, prompt, answers)
+            self._answers(prompt, answers)
 
     def add_length(self, group: str, name: str, tokens: int) -> None:
         """A length alone, of what is counted elsewhere."""
@@ -103,10 +103,8 @@ class Tally:
             counter = self._counts[name] = Counter()
         counter[path] += 1
 
-    def _answers(self, source: str, prompt: Stored, answers: Sequence[Given]) -> None:
-        self._waiting += [
-            (source, prompt.history, shown) for shown in demonstrations(prompt, answers, _ALONE)
-        ]
+    def _answers(self, prompt: Counted, answers: Sequence[Given]) -> None:
+        self._waiting += [(prompt, shown) for shown in demonstrations(prompt, answers, _ALONE)]
         if len(self._waiting) >= _AT_ONCE:
             self._check_waiting()
         if ranked := comparison(answers):
@@ -114,6 +112,7 @@ class Tally:
             pairs = len(ranked) * (len(ranked) - 1) // 2
             ties = sum(n * (n - 1) // 2 for n in ranks.values())
             self._one("comparisons", "rankings")
+            self._one("answers", "rankings", prompt.split)
             self._one("comparisons", "by_k", str(len(ranked)))
             self._counts["comparisons"]["pairs",] += pairs - ties
             self._counts["comparisons"]["ties",] += ties
@@ -125,17 +124,21 @@ class Tally:
             return
         # Prompts are all different here, so a demonstration can be the same as another of its own prompt alone, and
         # looking at some at a time finds what looking at all would.
-        pairs = [(transcript(history, one.text), one.response) for _, history, one in self._waiting]
+        pairs = [
+            (transcript(prompt.history, one.text), one.response) for prompt, one in self._waiting
+        ]
         checks = check_demonstrations(pairs, count_tokens=self._count_tokens)
         lengths = self._count_tokens([response for _, response in pairs])
-        for (source, _, shown), fault, tokens in zip(
+        for (prompt, shown), fault, tokens in zip(
             self._waiting, checks.faults, lengths, strict=True
         ):
             self._one("demonstrations", "checked")
             self._one("demonstrations", fault or "fit")
+            if fault is None:
+                self._one("answers", "demonstrations", prompt.split)
             if shown.model:
                 self._one("demonstrations", "by_models")
-            self._lengths["demonstration", source, tokens] += 1
+            self._lengths["demonstration", source_of(prompt.kind), tokens] += 1
         self._waiting.clear()
 
 
