@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from alignloop.labeling.app.forms import clean
+
 Fields = dict[str, list[str]]
 
 SCREENS = ("demonstrate", "rate", "rank", "compare", "toxicity", "prompt")
@@ -130,8 +132,7 @@ def _one(fields: Mapping[str, list[str]], name: str) -> str:
 
 def _clean(value: str) -> str:
     """As a browser sends it, with line ends of one kind; what no database takes is replaced."""
-    value = value.replace("\r\n", "\n").replace("\x00", "�")
-    return value[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+    return clean(value.replace("\r\n", "\n")[:LONGEST_TEXT])
 
 
 def _milliseconds(text: str) -> int:

@@ -8,7 +8,7 @@ const PATIENCE_MS = 15_000;
 const LONGEST_WAIT_MS = 30_000;
 const KEEPALIVE_BYTES = 60_000; // browsers refuse more than 64 KiB
 const PREFIX = "alignloop:draft:";
-const NOT_CONTENT = new Set(["csrf_token", "client_uuid", "active_ms", "idle_ms", "first_input_ms"]);
+const NOT_CONTENT = /^(csrf_token|rev|client_uuid|pasted_chars|\w+_ms|moves_\w+)$/; // of this visit, not of the answer
 
 export function keepDraft(form, fillTimes) {
   const words = JSON.parse(form.dataset.strings);
@@ -25,7 +25,7 @@ export function keepDraft(form, fillTimes) {
 
   const isUnsaved = () => version !== savedVersion;
   const content = () =>
-    [...new FormData(form)].filter(([name, value]) => !NOT_CONTENT.has(name) && typeof value === "string");
+    [...new FormData(form)].filter(([name, value]) => !NOT_CONTENT.test(name) && typeof value === "string");
 
   function show(name) {
     state.dataset.state = name;
