@@ -137,6 +137,12 @@ class App:
         """What their browser keeps."""
         return {"name": COOKIE, "value": person.session, "url": self.url}
 
+    def qualify(self, person: Person) -> None:
+        """What a researcher's decision comes to."""
+        with self.store.write() as connection:
+            user = people.get_user(connection, person.user.public_id)
+            people.change_user(connection, now(), ACTOR, user, standing="qualified")
+
     # --- work ---
 
     def campaign(
@@ -261,6 +267,12 @@ class App:
         )
         with self.store.read() as connection:
             return list(connection.execute(query).all())
+
+    def instructions(self, person: Person) -> list[labels.Label]:
+        """Rankings of somebody's, as the exporter reads them."""
+        with self.store.read() as connection:
+            found = list(labels.each_label(connection, "rank", task_of=person.user.id))
+        return [label for label in found if label.labeler_id == person.user.id]
 
     def assert_sound(self) -> None:
         """The log's chain holds, and every label is what was written."""
