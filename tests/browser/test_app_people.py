@@ -55,7 +55,18 @@ def test_from_an_empty_folder_to_a_queue(
     complaints[:] = [told for told in complaints if "404" not in told]
 
     # Work for others, by commands beside the running server.
-    alignloop("label", "campaign", "prompts", "--project", new_lab.folder, "--form", "write", "--prompts", "2", "--open")
+    alignloop(
+        "label",
+        "campaign",
+        "prompts",
+        "--project",
+        new_lab.folder,
+        "--form",
+        "write",
+        "--prompts",
+        "2",
+        "--open",
+    )
 
     # A labeler: invited on the page, in a browser of their own.
     researcher.goto(new_lab.url + "/labelers")
@@ -179,7 +190,11 @@ ENGLISH = """() => {
 def test_a_labeler_in_chinese(app: App, enter: Enter) -> None:
     ann = app.person("安", standing="pending", has_read=False)
     app.campaign(
-        "rank", name="排序", prompt="用一句话说说狐狸。", outputs=["狐狸跑了。", "狐狸。", "无。", "狐狸在睡觉。"], overlap=5
+        "rank",
+        name="排序",
+        prompt="用一句话说说狐狸。",
+        outputs=["狐狸跑了。", "狐狸。", "无。", "狐狸在睡觉。"],
+        overlap=5,
     )
     page = enter(ann)
     page.get_by_text("Settings").click()
@@ -194,7 +209,9 @@ def test_a_labeler_in_chinese(app: App, enter: Enter) -> None:
     look()
     page.get_by_role("link", name="准则").first.click()
     look()
-    languages = page.locator(".guideline-body .passage").evaluate_all("(all) => all.map((p) => p.lang)")
+    languages = page.locator(".guideline-body .passage").evaluate_all(
+        "(all) => all.map((p) => p.lang)"
+    )
     assert set(languages) == {"zh-Hans"}
     page.get_by_role("button", name="我已阅读").click()
     look()

@@ -15,7 +15,16 @@ WATCH = """() => {
     if (state.dataset.state === "saved") window.saidSaved([...new FormData(document.getElementById("task"))]);
   }).observe(state, {attributes: true, childList: true});
 }"""
-NOT_KEPT = {"csrf_token", "client_uuid", "active_ms", "idle_ms", "first_input_ms", "rev", "screen", "item"}
+NOT_KEPT = {
+    "csrf_token",
+    "client_uuid",
+    "active_ms",
+    "idle_ms",
+    "first_input_ms",
+    "rev",
+    "screen",
+    "item",
+}
 
 
 def watch_saved(page: Page, app: App, person: Person) -> list[dict[str, str]]:
@@ -151,14 +160,21 @@ def two_tabs(app: App, enter: Enter, person: Person) -> tuple[Page, Page]:
     press(first, "j 1 j 2")
     wait_for_saved(first)
     press(second, "j 4 j 3 j 2 j 1")
-    expect(second.locator("[data-save-trouble]")).to_contain_text("Changed in another tab: not saved.")
+    expect(second.locator("[data-save-trouble]")).to_contain_text(
+        "Changed in another tab: not saved."
+    )
     assert second.locator("[data-save-state]").inner_text() == ""
     assert "rank[3]" not in app.draft(person)
 
     second.get_by_role("button", name="See both versions").click()
     second.wait_for_selector("table.conflict")
     rows = second.locator("table.conflict tbody tr").all_inner_texts()
-    assert [row.split("\t")[1:] for row in rows[:4]] == [["4", "1"], ["3", "2"], ["2", "–"], ["1", "–"]]
+    assert [row.split("\t")[1:] for row in rows[:4]] == [
+        ["4", "1"],
+        ["3", "2"],
+        ["2", "–"],
+        ["1", "–"],
+    ]
     assert app.draft(person)["rank[1]"] == ["1"]
     return first, second
 
