@@ -137,6 +137,12 @@ class App:
         """What their browser keeps."""
         return {"name": COOKIE, "value": person.session, "url": self.url}
 
+    def qualify(self, person: Person) -> None:
+        """What a researcher's decision comes to."""
+        with self.store.write() as connection:
+            user = people.get_user(connection, person.user.public_id)
+            people.change_user(connection, now(), ACTOR, user, standing="qualified")
+
     # --- work ---
 
     def campaign(
@@ -182,9 +188,7 @@ class App:
                         policy,
                         [Completion(text=t, model="m", finished=True, tokens=9) for t in texts],
                     )
-                task = campaigns.add_task(
-                    connection, made, prompt_id=prompt_id, completion_ids=ids
-                )
+                task = campaigns.add_task(connection, made, prompt_id=prompt_id, completion_ids=ids)
                 if answers is not None:
                     _give_answers(connection, task, answers)
             return campaigns.set_state(connection, now(), ACTOR, made, "open")
@@ -264,6 +268,12 @@ class App:
         with self.store.read() as connection:
             return list(connection.execute(query).all())
 
+    def instructions(self, person: Person) -> list[labels.Label]:
+        """Rankings of somebody's, as the exporter reads them."""
+        with self.store.read() as connection:
+            found = list(labels.each_label(connection, "rank", task_of=person.user.id))
+        return [label for label in found if label.labeler_id == person.user.id]
+
     def assert_sound(self) -> None:
         """The log's chain holds, and every label is what was written."""
         with self.store.read() as connection:
@@ -299,7 +309,9 @@ def _label(connection: Connection, row: Any) -> Label:
         surplus=row.is_surplus,
         active_ms=row.active_ms,
         idle_ms=row.idle_ms,
-        ranks=_sorted({letter[i]: rank for i, rank in labels.groups_of(connection, row.id).items()}),
+        ranks=_sorted(
+            {letter[i]: rank for i, rank in labels.groups_of(connection, row.id).items()}
+        ),
         likert=_sorted({letter[i]: likert for i, (likert, _) in rated.items()}),
         flags=_sorted({letter[i]: {k for k, v in of.items() if v} for i, of in flags.items()}),
         flag_values=sum(len(of) for of in flags.values()),

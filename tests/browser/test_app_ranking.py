@@ -60,7 +60,12 @@ def test_four_outputs_by_keys_alone(app: App, enter: Enter) -> None:
     label = app.label(ann)
     assert label.ranks == shown == {"A": 2, "B": 1, "C": None, "D": 2}
     assert label.likert == {"A": 5, "B": 7, "C": 1, "D": 4}
-    assert label.flags == {"A": {"instruction", "hallucination"}, "B": set(), "C": {"moral"}, "D": set()}
+    assert label.flags == {
+        "A": {"instruction", "hallucination"},
+        "B": set(),
+        "C": {"moral"},
+        "D": set(),
+    }
     assert label.flag_values == 4 * FLAGS
     assert label.notes == {"A": "5 n x"}
 
@@ -74,7 +79,9 @@ def test_nine_outputs_by_keys_alone(app: App, enter: Enter) -> None:
     for rank in (9, 8, 7, 6, 5, 4, 3, 2, 1):
         press(page, f"j {rank}")
     assert list(shown_ranks(page).values()) == [9, 8, 7, 6, 5, 4, 3, 2, 1]
-    press(page, "k k k = Alt+ArrowUp Alt+ArrowUp k x u k k 9")  # F, twice up; E, and back; C to the worst
+    press(
+        page, "k k k = Alt+ArrowUp Alt+ArrowUp k x u k k 9"
+    )  # F, twice up; E, and back; C to the worst
     shown = shown_ranks(page)
     press(page, "Control+Enter")
     submitted(page)

@@ -51,4 +51,9 @@ def clean(text: str) -> str:
 
     That is NUL, and what is no character: half of a surrogate pair.
     """
-    return text.replace("\r\n", "\n").replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    return (
+        text.replace("\r\n", "\n")
+        .replace("\x00", "\ufffd")
+        .encode("utf-8", "replace")
+        .decode("utf-8")
+    )

@@ -42,9 +42,9 @@ def audit_page(ask: Ask) -> Response:
                 AuditRow(
                     row.seq,
                     moment(row.at),
-                    names.get(row.actor, row.actor),
+                    names.get(str(row.actor), str(row.actor)),
                     row.verb,
-                    names.get(row.object, row.object),
+                    names.get(str(row.object), str(row.object)),
                     row.sha256.hex(),
                 )
                 for row in rows

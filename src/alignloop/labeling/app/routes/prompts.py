@@ -11,11 +11,10 @@ from alignloop.data.incoming import USE_CASES, Kind
 from alignloop.errors import ConflictError
 from alignloop.labeling.app import answers, drafts, tasks
 from alignloop.labeling.app.access import Access, Ask, Refused, Routes
-from alignloop.labeling.app.actions import go_to_next, next_task
+from alignloop.labeling.app.actions import go_to_next, next_task, show_conflict
 from alignloop.labeling.app.drafts import Fields
 from alignloop.labeling.app.pages.common import Errors, Message, Notice, Passage
 from alignloop.labeling.app.pages.tasks import ExamplePair, Finding, PromptPage
-from alignloop.labeling.app.paths import path_to
 from alignloop.labeling.app.tasks import Work
 from alignloop.labeling.ready import what_blocks
 from alignloop.labeling.writing import consent_text, findings_in, take_in
@@ -58,8 +57,7 @@ def prompt_draft(ask: Ask) -> Response:
     try:
         return JSONResponse({"rev": _save(ask, work, drafts.merge(work.payload, _sent(ask)))})
     except ConflictError:
-        url = path_to("write_prompt", conflict=1)
-        return JSONResponse({"rev": work.rev, "url": url}, status_code=409)
+        return JSONResponse({"rev": work.rev}, status_code=409)
 
 
 @routes.post("write_prompt", Access.LABELER, _FIELDS)
@@ -83,9 +81,7 @@ def write_prompt(ask: Ask) -> Response:
     try:
         _save(ask, work, {**payload, "fields": fields})
     except ConflictError:
-        # The other tab's version stays: this one comes back on the page, to be sent again over it.
-        again = _reload(ask, work, {**payload, "fields": fields})
-        return ask.show(_page(ask, again), 409)
+        return show_conflict(ask, work, ("write_prompt", ""), _sent(ask), ask.field("action"))
     again = _reload(ask, work, {**payload, "fields": fields})
     return _submit(ask, again) if verb == "submit" else ask.show(_page(ask, again))
 
