@@ -88,7 +88,10 @@ def _encoded(row: Sequence[Any], as_json: Sequence[int]) -> tuple[Any, ...]:
     values = list(row)
     for at in as_json:
         value = values[at]
-        # Nearly all lists are empty, and writing "[]" is much quicker than asking json.
-        is_empty_list = not value and isinstance(value, list | tuple)
-        values[at] = "[]" if is_empty_list else json.dumps(value)
+        if not value and isinstance(value, list | tuple):
+            values[at] = "[]"  # nearly all are, and this is much quicker than asking json
+        elif not value and isinstance(value, dict):
+            values[at] = "{}"
+        else:
+            values[at] = json.dumps(value)
     return tuple(values)

@@ -27,7 +27,7 @@ from tests.workflow.prompts.helpers import NOW, asked, imported, rows, some, wri
 
 def exported(lab: Path, kind: str, folder: Path | None = None, **values: Any) -> Artifact:
     folder = folder or lab.parent / f"run-{kind}"
-    return run("export_prompts", folder, {"kind": kind, **values}, project=lab)
+    return run("prompts_export", folder, {"kind": kind, **values}, project=lab)
 
 
 def read(artifact: Artifact, file: str, record: type) -> list[Any]:
@@ -454,7 +454,7 @@ def test_the_same_project_gives_the_same_bytes(lab: Path, tmp_path: Path, kind: 
 def test_a_finished_export_is_not_made_again(lab: Path, tmp_path: Path) -> None:
     exported(lab, "prompts", tmp_path / "run")
 
-    again = run("export_prompts", tmp_path / "run", {"kind": "prompts"}, resume=True, project=lab)
+    again = run("prompts_export", tmp_path / "run", {"kind": "prompts"}, resume=True, project=lab)
 
     assert again == open_artifact(tmp_path / "run", "prompts")
     store = open_project(lab).open()
@@ -562,4 +562,4 @@ def test_a_misspelt_setting_of_an_export_is_refused() -> None:
     from alignloop.workflow.stages import config_class
 
     with pytest.raises(ConfigError, match="did you mean 'exclude'"):
-        load_config(config_class("export_prompts"), None, ['kind="prompts"', "exclud=[]"])
+        load_config(config_class("prompts_export"), None, ['kind="prompts"', "exclud=[]"])

@@ -196,6 +196,7 @@ class _Reading:
         self._sides: Counter[str] = Counter()
         self._scrubbed = 0
         self.counted_for: Counter[str] = Counter()
+        """Where nothing is written, for the next file to compare with."""
         self.counts: dict[str, Any] = {}
         """Filled at the end."""
 
@@ -221,7 +222,10 @@ class _Reading:
                 if isinstance(outcome, Dropped):
                     self._drop(outcome, staging)
                 else:
-                    spool.add(self._keep(outcome))
+                    prompt = self._keep(outcome)
+                    spool.add(prompt)
+                    if staging is None and prompt.counted_for:
+                        self.counted_for[prompt.counted_for] += 1
         if self._source.state() != before:
             raise DataError(f"{self._source.name} was changed while it was read; import it again")
         self._finish()
@@ -243,8 +247,6 @@ class _Reading:
         prompt = stored(kept)
         self._sides[kept.split] += 1
         self._scrubbed += kept.scrubbed
-        if prompt.counted_for:
-            self.counted_for[prompt.counted_for] += 1
         self._tally.add(prompt, [Given(*answer) for answer in prompt.answers])
         return prompt
 
