@@ -139,7 +139,7 @@ def _row(ask: Ask, row: Any, by: str) -> ExportRow:
     return ExportRow(
         id=row.public_id,
         kind=cast(Any, kind if kind in get_args(ExportKind) else "rankings"),
-        format=cast(Any, query.get("format", "jsonl")),
+        format=query.get("format", "jsonl"),
         campaign=", ".join(name for name in named if name),
         at=moment(row.created_at),
         by=by,
