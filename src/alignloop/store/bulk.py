@@ -6,7 +6,7 @@ SQLAlchemy's own way to insert takes several times as long on SQLite, which wait
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -21,9 +21,11 @@ _CACHE_KIB = 128 * 1024
 
 
 def insert_many(
-    connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]
+    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
     """Insert rows, each with a value for every one of the columns `names`."""
+    if not rows:
+        return
     if connection.dialect.name != "sqlite":
         connection.execute(table.insert(), [dict(zip(names, row, strict=True)) for row in rows])
         return
@@ -32,9 +34,8 @@ def insert_many(
     columns = ", ".join(quote(name) for name in names)
     marks = ", ".join("?" * len(names))
     values = [_encoded(row, as_json) for row in rows]
-    if values:
-        statement = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})"
-        connection.exec_driver_sql(statement, values)
+    statement = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})"
+    connection.exec_driver_sql(statement, values)
 
 
 @contextmanager

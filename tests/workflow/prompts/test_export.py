@@ -393,6 +393,35 @@ def test_comparisons_leave_as_rankings_with_their_ties(tmp_path: Path) -> None:
     assert one.completions[0].tokens == len(one.completions[0].text) // 4 + 2
 
 
+def test_every_set_of_answers_to_a_prompt_leaves(tmp_path: Path) -> None:
+    given = [ranked(n, [1, 2]) for n in range(40)]
+    given += [ranked(n, [2, 1], labeler="bob") for n in range(40)]
+    shown = [
+        {"prompt": asked(n), "user": f"u{n}", "response": f"{n} {k}."}
+        for n in range(40)
+        for k in (1, 2)
+    ]
+    lab = tmp_path / "lab"
+    imported(lab, write(tmp_path / "a.jsonl", given), write(tmp_path / "b.jsonl", shown))
+
+    rankings = exported(lab, "rankings")
+    demonstrations = exported(lab, "demonstrations")
+
+    of_first = [
+        (one.labeler, one.ranks)
+        for side in ("train", "valid")
+        for one in read(rankings, side, Ranking)
+        if one.prompt.text == read(rankings, "train", Ranking)[0].prompt.text
+    ]
+    assert of_first == [("ann", (1, 2)), ("bob", (2, 1))]
+    found = [d for s in ("train", "valid", "test") for d in read(demonstrations, s, Demonstration)]
+    assert sorted(one.response for one in found) == sorted(
+        f"{n} {k}." for n in range(40) for k in (1, 2)
+    )
+    anew = exported(lab, "prompts")
+    assert anew.facts["rows"]["rl"] == 0  # all of them have answers
+
+
 def test_an_answer_without_text_is_not_ranked(tmp_path: Path) -> None:
     given = [ranked(n, [1, 2, 3]) for n in range(60)]
     given[0]["candidates"][1] = " "
