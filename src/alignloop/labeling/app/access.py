@@ -154,7 +154,7 @@ class Ask:
 
     def go_to(self, path: str, notice: Notice | None = None) -> Response:
         """On to an address of ours; anything else becomes the home page."""
-        is_plain = path.isascii() and path.isprintable() and len(path) <= _LONGEST_PATH
+        is_plain = path.isprintable() and "\ufffd" not in path and len(path) <= _LONGEST_PATH
         if not is_plain or not path.startswith("/") or path.startswith(("//", "/\\")):
             path = "/"
         response = RedirectResponse(path, status_code=303)
