@@ -62,7 +62,6 @@ PERSONAL = (
     "My card is 4111 1111 1111 1111.",
     "Mein Konto ist DE89 3704 0044 0532 0130 00.",
     "The password: {word}{number}!",
-    "The server is 93.184.{number:.2s}.34.",
 )
 LANGUAGES = {
     "zh": (
@@ -178,7 +177,7 @@ class Prompts:
             text = TEMPLATES[hash_of(user) % len(TEMPLATES)] + text
         if draw.random() < 0.03:
             word = draw.choice(("anna", "peter", "li.wei"))
-            personal = draw.choice(PERSONAL[:5]).format(word=word, number=draw.randint(100, 9999))
+            personal = draw.choice(PERSONAL).format(word=word, number=draw.randint(100, 9999))
             text = f"{text} {personal}"
         return text
 
@@ -301,7 +300,10 @@ def draw(path: Path, found: Sequence[dict[str, Any]]) -> None:
         left.legend(frameon=False)
         right.semilogx(rows, [one["peak_mib"] for one in found], "s-", color="#8b3d1f")
         right.set(
-            xlabel="prompts", ylabel="MiB", title="peak memory, all processes", ylim=(0, None)
+            xlabel="prompts",
+            ylabel="MiB",
+            title="peak memory, all processes",
+            ylim=(0, 1.1 * max(one["peak_mib"] for one in found)),
         )
         for axes in (left, right):
             axes.grid(color="#dddddd")

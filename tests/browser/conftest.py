@@ -10,6 +10,7 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from tests.browser.running import App, Person, sign_in
 from tests.browser.site import Site, write_pages
 
 CHROMIUM = next(
@@ -137,3 +138,46 @@ def look_at(browser: Browser, site: Site, complaints: list[str], windows: dict[s
         return windows[window]
 
     return open_
+
+
+# --- the running app ---
+
+Enter = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    app = App.start(tmp_path_factory.mktemp("lab"))
+    yield app
+    app.stop()
+
+
+@pytest.fixture
+def app(running: App) -> App:
+    """The app in its own process, with no campaign open."""
+    running.close_all()
+    return running
+
+
+@pytest.fixture
+def enter(browser: Browser, app: App, complaints: list[str]) -> Iterator[Enter]:
+    """A new window in which somebody is signed in; in the window of `beside` where one is given, as another tab."""
+    opened: list[Page] = []
+
+    def enter_(
+        person: Person | None, path: str = "/", *, beside: Page | None = None, **options: object
+    ) -> Page:
+        if beside is not None:
+            page = beside.context.new_page()
+            page.set_default_timeout(10_000)
+        else:
+            page = _new_page(browser, app.url, complaints, **options)
+            opened.append(page)
+            if person is not None:
+                sign_in(page.context, app, person)
+        page.goto(app.url + path)
+        return page
+
+    yield enter_
+    for page in opened:
+        page.context.close()

@@ -409,6 +409,19 @@ def labeler_pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
         "home": (home_page(locale, is_new=False), replace(labeler, notice=Notice("submitted"))),
         "home-new": (home_page(locale, is_new=True), labeler),
         "demonstrate": (DemonstratePage(task(locale, pages=1), ANSWERS[3], "en"), labeler),
+        "demonstrate_dialogue": (
+            DemonstratePage(
+                task(locale, pages=1),
+                "",
+                "en",
+                dialogue=True,
+                turns=(
+                    Turn("assistant", Passage(ANSWERS[3], "en")),
+                    Turn("user", Passage("And in one sentence, please?", "en")),
+                ),
+            ),
+            labeler,
+        ),
         "prompt": (prompt_page(locale), replace(labeler, path="/prompts/new?kind=few_shot")),
         "prompt-plain": (
             replace(prompt_page(locale), kind="plain", pairs=(), findings=(), errors={}),

@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,12 +92,15 @@ class Site:
     """Forms that arrived, drafts among them."""
     answer_draft: Callable[[Sent], Answer] = accept
     """What a draft gets as an answer."""
+    form_seconds: float = 0.0
+    """How long a form waits for its answer."""
     address: str = ""
 
     def forget(self) -> None:
         """Begin anew: nothing sent, drafts accepted."""
         self.sent.clear()
         self.answer_draft = accept
+        self.form_seconds = 0.0
 
     @property
     def drafts(self) -> list[Sent]:
@@ -143,6 +147,7 @@ class Site:
                     file = site.folder / "en" / "light" / "prompt.html"
                     self.reply(200, TYPES[".html"], file.read_bytes())
                 else:
+                    time.sleep(site.form_seconds)
                     self.send_response(303)
                     self.send_header("Location", "/en/light/work.html")
                     self.send_header("Content-Length", "0")

@@ -367,6 +367,40 @@ def test_a_drag_that_ends_nowhere_or_with_escape_changes_nothing(open_page: Open
     assert page.locator("[name=moves_drag]").input_value() == "0"
 
 
+def swipe(page: Page, start: str, end: str, *, up: int = 0) -> None:
+    """Move a finger from the middle of one element to the middle of another, or `up` by so many pixels."""
+    first = page.locator(start).bounding_box()
+    last = page.locator(end).bounding_box()
+    assert first and last
+    x, y = first["x"] + first["width"] / 2, first["y"] + min(first["height"] / 2, 40)
+    to_x, to_y = (
+        (x, y - up) if up else (last["x"] + last["width"] / 2, last["y"] + last["height"] / 2)
+    )
+    touch = page.context.new_cdp_session(page)
+    touch.send(
+        "Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
+    )
+    for step in range(1, 11):
+        point = {"x": x + (to_x - x) * step / 10, "y": y + (to_y - y) * step / 10}
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_a_finger_drags_by_the_handle_and_scrolls_by_the_text(open_page: Open) -> None:
+    page = open_page("rank-start", **WINDOWS["phone"])
+    page.evaluate("scrollTo(0, 240)")
+    before = page.evaluate("scrollY")
+
+    swipe(page, "#output-i1 [data-handle]", "[data-lane='2']")
+    assert places(page) == {"A": 2, "B": None, "C": None, "D": None}
+    assert page.evaluate("scrollY") == before
+    swipe(page, "#output-i1 .passage", "#output-i1", up=120)
+    page.wait_for_timeout(300)
+
+    assert places(page) == {"A": 2, "B": None, "C": None, "D": None}
+    assert page.evaluate("scrollY") > before
+
+
 def test_a_finger_on_a_text_scrolls_and_one_on_a_handle_does_not(open_page: Open) -> None:
     page = open_page("rank", **WINDOWS["phone"])
     touch = "getComputedStyle(document.querySelector('{}')).touchAction"

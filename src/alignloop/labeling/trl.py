@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from alignloop.data.jsonl import each_record, write_objects
-from alignloop.data.records import Demonstration, Prompt, Ranking, Rating
+from alignloop.data.records import Demonstration, Prompt, Ranking, Rating, Record
 from alignloop.errors import DataError
 from alignloop.files import write_bytes
 from alignloop.labeling.config import LabelKind
 from alignloop.runs.artifact import Artifact, open_artifact
 
 _SPLITS = {"train": "train", "valid": "validation"}
+_RECORDS: Mapping[str, type[Demonstration | Ranking | Rating]] = {
+    "demonstrations": Demonstration,
+    "rankings": Ranking,
+    "ratings": Rating,
+}
 
 
 def write_dataset(run: Path, folder: Path, kind: LabelKind) -> int:
@@ -40,37 +46,68 @@ def write_dataset(run: Path, folder: Path, kind: LabelKind) -> int:
     return rows
 
 
-def _rows(artifact: Artifact, side: str) -> Iterator[dict[str, Any]]:
-    path = artifact.file(f"{side}.jsonl.gz")
-    match artifact.kind:
-        case "demonstrations":
-            for record in each_record(path, Demonstration):
+def dataset_rows(records: Iterable[Record], *, ties: bool = False) -> Iterator[dict[str, Any]]:
+    """Labels in the columns that other tools read, one kind at a time.
+
+    Args:
+        ties: bring the pairs of a ranking that are ties along too; their two ranks are equal.
+    """
+    for number, record in enumerate(records):
+        match record:
+            case Demonstration():
                 yield {
                     "prompt": _messages(record.prompt),
                     "completion": [_said(record.response)],
                     "labeler": record.labeler,
                     "instructions": record.instructions,
                 }
-        case "rankings":
-            for number, ranking in enumerate(each_record(path, Ranking)):
-                yield from _pairs(number, ranking)
-        case "ratings":
-            for rating in each_record(path, Rating):
+            case Ranking():
+                yield from _pairs(number, record, ties)
+            case Rating():
                 yield {
-                    "prompt": _messages(rating.prompt),
-                    "completion": [_said(rating.completion.text)],
-                    "score": rating.likert,
-                    "flags": json.dumps(dict(rating.flags)),  # datasets wants one type per column
-                    "model": rating.completion.model,
-                    "labeler": rating.labeler,
-                    "instructions": rating.instructions,
+                    "prompt": _messages(record.prompt),
+                    "completion": [_said(record.completion.text)],
+                    "score": record.likert,
+                    "flags": json.dumps(dict(record.flags)),  # datasets wants one type per column
+                    "model": record.completion.model,
+                    "labeler": record.labeler,
+                    "instructions": record.instructions,
                 }
-        case _:
-            raise DataError(f"{artifact.path} holds '{artifact.kind}', which are no labels")
+            case Prompt():
+                yield {"prompt": _messages(record), "id": record.id}
+            case _:
+                raise DataError(f"{type(record).__name__} is no label")
 
 
-def _pairs(number: int, ranking: Ranking) -> Iterator[dict[str, Any]]:
-    for better, worse in ranking.pairs():
+def dataset_card(kind: str, files: Mapping[str, str], origin: str) -> str:
+    """What the hub's dataset card says: where the files are (split -> path), and what they came from."""
+    paths = "\n".join(f"  - split: {split}\n    path: {path}" for split, path in files.items())
+    return f"""---
+configs:
+- config_name: default
+  data_files:
+{paths}
+---
+
+# {kind.capitalize()}
+
+{origin}
+"""
+
+
+def _rows(artifact: Artifact, side: str) -> Iterator[dict[str, Any]]:
+    record_class = _RECORDS.get(artifact.kind)
+    if record_class is None:
+        raise DataError(f"{artifact.path} holds '{artifact.kind}', which are no labels")
+    yield from dataset_rows(each_record(artifact.file(f"{side}.jsonl.gz"), record_class))
+
+
+def _pairs(number: int, ranking: Ranking, ties: bool) -> Iterator[dict[str, Any]]:
+    pairs = [*ranking.pairs()]
+    if ties:
+        ranks = ranking.ranks
+        pairs += [(a, b) for a, b in combinations(range(len(ranks)), 2) if ranks[a] == ranks[b]]
+    for better, worse in pairs:
         yield {
             "prompt": _messages(ranking.prompt),
             "chosen": [_said(ranking.completions[better].text)],
@@ -93,19 +130,10 @@ def _said(text: str) -> dict[str, str]:
 
 
 def _card(artifact: Artifact) -> str:
-    """What the hub's dataset card says: where the files are, and what they came from."""
-    return f"""---
-configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: data/train.jsonl
-  - split: validation
-    path: data/validation.jsonl
----
-
-# {artifact.kind.capitalize()}
-
-Exported by alignloop from an artefact of kind `{artifact.kind}` with SHA-256 `{artifact.sha256}`.
-Its `export.json` names the query and the rows that it came from.
-"""
+    files = {name: f"data/{name}.jsonl" for name in _SPLITS.values()}
+    return dataset_card(
+        artifact.kind,
+        files,
+        f"Exported by alignloop from an artefact of kind `{artifact.kind}` with SHA-256 `{artifact.sha256}`.\n"
+        "Its `export.json` names the query and the rows that it came from.",
+    )

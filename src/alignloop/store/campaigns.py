@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, case, func, select, update
 from alignloop.errors import JudgmentError
 from alignloop.store import events
 from alignloop.store.correspondence import latest_version
+from alignloop.store.gold import Gold, write_answers
 from alignloop.store.people import User, new_public_id
 from alignloop.store.schema import (
     assignments,
@@ -18,8 +19,6 @@ from alignloop.store.schema import (
     completions,
     flag_sets,
     flags,
-    gold_flags,
-    gold_pairs,
     policies,
     prompts,
     slots,
@@ -117,16 +116,6 @@ class Campaign:
     def guideline_purpose(self) -> Literal["training", "evaluation"]:
         """Whose priorities hold: in training helpfulness first, in evaluation truthfulness and harmlessness."""
         return "evaluation" if self.purpose == "evaluation" else "training"
-
-
-@dataclass(frozen=True, slots=True)
-class Gold:
-    """What a gold task's right answers are."""
-
-    relations: Mapping[tuple[int, int], int] | None = None
-    """(item, later item) -> 1 where the former is better, -1 where the latter is, 0 for a tie."""
-    flags: Mapping[tuple[int, str], bool] | None = None
-    """(item, flag) -> its value."""
 
 
 def add_flag_set(connection: Connection, name: str, keys: Sequence[str]) -> int:
@@ -339,7 +328,7 @@ def add_task(
             ],
         )
     if gold is not None:
-        _add_gold(connection, task_id, gold)
+        write_answers(connection, task_id, gold)
     connection.execute(update(tasks).where(tasks.c.id == task_id).values(state="open"))
     # A gold task has no slots of its own: everybody meets it, once, as `queue` decides.
     wanted = 0 if gold is not None else (overlap or campaign.overlap)
@@ -358,25 +347,6 @@ def add_task(
             ],
         )
     return task_id
-
-
-def _add_gold(connection: Connection, task_id: int, gold: Gold) -> None:
-    if gold.relations:
-        connection.execute(
-            gold_pairs.insert(),
-            [
-                {"task_id": task_id, "item_a": a, "item_b": b, "relation": relation}
-                for (a, b), relation in sorted(gold.relations.items())
-            ],
-        )
-    if gold.flags:
-        connection.execute(
-            gold_flags.insert(),
-            [
-                {"task_id": task_id, "item_no": item, "flag_key": key, "value": value}
-                for (item, key), value in sorted(gold.flags.items())
-            ],
-        )
 
 
 def prompts_in(connection: Connection, campaign: Campaign) -> set[int]:

@@ -60,7 +60,7 @@ def append(
     """Add an entry. `detail` is small and holds no text of prompts, answers or people."""
     advanced = connection.execute(_ADVANCE).one()
     entry = (advanced.seq, now, actor, verb, target, canonical(detail))
-    sha256 = _hash(entry, advanced.sha256)
+    sha256 = hash_of(entry, advanced.sha256)
     connection.execute(
         _ENTER,
         {
@@ -90,7 +90,7 @@ def audit(connection: Connection) -> Audit:
         if row.previous_sha256 != previous:
             findings.append(Finding(row.seq, "does not follow from the entry before it"))
         entry = (row.seq, row.at, row.actor, row.verb, row.object, row.detail)
-        if _hash(entry, row.previous_sha256) != row.sha256:
+        if hash_of(entry, row.previous_sha256) != row.sha256:
             findings.append(Finding(row.seq, "was changed after it was written"))
         previous = row.sha256
         if row.verb == "submit":
@@ -160,5 +160,6 @@ def _digest(row: Any, answers: list[Any]) -> str:
     return hashlib.sha256(canonical(said).encode()).hexdigest()
 
 
-def _hash(entry: tuple[Any, ...], previous: bytes) -> bytes:
+def hash_of(entry: tuple[Any, ...], previous: bytes) -> bytes:
+    """SHA-256 of an entry (seq, at, actor, verb, object, detail) together with that of the entry before it."""
     return hashlib.sha256(canonical([*entry, previous.hex()]).encode()).digest()

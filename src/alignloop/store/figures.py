@@ -15,10 +15,15 @@ from alignloop.store.schema import (
     campaigns,
     gold_flags,
     gold_pairs,
+    sessions,
     slots,
     submissions,
     tasks,
+    users,
 )
+
+AT_WORK_MS = 15 * 60_000
+"""Whoever was seen within this time is at work."""
 
 
 def available(connection: Connection, now: int, user: User, campaign: Campaign) -> int:
@@ -164,3 +169,121 @@ def final_of(connection: Connection, assignment_id: int) -> Any:
         submissions.c.assignment_id == assignment_id, submissions.c.state == "final"
     )
     return connection.execute(query).one()
+
+
+# --- of everybody -----------------------------------------------------------------------------------------------
+
+
+def work_by_day(connection: Connection, campaign: Campaign | None = None) -> Sequence[Any]:
+    """(day, campaign_id, labels, surplus, active_ms) of all final submissions; a day is whole days since 1970, UTC."""
+    day = submissions.c.submitted_at // DAY
+    query = (
+        select(
+            day.label("day"),
+            tasks.c.campaign_id,
+            func.count().label("labels"),
+            func.sum(case((submissions.c.is_surplus, 1), else_=0)).label("surplus"),
+            func.sum(submissions.c.active_ms).label("active_ms"),
+        )
+        .join(assignments, assignments.c.id == submissions.c.assignment_id)
+        .join(tasks, tasks.c.id == assignments.c.task_id)
+        .where(submissions.c.state == "final")
+        .group_by(day, tasks.c.campaign_id)
+        .order_by(day, tasks.c.campaign_id)
+    )
+    if campaign is not None:
+        query = query.where(tasks.c.campaign_id == campaign.id)
+    return connection.execute(query).all()
+
+
+def waiting(connection: Connection, now: int) -> dict[int, int]:
+    """Open campaign's id -> labels that are wanted and in nobody's hands."""
+    free = or_(slots.c.state == "open", and_(slots.c.state == "leased", slots.c.lease_until <= now))
+    query = (
+        select(slots.c.campaign_id, func.count())
+        .join(tasks, tasks.c.id == slots.c.task_id)
+        .join(campaigns, campaigns.c.id == slots.c.campaign_id)
+        .where(
+            campaigns.c.state == "open",
+            tasks.c.state == "open",
+            tasks.c.is_gold.is_(False),
+            free,
+        )
+        .group_by(slots.c.campaign_id)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def leases_run_out(connection: Connection, now: int) -> int:
+    """Leases that ran out since midnight, UTC, and whose work nobody handed in or took over."""
+    query = select(func.count()).where(
+        slots.c.state == "leased",
+        slots.c.lease_until <= now,
+        slots.c.lease_until >= now - now % DAY,
+    )
+    return connection.execute(query).scalar_one()
+
+
+def at_work(connection: Connection, now: int) -> tuple[int, int]:
+    """(labelers seen within the last quarter of an hour, active labelers)."""
+    seen = select(func.count(sessions.c.user_id.distinct())).join(
+        users, users.c.id == sessions.c.user_id
+    )
+    seen = seen.where(users.c.role == "labeler", sessions.c.seen_at > now - AT_WORK_MS)
+    active = select(func.count()).where(users.c.role == "labeler", users.c.state == "active")
+    return connection.execute(seen).scalar_one(), connection.execute(active).scalar_one()
+
+
+@dataclass(frozen=True, slots=True)
+class OfLabeler:
+    """What a labeler did so far."""
+
+    labels: int = 0
+    active_ms: int = 0
+    last_seen: int | None = None
+
+
+def of_labelers(connection: Connection, user: User | None = None) -> dict[int, OfLabeler]:
+    """User's id -> what they did, of everybody or of one."""
+    worked = (
+        select(
+            assignments.c.user_id,
+            func.count().label("labels"),
+            func.sum(submissions.c.active_ms).label("active_ms"),
+            func.max(submissions.c.submitted_at).label("last"),
+        )
+        .join(submissions, submissions.c.assignment_id == assignments.c.id)
+        .where(submissions.c.state == "final")
+        .group_by(assignments.c.user_id)
+    )
+    seen = select(sessions.c.user_id, func.max(sessions.c.seen_at)).group_by(sessions.c.user_id)
+    if user is not None:
+        worked = worked.where(assignments.c.user_id == user.id)
+        seen = seen.where(sessions.c.user_id == user.id)
+    found = {
+        row.user_id: OfLabeler(row.labels, int(row.active_ms), row.last)
+        for row in connection.execute(worked)
+    }
+    for user_id, at in connection.execute(seen):
+        done = found.get(user_id, OfLabeler())
+        found[user_id] = OfLabeler(done.labels, done.active_ms, max(at, done.last_seen or 0))
+    return found
+
+
+def practised(connection: Connection) -> tuple[int, dict[int, int]]:
+    """(tasks of open practice campaigns, user's id -> how many of them they had)."""
+    here = (campaigns.c.purpose == "practice", campaigns.c.state == "open", tasks.c.state == "open")
+    total = (
+        select(func.count())
+        .select_from(tasks)
+        .join(campaigns, campaigns.c.id == tasks.c.campaign_id)
+    )
+    met = (
+        select(assignments.c.user_id, func.count())
+        .join(tasks, tasks.c.id == assignments.c.task_id)
+        .join(campaigns, campaigns.c.id == tasks.c.campaign_id)
+        .where(*here, assignments.c.state != "open")
+        .group_by(assignments.c.user_id)
+    )
+    found = {row[0]: row[1] for row in connection.execute(met)}
+    return connection.execute(total.where(*here)).scalar_one(), found

@@ -25,9 +25,10 @@ def note_export(
     files_sha256: Mapping[str, str],
     code_version: str,
     by: User | None = None,
+    public_id: str | None = None,
 ) -> str:
     """Note that labels left; returns the export's public id, by which alone it can be downloaded."""
-    public_id = new_public_id()
+    public_id = public_id or new_public_id()
     connection.execute(
         exports.insert().values(
             public_id=public_id,

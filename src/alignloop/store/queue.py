@@ -31,6 +31,7 @@ from alignloop.store import events
 from alignloop.store.campaigns import Campaign, get_campaign, items_of
 from alignloop.store.correspondence import guideline_id
 from alignloop.store.people import User, in_line, new_public_id
+from alignloop.store.repeats import next_repeat
 from alignloop.store.schema import (
     assignments,
     campaigns,
@@ -163,6 +164,9 @@ def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> A
         return _assign(
             connection, now, user, campaign, task_id, _gold_slot(connection, now, user, task_id)
         )
+    if (again := next_repeat(connection, now, user, campaign)) is not None:
+        slot_no = _gold_slot(connection, now, user, again)
+        return _assign(connection, now, user, campaign, again, slot_no)
     found = _free_slot(
         connection, _FREE_OF_CAMPAIGN, campaign_id=campaign.id, user_id=user.id, now=now
     )

@@ -282,9 +282,21 @@ def _conflict(ask: Ask, screen: tuple[str, str], sent: Fields, action: str) -> R
     work = load(ask)
     if work.assignment.state != "open":
         return ask.go("work", Notice("surplus", "info"))
+    return show_conflict(ask, work, screen, sent, action)
+
+
+def show_conflict(
+    ask: Ask, work: Work, screen: tuple[str, str], sent: Fields, action: str
+) -> Response:
+    """The page with what was sent beside what is stored."""
     mine = drafts.fields_of(drafts.merge({}, sent))
     theirs = work.fields
-    names = [name for name in {**mine, **theirs} if name in mine or _is_of(screen, name)]
+    form = "prompt" if screen[0] == "write_prompt" else screen[0]
+    names = [
+        name
+        for name in {**mine, **theirs}
+        if drafts.belongs(name, form, screen[1]) and name not in drafts.NOT_SAID
+    ]
     with ask.lab.store.read() as connection:
         kept = saved.draft_of(connection, work.assignment)
     page = ConflictPage(
@@ -294,7 +306,7 @@ def _conflict(ask: Ask, screen: tuple[str, str], sent: Fields, action: str) -> R
         differences=tuple(
             Difference(
                 field=name,
-                letter=_letter(name),
+                letter="" if form == "prompt" else _letter(name),
                 mine=tuple(mine.get(name, ())),
                 theirs=tuple(theirs.get(name, ())),
             )
@@ -309,11 +321,6 @@ def _conflict(ask: Ask, screen: tuple[str, str], sent: Fields, action: str) -> R
         theirs_at=tasks.moment(ask.now if kept is None else kept.saved_at),
     )
     return ask.show(page, 409)
-
-
-def _is_of(screen: tuple[str, str], name: str) -> bool:
-    item = f"[{screen[1]}]" if screen[1] else ""
-    return name.endswith(item) if item else name.startswith(screen[0])
 
 
 def _letter(name: str) -> str:

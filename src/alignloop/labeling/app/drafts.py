@@ -45,6 +45,10 @@ _OF_SCREEN: Mapping[str, tuple[str, ...]] = {
         "scenario",
     ),
 }
+NOT_SAID = frozenset(
+    ("moves_key", "moves_button", "moves_drag", "moves_undo", "pasted_chars", "pairs", "scenario")
+)
+"""Fields that count something or carry something along: nobody chooses between two versions of them."""
 _NUMBERED = {
     "rank": re.compile(r"rank\[\d\]"),
     "prompt": re.compile(r"(query|response)\[\d{1,2}\]"),
@@ -67,10 +71,10 @@ def merge(payload: Mapping[str, Any], sent: Fields) -> dict[str, Any]:
     item = _one(sent, "item")
     fields: Fields = {str(name): list(values) for name, values in _fields(payload).items()}
     if screen in SCREENS and (not item or _ITEM.fullmatch(item)):
-        for name in [name for name in fields if _belongs(name, screen, item)]:
+        for name in [name for name in fields if belongs(name, screen, item)]:
             del fields[name]
         for name, values in sent.items():
-            if _belongs(name, screen, item):
+            if belongs(name, screen, item):
                 fields[name] = [_clean(value) for value in values[:20]]
     visits = {str(key): value for key, value in payload.get("visits", {}).items()}
     if visit := _one(sent, "client_uuid")[:64]:
@@ -91,6 +95,16 @@ def revision(payload: Mapping[str, Any], rev: int, sent_rev: int, visit: str) ->
     return rev if visit and payload.get("by") == visit and sent_rev < rev else sent_rev
 
 
+def belongs(name: str, screen: str, item: str) -> bool:
+    """Whether a field is one of this screen's form."""
+    if name in _SHARED:
+        return True
+    if name in [pattern.format(item=item) for pattern in _OF_SCREEN.get(screen, ())]:
+        return True
+    numbered = _NUMBERED.get(screen)
+    return numbered is not None and numbered.fullmatch(name) is not None
+
+
 def fields_of(payload: Mapping[str, Any] | None) -> Fields:
     """The fields of a draft, or of what was submitted."""
     return {name: list(values) for name, values in _fields(payload or {}).items()}
@@ -109,15 +123,6 @@ def times_of(payload: Mapping[str, Any]) -> Times:
 
 def _fields(payload: Mapping[str, Any]) -> Mapping[str, list[str]]:
     return payload.get("fields", {})
-
-
-def _belongs(name: str, screen: str, item: str) -> bool:
-    if name in _SHARED:
-        return True
-    if name in [pattern.format(item=item) for pattern in _OF_SCREEN[screen]]:
-        return True
-    numbered = _NUMBERED.get(screen)
-    return numbered is not None and numbered.fullmatch(name) is not None
 
 
 def _one(fields: Mapping[str, list[str]], name: str) -> str:

@@ -47,5 +47,13 @@ async def read_form(request: Request) -> FormData:
 
 
 def clean(text: str) -> str:
-    """A text without what PostgreSQL refuses, NUL, or what is no character: half of a surrogate pair."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    """As it was typed: line ends of one kind, not a browser's two, and nothing that no database takes.
+
+    That is NUL, and what is no character: half of a surrogate pair.
+    """
+    return (
+        text.replace("\r\n", "\n")
+        .replace("\x00", "\ufffd")
+        .encode("utf-8", "replace")
+        .decode("utf-8")
+    )

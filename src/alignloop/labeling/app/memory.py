@@ -12,6 +12,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
+from sqlalchemy import Connection
+
+from alignloop.labeling.judged import JudgedSoFar
+from alignloop.store.audit import Checked, check_on
+
 T = TypeVar("T")
 
 
@@ -108,9 +113,29 @@ class Jobs:
             thread.join(seconds)
 
 
+class Chain:
+    """How far the log's chain was checked. Each hour it is checked from its start again."""
+
+    def __init__(self, again_after_ms: int = 3_600_000) -> None:
+        self._again_after_ms = again_after_ms
+        self._began_at = 0
+        self._checked = Checked()
+        self._lock = threading.Lock()
+
+    def check(self, connection: Connection, now: int, limit: int) -> Checked:
+        """Go on for so many entries; what was found broken stays so until it is checked from the start."""
+        with self._lock:
+            if not self._checked.entries or now - self._began_at > self._again_after_ms:
+                self._began_at, self._checked = now, Checked()
+            self._checked = check_on(connection, self._checked, limit)
+            return self._checked
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What one server keeps in memory."""
 
+    judged: JudgedSoFar = field(default_factory=JudgedSoFar)
     figures: Figures = field(default_factory=Figures)
+    chain: Chain = field(default_factory=Chain)
     exports: Jobs = field(default_factory=Jobs)

@@ -13,10 +13,32 @@ from alignloop import __version__
 from alignloop.labeling.app.access import Lab, Routes, handle_errors, install
 from alignloop.labeling.app.paths import PATHS
 from alignloop.labeling.app.render import STATIC, static_version
-from alignloop.labeling.app.routes import account, home, prompts, work
+from alignloop.labeling.app.routes import (
+    account,
+    campaigns,
+    exports,
+    home,
+    log,
+    overview,
+    people,
+    prompts,
+    quality,
+    work,
+)
 from alignloop.web.security import Origins, SecurityMiddleware
 
-ALL_ROUTES: tuple[Routes, ...] = (account.routes, home.routes, work.routes, prompts.routes)
+ALL_ROUTES: tuple[Routes, ...] = (
+    account.routes,
+    home.routes,
+    work.routes,
+    prompts.routes,
+    overview.routes,
+    campaigns.routes,
+    people.routes,
+    quality.routes,
+    exports.routes,
+    log.routes,
+)
 
 
 def create_app(lab: Lab, routes: Iterable[Routes] = ALL_ROUTES) -> FastAPI:

@@ -159,6 +159,12 @@ def page_of(
             return DemonstratePage(
                 task=task,
                 response=answers.one(work.fields, "response"),
+                dialogue=work.campaign.dialogue,
+                turns=tuple(
+                    Turn("user" if role == "user" else "assistant", passage(text))
+                    for role, text in answers.turns_of(work.fields)
+                ),
+                user_turn=answers.one(work.fields, "user_turn"),
                 lang=_lang(work.task.language),
                 max_chars=answers.MAX_RESPONSE,
                 errors=errors,

@@ -40,6 +40,7 @@ USE_CASE_NAMES: Mapping[str, str] = {
     "closed_qa": "Closed QA",
     "not_given": "Not given",
 }
+DATA_NAMES: Mapping[str, str] = {"iban": "IBAN", "ip": "IP address", "email": "E-mail address"}
 DATA_SETS: Mapping[str, str] = {
     "sft_train": "paper, SFT train",
     "sft_valid": "paper, SFT valid",
@@ -124,7 +125,11 @@ def _curation(results: Results) -> Section:
     data = results["personal_data"]
     kinds = sorted({*data["dropped"], *data["kinds"]})
     personal = [
-        [spaced(kind), whole(data["dropped"].get(kind, 0)), whole(data["kinds"].get(kind, 0))]
+        [
+            DATA_NAMES.get(kind) or spaced(kind),
+            whole(data["dropped"].get(kind, 0)),
+            whole(data["kinds"].get(kind, 0)),
+        ]
         for kind in kinds
     ]
     tables = [
@@ -232,8 +237,8 @@ def _annotations(results: Results) -> Section:
         *(f"paper, {_data_set(name)}" for name in paper.ANNOTATION_SETS),
     )
     texts = [
-        "Shares of all prompts of a side: one that nobody annotated counts as having none. The paper did not annotate "
-        "every prompt for every field either."
+        "Shares of all prompts of a side: one that was not annotated counts as one without. Nor did the paper annotate "
+        "every prompt for every field."
     ]
     return Section(
         "annotations", "Annotations", [Table("Annotations (Table 7)", columns, rows)], texts
@@ -249,7 +254,7 @@ def _lengths(results: Results) -> Section:
         by_use_case.append([_use_case(name), *_cells(lengths["use_case"][name])])
         if name in paper.LENGTHS_BY_USE_CASE:
             theirs = paper.LENGTHS_BY_USE_CASE[name]
-            by_use_case.append([f"paper, {_use_case(name).lower()}", *_cells(theirs)])
+            by_use_case.append([f"paper, {_use_case(name)}", *_cells(theirs)])
     by_source: list[list[str]] = []
     for what in ("prompt", "demonstration"):
         for source, shown in SOURCE_NAMES.items():
@@ -294,6 +299,10 @@ def _languages(results: Results) -> Section:
 
 def _answers(results: Results) -> Section:
     checks, compared = results["demonstrations"], results["comparisons"]
+    by_side = [
+        [spaced(what), *(whole(results["answers"][what][side]) for side in SIDES)]
+        for what in ("demonstrations", "rankings")
+    ]
     names = {
         "checked": "That came with prompts, few-shot examples too",
         "fit": "Fit to learn from",
@@ -321,6 +330,7 @@ def _answers(results: Results) -> Section:
         [
             Table("Demonstrations", ("", "Count"), rows),
             Table("Comparisons", ("", "Count"), ranked),
+            Table("Fit to learn from, by side", ("", "Train", "Valid", "Test"), by_side),
         ],
     )
 

@@ -11,8 +11,10 @@ from typing import Any
 from alignloop.data.curation.outcomes import REASONS
 from alignloop.data.curation.spans import NOTICE
 from alignloop.data.split import SIDES
+from alignloop.workflow.prompts.folder import DROPPED, REJECTED
 from alignloop.workflow.prompts.intake import Imported
 from alignloop.workflow.prompts.page import REASON_NAMES
+from alignloop.workflow.prompts.report import PAGE
 from alignloop.workflow.prompts.tally import added
 
 _COLUMNS = ("read", "kept", "rejected", "dropped")
@@ -87,6 +89,11 @@ def _details(new: Sequence[Imported]) -> list[str]:
         )
         if count
     ]
+    joined = total.get("joined", {})
+    more = joined.get("demonstrations", {}).get("checked", 0)
+    more += joined.get("comparisons", {}).get("rankings", 0)
+    if more:
+        answers.append(f"{more:,} more to prompts that were there")
     lines.append(_line("answers", answers))
     flagged = sum(total.get("flagged", {}).values())
     if flagged or total["scrubbed"] or total["dropped"]["pii"]:
@@ -101,21 +108,29 @@ def _line(head: str, parts: Sequence[str]) -> str:
 
 def _files(project: Path, results: Mapping[str, Any]) -> list[str]:
     folder = project / "prompts"
-    lines = [f"Report: {folder / 'report.html'}"]
-    if results["rejected"] or any(results["dropped"].values()):
-        lines.append(
-            f"Rows that did not come in, and why: {folder / 'rejected.jsonl'}, {folder / 'dropped'}"
+    lines = [f"Report: {folder / PAGE}"]
+    places = [
+        str(folder / name)
+        for name, count in (
+            (REJECTED, results["rejected"]),
+            (DROPPED, sum(results["dropped"].values())),
         )
+        if count
+    ]
+    if places:
+        lines.append(f"Rows that did not come in, and why: {', '.join(places)}")
     return lines
 
 
 def _next(project: Path, results: Mapping[str, Any]) -> list[str]:
-    if results["demonstrations"]["fit"]:
-        kind = "demonstrations"
-    elif results["comparisons"]["rankings"]:
-        kind = "rankings"
-    else:
-        kind = "prompts"
+    """The command for whatever there is of most use, and with a validation side, without which nothing trains."""
+    offered = {**results["answers"], "prompts": results["splits"]}
+    for kind, sides in offered.items():
+        if sides["train"] and sides["valid"]:
+            where = shlex.quote(str(project))
+            return [
+                f"Next: alignloop prompts export --project {where} --kind {kind} --run runs/{kind}"
+            ]
     return [
-        f"Next: alignloop prompts export --project {shlex.quote(str(project))} --kind {kind} --run runs/{kind}"
+        "Next: import prompts of more users: an export needs some on the training and on the validation side"
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from alignloop.data.curation.demonstrations import check_demonstrations
@@ -13,7 +13,9 @@ from alignloop.workflow.prompts.asking import (
     Sets,
     Shown,
     Stored,
+    asked_with_examples,
     comparison,
+    demonstration,
     demonstrations,
     transcript,
 )
@@ -56,12 +58,19 @@ class Tally:
         self._count_tokens = count_tokens
         self._counts: dict[str, Counter[tuple[str, ...]]] = {}
         self._lengths: Counter[tuple[str, str, int]] = Counter()
-        self._waiting: list[tuple[str, Sequence[Sequence[str]], Shown]] = []
+        self._waiting: list[tuple[Counted, Shown]] = []
 
     def add(
-        self, prompt: Counted, answers: Sequence[Given] = (), tokens: int | None = None
+        self,
+        prompt: Counted,
+        answers: Sequence[Sequence[Given]] = (),
+        tokens: int | None = None,
     ) -> None:
-        """One more prompt, `tokens` long; as long as it says itself where that is not given."""
+        """One more prompt, `tokens` long; as long as it says itself where that is not given.
+
+        Args:
+            answers: by the rows that they came with.
+        """
         tokens = prompt.tokens if tokens is None else tokens
         source = source_of(prompt.kind)
         self._one("kinds", prompt.split, prompt.kind)
@@ -80,7 +89,17 @@ class Tally:
             self._one("few_shot", "prompts")
             self._counts["few_shot"]["examples",] += len(prompt.examples)
         if answers or prompt.examples:
-            self._answers(source, prompt, answers)
+            self._wait(prompt, demonstrations(prompt, answers, _ALONE))
+        for one in answers:
+            self._compare(prompt, one)
+
+    def add_answers(self, prompt: Counted, answers: Sequence[Given]) -> None:
+        """What one more row brought to a prompt that was counted before."""
+        given = demonstration(answers)
+        if given is not None:
+            shown = Shown(asked_with_examples(prompt), given.text, given.labeler, given.model)
+            self._wait(prompt, [shown])
+        self._compare(prompt, answers)
 
     def add_length(self, group: str, name: str, tokens: int) -> None:
         """A length alone, of what is counted elsewhere."""
@@ -103,17 +122,18 @@ class Tally:
             counter = self._counts[name] = Counter()
         counter[path] += 1
 
-    def _answers(self, source: str, prompt: Stored, answers: Sequence[Given]) -> None:
-        self._waiting += [
-            (source, prompt.history, shown) for shown in demonstrations(prompt, answers, _ALONE)
-        ]
+    def _wait(self, prompt: Counted, shown: Iterable[Shown]) -> None:
+        self._waiting += [(prompt, one) for one in shown]
         if len(self._waiting) >= _AT_ONCE:
             self._check_waiting()
+
+    def _compare(self, prompt: Counted, answers: Sequence[Given]) -> None:
         if ranked := comparison(answers):
             ranks = Counter(rank for _, rank in ranked)
             pairs = len(ranked) * (len(ranked) - 1) // 2
             ties = sum(n * (n - 1) // 2 for n in ranks.values())
             self._one("comparisons", "rankings")
+            self._one("answers", "rankings", prompt.split)
             self._one("comparisons", "by_k", str(len(ranked)))
             self._counts["comparisons"]["pairs",] += pairs - ties
             self._counts["comparisons"]["ties",] += ties
@@ -123,19 +143,23 @@ class Tally:
     def _check_waiting(self) -> None:
         if not self._waiting:
             return
-        # Prompts are all different here, so a demonstration can be the same as another of its own prompt alone, and
-        # looking at some at a time finds what looking at all would.
-        pairs = [(transcript(history, one.text), one.response) for _, history, one in self._waiting]
+        # A demonstration can be the same as another of its own prompt alone, and those of a prompt wait together, or
+        # came with rows of which the store keeps what is new: so looking at some at a time finds what there is.
+        pairs = [
+            (transcript(prompt.history, one.text), one.response) for prompt, one in self._waiting
+        ]
         checks = check_demonstrations(pairs, count_tokens=self._count_tokens)
         lengths = self._count_tokens([response for _, response in pairs])
-        for (source, _, shown), fault, tokens in zip(
+        for (prompt, shown), fault, tokens in zip(
             self._waiting, checks.faults, lengths, strict=True
         ):
             self._one("demonstrations", "checked")
             self._one("demonstrations", fault or "fit")
+            if fault is None:
+                self._one("answers", "demonstrations", prompt.split)
             if shown.model:
                 self._one("demonstrations", "by_models")
-            self._lengths["demonstration", source, tokens] += 1
+            self._lengths["demonstration", source_of(prompt.kind), tokens] += 1
         self._waiting.clear()
 
 

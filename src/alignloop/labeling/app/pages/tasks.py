@@ -138,8 +138,11 @@ class Output:
 class DemonstratePage:
     """Write the answer that the assistant should have given. Address: `demonstrate`.
 
+    In a dialogue the labeler writes both sides: `continue` adds the response and what the user says next to the
+    conversation, `take_back` takes the last exchange out again.
+
     Sends: `response`; `pasted_chars`, the number of characters that were pasted; `skip_reason` and `skip_note`.
-    Actions: submit, save, skip, text:plain, text:rich.
+    In a dialogue also `user_turn`. Actions: submit, save, skip, continue, take_back, text:plain, text:rich.
     """
 
     template: ClassVar[str] = "demonstrate.html"
@@ -150,6 +153,11 @@ class DemonstratePage:
     """Language to write in: that of the prompt."""
     max_chars: int = 8000
     errors: Errors = field(default_factory=dict[str, Message])
+    dialogue: bool = False
+    turns: tuple[Turn, ...] = ()
+    """Of a dialogue: what was written after the prompt, in turn, from the assistant's answer on."""
+    user_turn: str = ""
+    """Of a dialogue: what the user says next."""
 
 
 @dataclass(frozen=True, slots=True)

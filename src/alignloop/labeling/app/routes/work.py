@@ -10,7 +10,6 @@ from alignloop.labeling.app.access import Access, Ask, Refused, Routes
 from alignloop.labeling.app.actions import act, go_to_screen, load, save
 from alignloop.labeling.app.feedback import feedback_on
 from alignloop.labeling.app.pages.common import Notice
-from alignloop.labeling.app.paths import path_to
 from alignloop.labeling.ready import what_blocks
 from alignloop.store import campaigns, queue
 
@@ -113,9 +112,8 @@ def draft(ask: Ask) -> Response:
     try:
         work = save(ask, ask.fields())
     except ConflictError:
-        work = load(ask)
-        url = path_to("task", task=work.id, conflict=1)
-        return JSONResponse({"rev": work.rev, "url": url}, status_code=409)
+        # Sent by a button, the same form is refused with a page that shows both versions.
+        return JSONResponse({"rev": load(ask).rev}, status_code=409)
     return JSONResponse({"rev": work.rev})
 
 

@@ -8,7 +8,7 @@ const PATIENCE_MS = 15_000;
 const LONGEST_WAIT_MS = 30_000;
 const KEEPALIVE_BYTES = 60_000; // browsers refuse more than 64 KiB
 const PREFIX = "alignloop:draft:";
-const NOT_CONTENT = new Set(["csrf_token", "client_uuid", "active_ms", "idle_ms", "first_input_ms"]);
+const NOT_CONTENT = /^(csrf_token|rev|client_uuid|pasted_chars|\w+_ms|moves_\w+)$/; // of this visit, not of the answer
 
 export function keepDraft(form, fillTimes) {
   const words = JSON.parse(form.dataset.strings);
@@ -25,7 +25,7 @@ export function keepDraft(form, fillTimes) {
 
   const isUnsaved = () => version !== savedVersion;
   const content = () =>
-    [...new FormData(form)].filter(([name, value]) => !NOT_CONTENT.has(name) && typeof value === "string");
+    [...new FormData(form)].filter(([name, value]) => !NOT_CONTENT.test(name) && typeof value === "string");
 
   function show(name) {
     state.dataset.state = name;
@@ -180,16 +180,21 @@ export function keepDraft(form, fillTimes) {
   lookForCopy();
 }
 
-// Whether this page was reached with Back or Reload, so that no answer of the server's led here.
-const cameBack = () => performance.getEntriesByType("navigation")[0]?.type !== "navigate";
+// Whether an answer to a form may have led here: the server answers forms by sending the browser on. An address that
+// somebody typed after the connection had failed, Back and Reload say nothing about what became of the form.
+const wasSentOn = () => {
+  const [entry] = performance.getEntriesByType("navigation");
+  return entry?.type === "navigate" && entry.redirectCount > 0;
+};
 
 const copies = () => Object.keys(sessionStorage).filter((key) => key.startsWith(PREFIX));
 
-// A page that the server answered with: what was submitted has arrived.
+// What was submitted has arrived. The copy of a form on this page itself is compared with what the server holds instead.
 export function dropSubmittedCopies() {
-  if (cameBack()) return;
+  if (!wasSentOn()) return;
+  const own = PREFIX + document.getElementById("task")?.getAttribute("action");
   for (const key of copies()) {
-    if (JSON.parse(sessionStorage.getItem(key)).isSubmitted) sessionStorage.removeItem(key);
+    if (key !== own && JSON.parse(sessionStorage.getItem(key)).isSubmitted) sessionStorage.removeItem(key);
   }
 }
 
