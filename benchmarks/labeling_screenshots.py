@@ -62,7 +62,9 @@ def take(browser: Browser, server: Server, shot: Shot) -> bytes:
     """A picture as PNG."""
     window = {"viewport": {"width": 1280, "height": shot.height}, **shot.window}
     context = browser.new_context(device_scale_factor=shot.scale, **window)
-    context.add_cookies([{"name": "alignloop_session", "value": shot.seat.session, "url": server.url}])
+    context.add_cookies(
+        [{"name": "alignloop_session", "value": shot.seat.session, "url": server.url}]
+    )
     page = context.new_page()
     answer = page.goto(server.url + shot.path)
     assert answer is not None and answer.status == 200, (shot.name, answer)
@@ -111,6 +113,8 @@ def _small(picture: bytes) -> bytes:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="*", help="names of the pictures; all of them without")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder (default: docs/pictures/labeling)")
+    parser.add_argument(
+        "--out", type=Path, default=OUT, help="folder (default: docs/pictures/labeling)"
+    )
     given = parser.parse_args()
     main(given.only, given.out)

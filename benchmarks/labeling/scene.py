@@ -18,7 +18,15 @@ from sqlalchemy import Connection
 from alignloop.data.records import Completion, Prompt, Turn
 from alignloop.labeling.app.guides import install_guidelines
 from alignloop.resources import asset
-from alignloop.store import adjudication, campaigns, correspondence, judgments, people, prompts, queue
+from alignloop.store import (
+    adjudication,
+    campaigns,
+    correspondence,
+    judgments,
+    people,
+    prompts,
+    queue,
+)
 from alignloop.store import drafts as saved
 from alignloop.store.campaigns import Campaign, Form
 from alignloop.store.database import Store
@@ -40,7 +48,16 @@ HOUR = 3_600_000
 MINUTE = 60_000
 LABELERS = ("Mara", "Tomas", "Yun", "Bilal", "Greta")
 HELD_OUT = ("Noor", "Piet")
-_CARE = {"Mara": 0.5, "Tomas": 0.6, "Yun": 0.55, "Bilal": 0.9, "Greta": 0.7, "Noor": 0.5, "Piet": 0.6, "Lena": 0.6}
+_CARE = {
+    "Mara": 0.5,
+    "Tomas": 0.6,
+    "Yun": 0.55,
+    "Bilal": 0.9,
+    "Greta": 0.7,
+    "Noor": 0.5,
+    "Piet": 0.6,
+    "Lena": 0.6,
+}
 """Standard deviation of an opinion around an output's worth, which goes from 0 to 4."""
 
 
@@ -111,7 +128,9 @@ class Scene:
         ]
 
 
-def make_scene(store: Store, now: int, *, rankings: int = 60, days: int = 14, seed: int = 1) -> Scene:
+def make_scene(
+    store: Store, now: int, *, rankings: int = 60, days: int = 14, seed: int = 1
+) -> Scene:
     """Fill an empty project: so many ranking tasks over so many days, and some of everything else.
 
     Args:
@@ -144,7 +163,11 @@ class _Director:
         held_out = [self._person(name, "labeler", cohort="heldout") for name in HELD_OUT]
         lena = self._person("Lena", "labeler", standing="pending")
         invited = people.add_user(
-            self._connection, self._now - HOUR, ines.public_id, email="otto@example.org", name="Otto"
+            self._connection,
+            self._now - HOUR,
+            ines.public_id,
+            email="otto@example.org",
+            name="Otto",
         )
         mara, yun = crew[0], crew[2]
 
@@ -175,7 +198,9 @@ class _Director:
 
     # --- people ---
 
-    def _person(self, name: str, role: Any, *, cohort: Any = None, standing: str = "qualified") -> User:
+    def _person(
+        self, name: str, role: Any, *, cohort: Any = None, standing: str = "qualified"
+    ) -> User:
         user = people.add_user(
             self._connection,
             self._begin,
@@ -198,10 +223,20 @@ class _Director:
     def _talk(self, ines: User, mara: User, yun: User) -> None:
         said = [
             (50, mara, mara, "Two outputs are the same but for a comma. Do I tie them?"),
-            (49, mara, ines, "Yes, please: a tie says exactly that. I have put it into the guidelines as an example."),
+            (
+                49,
+                mara,
+                ines,
+                "Yes, please: a tie says exactly that. I have put it into the guidelines as an example.",
+            ),
             (3, mara, mara, "Thank you! The new buttons are much quicker, by the way."),
             (2, mara, ines, "Glad to hear it. On Monday we begin with the Chinese prompts."),
-            (5, yun, yun, "I skipped a task about tax law; I could not tell which answer was right."),
+            (
+                5,
+                yun,
+                yun,
+                "I skipped a task about tax law; I could not tell which answer was right.",
+            ),
         ]
         for hours, labeler, author, text in said:
             at = self._now - hours * HOUR
@@ -242,9 +277,13 @@ class _Director:
                     self._connection, self._begin, name=model, sha256="", sampling={}
                 )
             written = Completion(text=output, model=model, finished=True, tokens=len(output) // 4)
-            ids += prompts.add_completions(self._connection, prompt, self._policies[model], [written])
+            ids += prompts.add_completions(
+                self._connection, prompt, self._policies[model], [written]
+            )
         task = campaigns.add_task(self._connection, campaign, prompt_id=prompt, completion_ids=ids)
-        self._worth[task] = list(worth) or [4 - 3.5 * at / max(len(ids), 1) for at in range(len(ids))]
+        self._worth[task] = list(worth) or [
+            4 - 3.5 * at / max(len(ids), 1) for at in range(len(ids))
+        ]
         return task
 
     def _fable(self, number: int, k: int) -> tuple[str, list[str], list[float]]:
@@ -254,12 +293,20 @@ class _Director:
         cut = max(len(sentences) // 2, 1)
         begun, end = ". ".join(sentences[:cut]) + ".", ". ".join(sentences[cut:])
         others = [self._fables[(number + step) % len(self._fables)] for step in range(1, k)]
-        found = [(end + "\n\n" + fable["moral"], 3.8), (end, 3.4), (end[: len(end) // 2] + "...", 2.3)]
+        found = [
+            (end + "\n\n" + fable["moral"], 3.8),
+            (end, 3.4),
+            (end[: len(end) // 2] + "...", 2.3),
+        ]
         for step, other in enumerate(others):
-            found.append((other["fable"].split(". ")[-1] + "\n\n" + other["moral"], 1.6 - 0.3 * step))
+            found.append(
+                (other["fable"].split(". ")[-1] + "\n\n" + other["moral"], 1.6 - 0.3 * step)
+            )
         texts = dict(reversed([pair for pair in found if pair[0].strip()]))
         chosen = sorted(texts.items(), key=lambda pair: -pair[1])[:k]
-        return f"Go on with this fable, and end with its moral.\n\n{begun}", *map(list, zip(*chosen, strict=True))  # type: ignore[return-value]
+        return f"Go on with this fable, and end with its moral.\n\n{begun}", *map(
+            list, zip(*chosen, strict=True)
+        )  # type: ignore[return-value]
 
     def _when(self, at: int, of: int) -> int:
         """The middle of a working day, so far through the two weeks."""
@@ -304,7 +351,9 @@ class _Director:
     def _gold(self, campaign: Campaign, number: int, k: int) -> int:
         text, outputs, worth = self._fable(number, k)
         task = self._task(campaign, text, outputs, worth=worth)
-        relations = {(a, b): 1 for a in range(1, len(outputs)) for b in range(a + 1, len(outputs) + 1)}
+        relations = {
+            (a, b): 1 for a in range(1, len(outputs)) for b in range(a + 1, len(outputs) + 1)
+        }
         flags = {(len(outputs), "instruction"): True}
         write_answers(self._connection, task, Gold(relations, flags))
         return task
@@ -322,7 +371,9 @@ class _Director:
             for at, one in enumerate(chosen)
         ]
         self._open(campaign)
-        grandpa = next(t for t, one in zip(tasks, chosen, strict=True) if "father-in-law" in one["text"])
+        grandpa = next(
+            t for t, one in zip(tasks, chosen, strict=True) if "father-in-law" in one["text"]
+        )
         rest = [task for task in tasks if task != grandpa][: max(len(tasks) - 6, 1)]
         for at, task in enumerate(rest):
             user, when = crew[at % len(crew)], self._when(at, len(rest))
@@ -342,7 +393,9 @@ class _Director:
         for at, user in enumerate(crew):
             when = self._when(at, len(crew))
             mine = cast(Assignment, queue.claim(self._connection, when, user, campaign))
-            written = WrittenPrompt(f"Explain {self._fables[at]['title']} to a child.", "labeler_plain", (), "open_qa")
+            written = WrittenPrompt(
+                f"Explain {self._fables[at]['title']} to a child.", "labeler_plain", (), "open_qa"
+            )
             self._submit(mine, user, written, when, 2.5)
 
     def _ranked(
@@ -358,7 +411,9 @@ class _Director:
                 text, outputs, worth = self._fable(at + 7, 4)
             side = "valid" if at % 6 == 5 else "train"
             tasks.append(self._task(campaign, text, outputs, split=side, worth=worth))
-        bread = self._task(campaign, _text(self._prompts, "bread"), BREAD, worth=(3.8, 3.4, 2.2, 0.8, 0.4))
+        bread = self._task(
+            campaign, _text(self._prompts, "bread"), BREAD, worth=(3.8, 3.4, 2.2, 0.8, 0.4)
+        )
         crab = self._task(campaign, _text(self._prompts, "螃蟹"), CRAB, worth=(3.8, 2.8, 1.2, 0.2))
         campaign = self._open(campaign)
         done = tasks[: len(tasks) * 4 // 5]
@@ -368,13 +423,27 @@ class _Director:
             for user in pair[: 1 if at % 3 == 2 else 2]:
                 if at % 17 == 7 and user is pair[0]:
                     mine = queue.assign_to(self._connection, when, user, campaign, task)
-                    queue.skip(self._connection, when, user, mine.public_id, "unclear: which of the two animals?")
+                    queue.skip(
+                        self._connection,
+                        when,
+                        user,
+                        mine.public_id,
+                        "unclear: which of the two animals?",
+                    )
                 else:
                     self._rank(campaign, task, user, when)
         found = campaigns.task_of(self._connection, done[0])
-        decided = adjudication.find_task(self._connection, campaigns.task_of(self._connection, done[1]).public_id)
+        decided = adjudication.find_task(
+            self._connection, campaigns.task_of(self._connection, done[1]).public_id
+        )
         adjudication.decide(
-            self._connection, self._now - 2 * DAY, ines, decided, outcome="ambiguous", reason="taste", note="Both are fine."
+            self._connection,
+            self._now - 2 * DAY,
+            ines,
+            decided,
+            outcome="ambiguous",
+            reason="taste",
+            note="Both are fine.",
         )
         rank = queue.assign_to(self._connection, self._now - 4 * MINUTE, mara, campaign, bread)
         self._keep(rank, mara, _begun(rank, (7, 6, 4, 2, 1), {1: 1, 2: 2, 4: 3, 5: 3}), seconds=187)
@@ -384,7 +453,12 @@ class _Director:
 
     def _compared(self, judges: Sequence[User], mara: User) -> Assignment:
         campaign = self._campaign(
-            "sft-1 against base", "compare", purpose="evaluation", cohort="any", overlap=2, planned=20
+            "sft-1 against base",
+            "compare",
+            purpose="evaluation",
+            cohort="any",
+            overlap=2,
+            planned=20,
         )
         tasks = []
         for at in range(20):
@@ -403,7 +477,9 @@ class _Director:
         return cast(Assignment, queue.claim(self._connection, self._now - MINUTE, mara, campaign))
 
     def _toxic(self, crew: Sequence[User], mara: User) -> Assignment:
-        campaign = self._campaign("Toxicity", "toxicity", purpose="evaluation", cohort="any", k=(2, 9))
+        campaign = self._campaign(
+            "Toxicity", "toxicity", purpose="evaluation", cohort="any", k=(2, 9)
+        )
         tasks = []
         for at in range(4):
             text, outputs, _ = self._fable(100 + at, 4)
@@ -423,12 +499,17 @@ class _Director:
         mine = queue.assign_to(self._connection, when, user, campaign, task)
         opinions = self._opinions(task, user)
         levels = sorted({round(one * 2) for one in opinions}, reverse=True)
-        groups = {item: levels.index(round(one * 2)) + 1 for item, one in enumerate(opinions, start=1)}
+        groups = {
+            item: levels.index(round(one * 2)) + 1 for item, one in enumerate(opinions, start=1)
+        }
         flags = campaigns.flags_of(self._connection, campaign.flag_set_id)
         ratings = {
             item: Rating(
                 min(max(round(1 + one * 1.5), 1), 7),
-                {key: key == "instruction" and one < 1 or self._draw.random() < 0.02 for key in flags},
+                {
+                    key: key == "instruction" and one < 1 or self._draw.random() < 0.02
+                    for key in flags
+                },
             )
             for item, one in enumerate(opinions, start=1)
         }
@@ -452,11 +533,23 @@ class _Director:
             first_input_ms=2500,
         )
 
-    def _keep(self, mine: Assignment, user: User, fields: dict[str, list[str]], seconds: int) -> None:
+    def _keep(
+        self, mine: Assignment, user: User, fields: dict[str, list[str]], seconds: int
+    ) -> None:
         """What somebody has typed so far."""
-        payload = {"fields": fields, "visits": {"scene": [seconds * 1000, 4000, 2100]}, "by": "scene"}
+        payload = {
+            "fields": fields,
+            "visits": {"scene": [seconds * 1000, 4000, 2100]},
+            "by": "scene",
+        }
         saved.save_draft(
-            self._connection, self._now, user, mine.public_id, payload, rev=0, active_ms=seconds * 1000
+            self._connection,
+            self._now,
+            user,
+            mine.public_id,
+            payload,
+            rev=0,
+            active_ms=seconds * 1000,
         )
 
 
@@ -469,7 +562,9 @@ def _begun(mine: Assignment, grades: Sequence[int], ranks: dict[int, int]) -> di
             fields[f"none_apply[{at}]"] = ["1"]
         else:
             fields[f"flag[{at}]"] = ["instruction"] if item == len(grades) else ["hallucination"]
-            fields[f"notes[{at}]"] = ["Says the opposite of what happens."] if item < len(grades) else [""]
+            fields[f"notes[{at}]"] = (
+                ["Says the opposite of what happens."] if item < len(grades) else [""]
+            )
         if item in ranks:
             fields[f"rank[{at}]"] = [str(ranks[item])]
     return fields
@@ -481,6 +576,10 @@ def _text(found: Sequence[dict[str, Any]], word: str) -> str:
 
 def _lines(name: str) -> list[str]:
     path = asset(name)
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    opened = (
+        gzip.open(path, "rt", encoding="utf-8")
+        if path.suffix == ".gz"
+        else path.open(encoding="utf-8")
+    )
     with opened as file:
         return [line for line in file if line.strip()]
