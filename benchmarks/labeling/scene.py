@@ -507,7 +507,7 @@ class _Director:
             item: Rating(
                 min(max(round(1 + one * 1.5), 1), 7),
                 {
-                    key: key == "instruction" and one < 1 or self._draw.random() < 0.02
+                    key: (key == "instruction" and one < 1) or self._draw.random() < 0.02
                     for key in flags
                 },
             )

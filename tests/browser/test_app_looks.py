@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import WINDOWS, Enter, _new_page
 from benchmarks.labeling.scene import Scene, Seat, make_scene
+from tests.browser.conftest import WINDOWS, Enter, _new_page
 from tests.browser.running import App, Person, now, press, sign_in, wait_for_saved
 from tests.browser.test_pages import findings
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import JSON, Column, Integer, LargeBinary, MetaData, Table, Text, select
 
 from alignloop.errors import StoreError
-from alignloop.store import bulk, prompt_figures, prompts
+from alignloop.store import bulk, given, prompt_figures, prompts
 from alignloop.store.database import Store
 from alignloop.store.prompts import NewPrompt
 from alignloop.store.schema import authors, given_answers
@@ -113,14 +113,45 @@ def test_an_import_notes_where_its_prompts_begin_and_reads_its_counts_last(store
             yield new(number)
 
     with store.write() as connection:
-        given: dict[str, Any] = {"file": "b", "sha256": b"b" * 32, "shape": "plain"}
-        prompts.add_import(connection, NOW, "test", new=counted(), counts=counts, **given)
+        about: dict[str, Any] = {"file": "b", "sha256": b"b" * 32, "shape": "plain"}
+        prompts.add_import(connection, NOW, "test", new=counted(), counts=counts, **about)
 
     with store.read() as connection:
         row = prompts.find_import(connection, b"b" * 32)
         assert row is not None and row.counts == {"kept": 5, "first_id": 3}
         ids = connection.execute(select(prompts_table.c.id).where(prompts_table.c.import_id == 2))
         assert sorted(ids.scalars()) == [3, 4, 5, 6, 7]
+
+
+def test_answers_join_the_prompt_that_stands_once(store: Store) -> None:
+    ann, bob = ("A.", 1, "m", "ann"), ("B.", 2, "", "bob")
+    shown = ("Yes, it is.", None, "", "")
+    add(store, [new(1, answers=[ann, bob]), new(2), new(3, answers=[shown])])
+    digest = {n: new(n).text_digest for n in (1, 2, 3, 4)}
+    more: list[tuple[bytes, list[given.Answer]]] = [
+        (digest[1], [ann, bob]),  # the same
+        (digest[1], [bob, ann]),
+        (digest[2], [ann, bob]),
+        (digest[1], [bob, ann]),  # the same as before
+        (digest[3], [("yes,  it IS.", None, "", "bob")]),  # the same, spelled otherwise
+        (digest[3], [("No.", None, "", "")]),
+        (digest[4], [ann, bob]),  # to a prompt that is not there
+    ]
+
+    with store.write() as connection:
+        joined = [(row.id, list(answers)) for row, answers in given.join(connection, more)]
+    with store.write() as connection:
+        again = list(given.join(connection, more))
+
+    assert joined == [(1, [bob, ann]), (2, [ann, bob]), (3, [("No.", None, "", "")])]
+    assert again == []
+    with store.read() as connection:
+        found = {row.id: sets for row, sets in prompt_figures.each_with_answers(connection)}
+    assert found == {
+        1: [[ann, bob], [bob, ann]],
+        2: [[ann, bob]],
+        3: [[shown], [("No.", None, "", "")]],
+    }
 
 
 def test_authors_are_written_once_over_blocks_and_imports(
@@ -339,10 +370,10 @@ def test_each_prompt_comes_with_its_answers_and_no_others(store: Store) -> None:
         found = list(prompt_figures.each_with_answers(connection))
         customers = list(prompt_figures.each_with_answers(connection, kinds=["customer"]))
 
-    assert {row.id: [a.text for a in answers] for row, answers in found} == {
-        n: [f"{n} {k}" for k in range(1, n % 4 + 1)] for n in range(1, 30)
+    assert {row.id: [[a[0] for a in one] for one in answers] for row, answers in found} == {
+        n: [[f"{n} {k}" for k in range(1, n % 4 + 1)]] if n % 4 else [] for n in range(1, 30)
     }
-    assert {row.id: len(answers) for row, answers in customers} == {
+    assert {row.id: sum(map(len, answers)) for row, answers in customers} == {
         n: n % 4 for n in range(1, 30, 2)
     }
 

@@ -133,4 +133,4 @@ def export(kind: str, overrides: tuple[str, ...], **arguments: Any) -> None:
 
     Example: alignloop prompts export --project lab --kind prompts --run runs/prompts
     """
-    call_stage("export_prompts", overrides=(f'kind="{kind}"', *overrides), **arguments)
+    call_stage("prompts_export", overrides=(f'kind="{kind}"', *overrides), **arguments)

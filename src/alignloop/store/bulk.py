@@ -6,7 +6,7 @@ SQLAlchemy's own way to insert takes several times as long on SQLite, which wait
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -21,9 +21,11 @@ _CACHE_KIB = 128 * 1024
 
 
 def insert_many(
-    connection: Connection, table: Table, names: Sequence[str], rows: Iterable[Sequence[Any]]
+    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
     """Insert rows, each with a value for every one of the columns `names`."""
+    if not rows:
+        return
     if connection.dialect.name != "sqlite":
         connection.execute(table.insert(), [dict(zip(names, row, strict=True)) for row in rows])
         return
@@ -32,9 +34,8 @@ def insert_many(
     columns = ", ".join(quote(name) for name in names)
     marks = ", ".join("?" * len(names))
     values = [_encoded(row, as_json) for row in rows]
-    if values:
-        statement = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})"
-        connection.exec_driver_sql(statement, values)
+    statement = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})"
+    connection.exec_driver_sql(statement, values)
 
 
 @contextmanager
@@ -88,7 +89,10 @@ def _encoded(row: Sequence[Any], as_json: Sequence[int]) -> tuple[Any, ...]:
     values = list(row)
     for at in as_json:
         value = values[at]
-        # Nearly all lists are empty, and writing "[]" is much quicker than asking json.
-        is_empty_list = not value and isinstance(value, list | tuple)
-        values[at] = "[]" if is_empty_list else json.dumps(value)
+        if not value and isinstance(value, list | tuple):
+            values[at] = "[]"  # nearly all are, and this is much quicker than asking json
+        elif not value and isinstance(value, dict):
+            values[at] = "{}"
+        else:
+            values[at] = json.dumps(value)
     return tuple(values)

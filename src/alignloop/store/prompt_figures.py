@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from alignloop.store.given import Answer, sets_of
 from alignloop.store.prompts import each_given_answer, each_prompt, is_record, last_id
 from alignloop.store.schema import (
     assignments,
@@ -82,8 +83,8 @@ def of_kind(connection: Connection, kind: str, *, most: int) -> list[tuple[str, 
 
 def each_with_answers(
     connection: Connection, *, splits: Sequence[str] = (), kinds: Sequence[str] = ()
-) -> Iterator[tuple[Row[Any], list[Row[Any]]]]:
-    """Rows of `each_prompt`, each with the answers that came with it."""
+) -> Iterator[tuple[Row[Any], list[list[Answer]]]]:
+    """Rows of `each_prompt`, each with the sets of answers that came with it."""
     answers = each_given_answer(connection)
     waiting = next(answers, None)
     for row in each_prompt(connection, splits=splits, kinds=kinds):
@@ -92,7 +93,7 @@ def each_with_answers(
             if waiting.prompt_id == row.id:
                 own.append(waiting)
             waiting = next(answers, None)
-        yield row, own
+        yield row, sets_of(own)
 
 
 def labeled(connection: Connection, forms: Sequence[str]) -> set[int]:

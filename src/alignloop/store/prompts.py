@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from alignloop.data.curation.keys import digests
 from alignloop.data.incoming import KINDS
 from alignloop.data.records import Completion, Prompt, Turn
 from alignloop.errors import JudgmentError
-from alignloop.store import events
+from alignloop.store import events, given
 from alignloop.store.bulk import insert_many
+from alignloop.store.given import Answer
 from alignloop.store.people import new_public_id
 from alignloop.store.schema import (
     authors,
@@ -54,8 +55,7 @@ class NewPrompt:
     counted_for: str = ""
     """For whom it counts towards the cap; empty: for nobody."""
     pii: Sequence[str] = ()
-    answers: Sequence[tuple[str, int | None, str, str]] = ()
-    """(text, rank or None, model, labeler)."""
+    answers: Sequence[Answer] = ()
 
 
 # --- what is there ----------------------------------------------------------------------------------------------
@@ -131,11 +131,13 @@ def add_import(
     shape: str,
     new: Iterable[NewPrompt],
     counts: Mapping[str, Any],
+    then: Callable[[], object] = lambda: None,
 ) -> int:
     """Take in the prompts of one file; returns how many there were.
 
-    `counts` is read after the last of `new` was, so whoever makes both can fill it on the way; `first_id`, that of the
-    file's first prompt, is noted with them: the others follow it without a gap. A file is in whole, or not at all.
+    `then` is called when they are in, and `counts` is read after that, so whoever makes them can fill it on the way;
+    `first_id`, that of the file's first prompt, is noted with them: the others follow it without a gap. A file is in
+    whole, or not at all.
     """
     _in_turn(connection)
     import_id = (connection.execute(select(func.max(imports.c.id))).scalar() or 0) + 1
@@ -149,6 +151,7 @@ def add_import(
     for block in _blocks(new):
         _add(connection, now, block, first_id + taken, import_id, author_ids)
         taken += len(block)
+    then()
     noted = {**counts, "first_id": first_id}
     connection.execute(imports.update().where(imports.c.id == import_id).values(counts=noted))
     events.append(connection, now, actor, "import", sha256.hex(), file=file, prompts=taken)
@@ -180,7 +183,6 @@ _PROMPT = (
     *("language", "annotations", "details", "tokens", "consent", "counted_for", "pii"),
     *("text_digest", "prefix_digest", "import_id", "created_at"),
 )
-_ANSWER = ("prompt_id", "answer_no", "text", "rank", "model", "labeler")
 _MOST_AUTHORS = 100_000
 """Whose ids are remembered from one block to the next."""
 
@@ -207,11 +209,11 @@ def _add(
     ]
     insert_many(connection, prompts, _PROMPT, rows)
     if answers := [
-        (prompt_id, number, *answer)
+        row
         for prompt_id, one in enumerate(new, start=first_id)
-        for number, answer in enumerate(one.answers, start=1)
+        for row in given.numbered(prompt_id, one.answers)
     ]:
-        insert_many(connection, given_answers, _ANSWER, answers)
+        insert_many(connection, given_answers, given.COLUMNS, answers)
 
 
 def _find_authors(
@@ -315,6 +317,30 @@ def add_policy(
         )
         .returning(policies.c.id)
     ).scalar_one()
+
+
+def has_completions(connection: Connection, policy_id: int) -> bool:
+    """Whether anything that this policy wrote is kept."""
+    query = select(completions.c.id).where(completions.c.policy_id == policy_id).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def find_policy(connection: Connection, name: str) -> int:
+    """The latest policy of this name.
+
+    Raises:
+        JudgmentError: there is none.
+    """
+    query = select(policies.c.id).where(policies.c.name == name).order_by(policies.c.id.desc())
+    found = connection.execute(query.limit(1)).scalar_one_or_none()
+    if found is None:
+        names = connection.execute(select(policies.c.name).distinct().order_by(policies.c.name))
+        there = ", ".join(names.scalars()) or "none yet"
+        raise JudgmentError(
+            f"the store has no completions of a policy '{name}' (there: {there}); "
+            "`alignloop sample --project` brings some in"
+        )
+    return found
 
 
 def add_completions(

@@ -36,7 +36,7 @@ STAGES: dict[str, Stage] = {
     "demonstrations": Stage("data.publish:TasksConfig", "data.publish:publish_demonstrations"),
     "prompts": Stage("data.publish:TasksConfig", "data.publish:publish_prompts"),
     "import": Stage("data.importing:ImportConfig", "data.importing:import_records"),
-    "export_prompts": Stage(
+    "prompts_export": Stage(
         "workflow.prompts.config:PromptsExportConfig", "workflow.prompts.export:export_prompts"
     ),
     "pretrain": Stage("pretrain.config:PretrainConfig", "pretrain.train:train", trains=True),

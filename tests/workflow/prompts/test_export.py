@@ -27,7 +27,7 @@ from tests.workflow.prompts.helpers import NOW, asked, imported, rows, some, wri
 
 def exported(lab: Path, kind: str, folder: Path | None = None, **values: Any) -> Artifact:
     folder = folder or lab.parent / f"run-{kind}"
-    return run("export_prompts", folder, {"kind": kind, **values}, project=lab)
+    return run("prompts_export", folder, {"kind": kind, **values}, project=lab)
 
 
 def read(artifact: Artifact, file: str, record: type) -> list[Any]:
@@ -393,6 +393,35 @@ def test_comparisons_leave_as_rankings_with_their_ties(tmp_path: Path) -> None:
     assert one.completions[0].tokens == len(one.completions[0].text) // 4 + 2
 
 
+def test_every_set_of_answers_to_a_prompt_leaves(tmp_path: Path) -> None:
+    given = [ranked(n, [1, 2]) for n in range(40)]
+    given += [ranked(n, [2, 1], labeler="bob") for n in range(40)]
+    shown = [
+        {"prompt": asked(n), "user": f"u{n}", "response": f"{n} {k}."}
+        for n in range(40)
+        for k in (1, 2)
+    ]
+    lab = tmp_path / "lab"
+    imported(lab, write(tmp_path / "a.jsonl", given), write(tmp_path / "b.jsonl", shown))
+
+    rankings = exported(lab, "rankings")
+    demonstrations = exported(lab, "demonstrations")
+
+    of_first = [
+        (one.labeler, one.ranks)
+        for side in ("train", "valid")
+        for one in read(rankings, side, Ranking)
+        if one.prompt.text == read(rankings, "train", Ranking)[0].prompt.text
+    ]
+    assert of_first == [("ann", (1, 2)), ("bob", (2, 1))]
+    found = [d for s in ("train", "valid", "test") for d in read(demonstrations, s, Demonstration)]
+    assert sorted(one.response for one in found) == sorted(
+        f"{n} {k}." for n in range(40) for k in (1, 2)
+    )
+    anew = exported(lab, "prompts")
+    assert anew.facts["rows"]["rl"] == 0  # all of them have answers
+
+
 def test_an_answer_without_text_is_not_ranked(tmp_path: Path) -> None:
     given = [ranked(n, [1, 2, 3]) for n in range(60)]
     given[0]["candidates"][1] = " "
@@ -454,7 +483,7 @@ def test_the_same_project_gives_the_same_bytes(lab: Path, tmp_path: Path, kind: 
 def test_a_finished_export_is_not_made_again(lab: Path, tmp_path: Path) -> None:
     exported(lab, "prompts", tmp_path / "run")
 
-    again = run("export_prompts", tmp_path / "run", {"kind": "prompts"}, resume=True, project=lab)
+    again = run("prompts_export", tmp_path / "run", {"kind": "prompts"}, resume=True, project=lab)
 
     assert again == open_artifact(tmp_path / "run", "prompts")
     store = open_project(lab).open()
@@ -562,4 +591,4 @@ def test_a_misspelt_setting_of_an_export_is_refused() -> None:
     from alignloop.workflow.stages import config_class
 
     with pytest.raises(ConfigError, match="did you mean 'exclude'"):
-        load_config(config_class("export_prompts"), None, ['kind="prompts"', "exclud=[]"])
+        load_config(config_class("prompts_export"), None, ['kind="prompts"', "exclud=[]"])

@@ -17,7 +17,8 @@ from alignloop.errors import ConfigError, DataError, StoreError
 from alignloop.store import prompts
 from alignloop.store.project import open_project
 from alignloop.workflow.prompts import folder as people
-from alignloop.workflow.prompts import intake, sources
+from alignloop.workflow.prompts import reading, sources
+from alignloop.workflow.prompts.intake import Imported
 from tests.helpers import contents, full_disk
 from tests.workflow.prompts.helpers import (
     NOW,
@@ -120,6 +121,58 @@ def test_a_demonstration_and_a_comparison_are_kept_with_their_prompts(tmp_path: 
     ]
 
 
+def compared(number: int, *ranks: int, labeler: str = "ann") -> dict[str, Any]:
+    """A comparison of answers to prompt `number`, which repeat where their number does."""
+    texts = [f"Answer {place}." for place in range(len(ranks))]
+    return {"prompt": asked(number), "candidates": texts, "ranks": list(ranks), "labeler": labeler}
+
+
+def test_answers_of_rows_that_ask_the_same_stay_with_the_prompt_that_stands(tmp_path: Path) -> None:
+    """As in data sets of comparisons, which ask one thing many times."""
+    first = [
+        compared(1, 1, 2),
+        compared(1, 2, 1),
+        compared(2, 1, 1, 2),
+        compared(1, 1, 2, labeler="bob"),
+    ]
+    second = [compared(1, 1, 2), compared(1, 1, 2, 3), compared(3, 1, 2)]
+    third = [
+        {"prompt": asked(1), "response": "So."},
+        {"prompt": asked(1).upper(), "response": " so. "},
+    ]
+    files = [
+        of(tmp_path, f"{n}.jsonl", rows_of) for n, rows_of in enumerate([first, second, third])
+    ]
+
+    done = [imported(tmp_path / "lab", file)[0] for file in files]
+
+    found: dict[int, list[Any]] = {}
+    for row in rows(tmp_path / "lab")["given_answers"]:
+        sets = found.setdefault(row["prompt_id"], [])
+        if row["answer_no"] % 1_000_000 == 1:
+            sets.append([])
+        sets[-1].append(row["rank"])
+    assert found == {1: [[1, 2], [2, 1], [1, 2], [1, 2, 3], [None]], 2: [[1, 1, 2]], 3: [[1, 2]]}
+    assert [one.counts["dropped"]["exact_duplicate"] for one in done] == [2, 2, 2]
+    joined = [one.counts.get("joined", {}) for one in done]
+    assert [one.get("comparisons", {}).get("rankings", 0) for one in joined] == [2, 1, 0]
+    assert joined[2]["demonstrations"] == {"checked": 1, "fit": 1}
+    report = read_report(tmp_path / "lab")
+    assert report["comparisons"]["rankings"] == 6
+    assert report["comparisons"]["by_k"] == {"2": 4, "3": 2}
+    assert report["demonstrations"]["checked"] == 1
+    imported(tmp_path / "at once", *files)
+    assert everything(tmp_path / "at once") == everything(tmp_path / "lab")
+
+
+def test_answers_that_were_not_looked_at_for_personal_data_do_not_join(tmp_path: Path) -> None:
+    given_rows = [{"prompt": asked(1), "response": f"Mail bob{n}@example.com."} for n in range(2)]
+
+    imported(tmp_path / "lab", of(tmp_path, "a.jsonl", given_rows), overrides=["pii_action=scrub"])
+
+    assert [row["text"] for row in rows(tmp_path / "lab")["given_answers"]] == ["Mail [EMAIL]."]
+
+
 def test_personal_data_never_stays_on_the_training_side_and_is_flagged_elsewhere(
     tmp_path: Path,
 ) -> None:
@@ -210,7 +263,11 @@ row = st.fixed_dictionaries(
         "prompt": st.integers(0, 12).map(asked) | st.sampled_from(["", "x@example.com"]),
         "user": st.sampled_from(["u1", "u2", "u3", "u4"]),
     },
-    optional={"consent": st.booleans(), "response": st.just("Yes."), "user_id": st.just([])},
+    optional={
+        "consent": st.booleans(),
+        "response": st.sampled_from(["Yes.", "No.", "yes."]),
+        "user_id": st.just([]),
+    },
 )
 
 
@@ -355,7 +412,12 @@ def test_a_dry_run_says_what_an_import_says_and_writes_nothing(
 
     assert not (tmp_path / "lab").exists()
     real = imported(tmp_path / "lab", *three, three[0], overrides=["cap=9"])
-    assert [(one.counts, one.earlier) for one in dry] == [(one.counts, one.earlier) for one in real]
+    assert said(dry) == said(real)
+
+
+def said(done: list[Imported]) -> list[tuple[Any, str | None]]:
+    """What both say: only the store can tell which answers it has already."""
+    return [({k: n for k, n in one.counts.items() if k != "joined"}, one.earlier) for one in done]
 
 
 def test_a_dry_run_into_a_project_compares_with_what_is_there(
@@ -368,7 +430,7 @@ def test_a_dry_run_into_a_project_compares_with_what_is_there(
 
     assert contents(tmp_path / "lab") == before
     real = imported(tmp_path / "lab", *three)
-    assert [(one.counts, one.earlier) for one in dry] == [(one.counts, one.earlier) for one in real]
+    assert said(dry) == said(real)
 
 
 # --- what can go wrong ---
@@ -398,14 +460,14 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = of(tmp_path, "a.jsonl", some(24))
-    curate = intake.curate
+    curate = reading.curate
 
     def growing(*given: Any, **named: Any) -> Any:
         yield from curate(*given, **named)
         with file.open("a") as lines_of:
             lines_of.write(json.dumps({"prompt": asked(99)}) + "\n")
 
-    monkeypatch.setattr(intake, "curate", growing)
+    monkeypatch.setattr(reading, "curate", growing)
 
     with pytest.raises(DataError, match="changed while it was read"):
         imported(tmp_path / "lab", file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from alignloop.data.incoming import ANNOTATIONS, KINDS, USE_CASES, Answer, Candi
 from alignloop.data.shapes import SHAPES, detect
 from alignloop.store.prompts import NewPrompt
 from alignloop.workflow.prompts.lengths import summary
+from alignloop.workflow.prompts.reading import Found
 from alignloop.workflow.prompts.rows import as_plain, dropped_line, row_of, stored
 from alignloop.workflow.prompts.spool import Spool
 
@@ -131,16 +133,21 @@ def test_a_spool_gives_back_what_was_put_in(tmp_path: Path) -> None:
     one = kept(tmp_path, Candidate(PLACE, "Say hello.", user="u1"))
     prompts = [
         stored(one),
-        *(NewPrompt(f"u{n}", "train", "customer", f"{n}", bytes(16)) for n in range(2500)),
+        *(
+            NewPrompt(f"u{n}", "train", "customer", f"{n}", bytes(16), None if n % 2 else b"x" * 16)
+            for n in range(2500)
+        ),
     ]
-    with Spool(tmp_path / "spool") as spool:
+    with Spool(tmp_path / "spool") as spool, Spool(tmp_path / "answers") as answers:
         for prompt in prompts:
-            spool.add(prompt)
+            spool.add(as_plain(prompt))
 
-    assert list(spool) == prompts
-    assert list(spool) == prompts  # and again
-    assert list(spool.text_digests()) == [prompt.text_digest for prompt in prompts]
-    assert list(spool.prefix_digests()) == []
+    found = Found(spool, answers, {}, Counter())
+    assert list(found.prompts()) == prompts
+    assert list(found.prompts()) == prompts  # and again
+    assert list(answers) == []
+    assert list(found.text_digests()) == [prompt.text_digest for prompt in prompts]
+    assert list(found.prefix_digests()) == [b"x" * 16] * 1250
     assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o600
 
 

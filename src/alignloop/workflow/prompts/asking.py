@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from alignloop.data.curation.few_shot import FewShot, expand, sample_sets
 from alignloop.data.records import Prompt
@@ -68,10 +68,15 @@ def comparison(answers: Sequence[Given]) -> list[tuple[Given, int]]:
     return ranked if len(ranked) > 1 else []
 
 
-def demonstrations(prompt: Stored, answers: Sequence[Given], sets: Sets) -> Iterator[Shown]:
-    """What there is to learn by imitation: the given answer, then a few-shot prompt's own pairs, then further sets."""
-    given = demonstration(answers)
-    if given is not None:
+def demonstrations(
+    prompt: Stored, answers: Sequence[Sequence[Given]], sets: Sets
+) -> Iterator[Shown]:
+    """What there is to learn by imitation: answers that came along, then a few-shot prompt's pairs, then further sets.
+
+    Args:
+        answers: by the rows that they came with.
+    """
+    for given in filter(None, map(demonstration, answers)):
         yield Shown(asked_with_examples(prompt), given.text, given.labeler, given.model)
     pairs = _pairs(prompt)
     shown = expand(prompt.text, pairs)
@@ -119,9 +124,9 @@ def _pairs(prompt: Stored) -> list[tuple[str, str]]:
     return [(query, response) for query, response in prompt.examples]
 
 
-def given_of(row: Any) -> Given:
-    """An answer from a row of the store."""
-    return Given(row.text, row.rank, row.model, row.labeler)
+def given_of(answers: Sequence[tuple[str, int | None, str, str]]) -> list[Given]:
+    """A set of answers as the store has it, with names."""
+    return [Given(*answer) for answer in answers]
 
 
 def whole(prompt: Stored) -> str:

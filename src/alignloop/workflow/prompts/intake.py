@@ -7,34 +7,27 @@ same project, in one command or in several.
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from sqlalchemy import Connection
 
 from alignloop.data.curation.config import CurationConfig
-from alignloop.data.curation.curate import curate
 from alignloop.data.curation.lengths import CountTokens, counter
-from alignloop.data.curation.outcomes import REASONS, Dropped, Kept, Known
-from alignloop.data.incoming import Candidate, Kind, Rejected
-from alignloop.data.split import SIDES
-from alignloop.errors import DataError
-from alignloop.progress import progress, say
-from alignloop.store import bulk, prompts
+from alignloop.data.incoming import Kind
+from alignloop.progress import say
+from alignloop.store import bulk, given, prompts
 from alignloop.store.database import Store
 from alignloop.store.project import Project
 from alignloop.store.prompts import NewPrompt
 from alignloop.workflow.prompts import folder, settings
-from alignloop.workflow.prompts.asking import Given
+from alignloop.workflow.prompts.asking import given_of
+from alignloop.workflow.prompts.reading import Found, Reading, SoFar
 from alignloop.workflow.prompts.report import PAGE, write_report
-from alignloop.workflow.prompts.rows import dropped_line, rejected_line, stored
 from alignloop.workflow.prompts.sources import Source, sources
-from alignloop.workflow.prompts.spool import Spool
 from alignloop.workflow.prompts.tally import Tally
 
 ACTOR = "command"
@@ -60,7 +53,7 @@ class Imported:
     file: str
     shape: str
     counts: dict[str, Any]
-    """As the store keeps them with the import."""
+    """As the store keeps them with the import; after a dry run without `joined`, which only the store can tell."""
     earlier: str | None = None
     """The name under which the same bytes were imported before: then nothing was changed."""
 
@@ -77,14 +70,14 @@ def import_prompts(
         DataError: a file cannot be read, or nothing in it; or another import is under way.
         ConfigError: other settings of curation than the project's.
     """
-    given = settings.given(wanted.config, wanted.overrides)
+    asked_for = settings.given(wanted.config, wanted.overrides)
     found = _opened(wanted)
     with ExitStack() as stack:
         stack.enter_context(folder.alone(project.prompts))
         store = project.open()
         stack.callback(store.close)
         with store.read() as connection:
-            config = settings.chosen(settings.settled(connection), given)
+            config = settings.chosen(settings.settled(connection), asked_for)
 
         def finish() -> None:
             folder.finish_earlier(project.prompts, lambda sha256: bool(_earlier(store, sha256)))
@@ -98,7 +91,7 @@ def import_prompts(
 
 def try_prompts(project: Project, wanted: Wanted) -> list[Imported]:
     """What `import_prompts` would do, without writing anything of it."""
-    given = settings.given(wanted.config, wanted.overrides)
+    asked_for = settings.given(wanted.config, wanted.overrides)
     found = _opened(wanted)
     with ExitStack() as stack:
         store = project.open(create=False) if project.is_begun else None
@@ -107,10 +100,10 @@ def try_prompts(project: Project, wanted: Wanted) -> list[Imported]:
             stack.callback(store.close)
             with store.read() as connection:
                 before = settings.settled(connection)
-        config = settings.chosen(before, given)
+        config = settings.chosen(before, asked_for)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alignloop-")))
         count = counter(config.tokenizer)
-        so_far = _SoFar(store)
+        so_far = SoFar(store)
         done: dict[bytes, str] = {}
         results: list[Imported] = []
         for number, source in enumerate(found):
@@ -119,11 +112,11 @@ def try_prompts(project: Project, wanted: Wanted) -> list[Imported]:
             if name is not None:
                 results.append(Imported(source.name, source.opened.shape, {}, name))
                 continue
-            reading = _Reading(source, config, count, wanted.workers)
-            spool = reading.run(so_far.known(), scratch / f"{number}", None)
-            so_far.add(spool, reading.counted_for)
+            reading = Reading(source, config, count, wanted.workers)
+            would_be = reading.run(so_far.known(), scratch / f"{number}", None)
+            so_far.add(would_be)
             done[sha256] = source.name
-            results.append(Imported(source.name, source.opened.shape, reading.counts))
+            results.append(Imported(source.name, source.opened.shape, would_be.counts))
         return results
 
 
@@ -157,13 +150,14 @@ class _Into:
                 say(f"{source.name}: a labeler wrote one of its prompts meanwhile; once more")
 
     def _take(self, source: Source, sha256: bytes, now: int) -> Imported:
-        so_far = _SoFar(self._store)
+        so_far = SoFar(self._store)
         with folder.Staging(self._folder, sha256) as staging:
-            reading = _Reading(source, self._config, self._count_tokens, self._workers)
-            spool = reading.run(so_far.known(), staging.scratch, staging)
+            reading = Reading(source, self._config, self._count_tokens, self._workers)
+            found = reading.run(so_far.known(), staging.scratch, staging)
             staging.seal()
             with bulk.large_write(self._store) as connection:
                 settings.settle(connection, self._config)
+                later = prompts.digests_after(connection, so_far.last)
                 prompts.add_import(
                     connection,
                     now,
@@ -171,155 +165,29 @@ class _Into:
                     file=source.name,
                     sha256=sha256,
                     shape=source.opened.shape,
-                    new=_unless_overtaken(spool, prompts.digests_after(connection, so_far.last)),
-                    counts=reading.counts,
+                    new=_unless_overtaken(found.prompts(), later),
+                    counts=found.counts,
+                    then=lambda: self._join(connection, found),
                 )
             bulk.shrink_log(self._store)
             staging.publish()
-        return Imported(source.name, source.opened.shape, reading.counts)
+        return Imported(source.name, source.opened.shape, found.counts)
 
-
-class _Reading:
-    """One pass over a file: what is kept goes into a spool, what is not into lines for people; all of it is counted."""
-
-    def __init__(
-        self, source: Source, config: CurationConfig, count_tokens: CountTokens, workers: int | None
-    ) -> None:
-        self._source = source
-        self._config = config
-        self._workers = workers
-        self._tally = Tally(count_tokens)
-        self._rejected = 0
-        self._first: Rejected | None = None
-        self._dropped: Counter[str] = Counter()
-        self._dropped_data: Counter[str] = Counter()
-        self._sides: Counter[str] = Counter()
-        self._scrubbed = 0
-        self.counted_for: Counter[str] = Counter()
-        self.counts: dict[str, Any] = {}
-        """Filled at the end."""
-
-    def run(self, known: Known, scratch: Path, staging: folder.Staging | None) -> Spool:
-        """Look at every row.
-
-        Raises:
-            DataError: no row of the file can be read, or somebody writes to it.
-        """
-        before = self._source.state()
-        scratch.mkdir(exist_ok=True)
-        with (
-            Spool(scratch / "kept") as spool,
-            progress(self._source.rows(), self._source.name, "rows") as bar,
-        ):
-            for outcome in curate(
-                self._candidates(bar, staging),
-                self._config,
-                known,
-                scratch=scratch,
-                workers=self._workers,
-            ):
-                if isinstance(outcome, Dropped):
-                    self._drop(outcome, staging)
-                else:
-                    spool.add(self._keep(outcome))
-        if self._source.state() != before:
-            raise DataError(f"{self._source.name} was changed while it was read; import it again")
-        self._finish()
-        return spool
-
-    def _candidates(self, bar: tqdm[Any], staging: folder.Staging | None) -> Iterator[Candidate]:
-        for one in self._source.opened:
-            bar.update()
-            if isinstance(one, Candidate):
-                yield one
-                continue
-            self._rejected += 1
-            self._first = self._first or one
-            if staging is not None:
-                line = rejected_line(one, self._source.shown(one.place.file))
-                staging.write(folder.REJECTED, line)
-
-    def _keep(self, kept: Kept) -> NewPrompt:
-        prompt = stored(kept)
-        self._sides[kept.split] += 1
-        self._scrubbed += kept.scrubbed
-        if prompt.counted_for:
-            self.counted_for[prompt.counted_for] += 1
-        self._tally.add(prompt, [Given(*answer) for answer in prompt.answers])
-        return prompt
-
-    def _drop(self, dropped: Dropped, staging: folder.Staging | None) -> None:
-        self._dropped[dropped.reason] += 1
-        if dropped.reason == "pii":
-            self._dropped_data.update(dropped.detail.split(", "))
-        if staging is not None:
-            line = dropped_line(dropped, self._source.shown(dropped.candidate.place.file))
-            staging.write(f"{folder.DROPPED}/{dropped.reason}.jsonl", line)
-
-    def _finish(self) -> None:
-        kept, dropped = self._sides.total(), self._dropped.total()
-        if self._first is not None and not kept and not dropped:
-            place, reason = self._first.place, self._first.reason
-            raise DataError(
-                f"{self._source.name}: none of its {self._rejected} rows can be read as "
-                f"'{self._source.opened.shape}' (number {place.line}: {reason}); try another --shape"
-            )
-        self.counts |= {
-            "read": kept + dropped + self._rejected,
-            "kept": kept,
-            "rejected": self._rejected,
-            "dropped": {reason: self._dropped[reason] for reason in REASONS},
-            "splits": {side: self._sides[side] for side in SIDES},
-            "scrubbed": self._scrubbed,
-            "dropped_personal_data": dict(sorted(self._dropped_data.items())),
-            **self._tally.sums(),
-        }
-
-
-@dataclass(slots=True)
-class _SoFar:
-    """What is in the project, and, where nothing is written, what would be: for the next file to compare with."""
-
-    store: Store | None
-    last: int = 0
-    """Id of the newest prompt when this was made."""
-    spools: list[Spool] = field(default_factory=list[Spool])
-    counted_for: Counter[str] = field(default_factory=Counter[str])
-
-    def __post_init__(self) -> None:
-        if self.store is None:
-            return
-        with self.store.read() as connection:
-            self.last = prompts.last_id(connection)
-            self.counted_for.update(prompts.prompts_counted_for(connection, up_to=self.last))
-
-    def add(self, spool: Spool, counted_for: Counter[str]) -> None:
-        """What one more file would bring."""
-        self.spools.append(spool)
-        self.counted_for.update(counted_for)
-
-    def known(self) -> Known:
-        """For the curation; its digests are read when they are asked for."""
-        return Known(
-            chain(self._each(prompts.text_digests), *(one.text_digests() for one in self.spools)),
-            chain(
-                self._each(prompts.prefix_digests), *(one.prefix_digests() for one in self.spools)
-            ),
-            self.counted_for,
-        )
-
-    def _each(self, query: Callable[..., Iterator[bytes]]) -> Iterator[bytes]:
-        if self.store is not None:
-            with self.store.read() as connection:
-                yield from query(connection, up_to=self.last)
+    def _join(self, connection: Connection, found: Found) -> None:
+        """Put the answers of rows that asked the same to the prompts that stand, and count those that are new."""
+        tally = Tally(self._count_tokens)
+        for row, answers in given.join(connection, found.answers):
+            tally.add_answers(row, given_of(answers))
+        if joined := tally.sums():
+            found.counts["joined"] = joined
 
 
 class _Overtaken(Exception):
     """A labeler wrote the same prompt since the file was compared with the store."""
 
 
-def _unless_overtaken(spool: Spool, later: set[bytes]) -> Iterator[NewPrompt]:
-    for prompt in spool:
+def _unless_overtaken(new: Iterator[NewPrompt], later: set[bytes]) -> Iterator[NewPrompt]:
+    for prompt in new:
         if prompt.text_digest in later or prompt.prefix_digest in later:
             raise _Overtaken
         yield prompt

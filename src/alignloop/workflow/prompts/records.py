@@ -62,7 +62,7 @@ class Leaving:
             case "rankings":
                 return self._rankings()
 
-    def _each(self) -> Iterator[tuple[Any, list[Given]]]:
+    def _each(self) -> Iterator[tuple[Any, list[list[Given]]]]:
         rows = prompt_figures.each_with_answers(self.connection, kinds=self.config.sources)
         for row, answers in rows:
             if is_record(row):
@@ -70,7 +70,7 @@ class Leaving:
             if row.pii and (row.split == "train" or not self.config.flagged):
                 self.left_out["personal_data"] += 1
                 continue
-            yield row, [given_of(answer) for answer in answers]
+            yield row, [given_of(one) for one in answers]
 
     def _prompts(self) -> Iterator[tuple[str, int, Record]]:
         labeled = {
@@ -91,13 +91,15 @@ class Leaving:
             return "rankings"
         return "rankings" if draw("purpose", row.author) < self.config.rankings else "rl"
 
-    def _seen(self, row: Any, answers: Sequence[Given], labeled: dict[str, set[int]]) -> str | None:
+    def _seen(
+        self, row: Any, answers: Sequence[Sequence[Given]], labeled: dict[str, set[int]]
+    ) -> str | None:
         """Which earlier stage may have seen a prompt."""
         for what in self.config.exclude:
             came_along = (
-                demonstration(answers) is not None or bool(row.examples)
+                bool(row.examples) or any(map(demonstration, answers))
                 if what == "demonstrations"
-                else bool(comparison(answers))
+                else any(map(comparison, answers))
             )
             if came_along or row.id in labeled[what]:
                 return what
@@ -138,16 +140,16 @@ class Leaving:
 
     def _rankings(self) -> Iterator[tuple[str, int, Record]]:
         for row, answers in self._each():
-            ranked = [(one, rank) for one, rank in comparison(answers) if one.text.strip()]
-            if not comparison(answers):
-                continue
-            if row.split == "test":
-                self.left_out["test"] += 1  # a reward model never learns from whom it is judged on
-                continue
-            if not 2 <= len(ranked) <= MOST_RANKED:
-                self.left_out["too_few" if len(ranked) < 2 else "too_many"] += 1
-                continue
-            yield row.split, row.id, self._ranking(row, ranked)
+            for compared in filter(None, map(comparison, answers)):
+                ranked = [(one, rank) for one, rank in compared if one.text.strip()]
+                if row.split == "test":
+                    self.left_out["test"] += (
+                        1  # a reward model never learns from whom it is judged on
+                    )
+                elif not 2 <= len(ranked) <= MOST_RANKED:
+                    self.left_out["too_few" if len(ranked) < 2 else "too_many"] += 1
+                else:
+                    yield row.split, row.id, self._ranking(row, ranked)
 
     def _ranking(self, row: Any, ranked: Sequence[tuple[Given, int]]) -> Ranking:
         record = prompt_record(row)

@@ -103,7 +103,7 @@ def report(connection: Connection, tokenizer: str | None = None) -> dict[str, An
 
 
 _COUNTED = ("read", "kept", "rejected", "dropped", "splits")
-_NOT_SUMMED = ("first_id", *_COUNTED)
+_NOT_SUMMED = ("first_id", "joined", *_COUNTED)
 
 
 def _nothing() -> dict[str, Any]:
@@ -122,7 +122,10 @@ def _sums(
     own = Tally(count_tokens)
     rows = ((row, ()) for row in prompt_figures.outside_imports(connection, ranges))
     written = _add_all(own, rows, count_tokens)
-    noted = [{k: v for k, v in one.items() if k not in _NOT_SUMMED} for one in counts]
+    noted = [
+        added({k: v for k, v in one.items() if k not in _NOT_SUMMED}, one.get("joined", {}))
+        for one in counts
+    ]
     if anew:
         every = Tally(count_tokens)
         _add_all(every, prompt_figures.each_with_answers(connection), count_tokens)
@@ -149,7 +152,7 @@ def _add_all(
     while block := list(islice(rows, _AT_ONCE)):
         lengths = count_tokens([whole(row) for row, _ in block])
         for (row, answers), tokens in zip(block, lengths, strict=True):
-            tally.add(row, [given_of(answer) for answer in answers], tokens)
+            tally.add(row, [given_of(one) for one in answers], tokens)
         count += len(block)
     return count
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from alignloop.data.curation.outcomes import Dropped, Kept
 from alignloop.data.incoming import Candidate, Rejected
+from alignloop.store.given import Answer
 from alignloop.store.prompts import NewPrompt
 
 
@@ -28,8 +29,13 @@ def stored(kept: Kept) -> NewPrompt:
         consent=one.consent,
         counted_for=kept.author,
         pii=tuple(dict.fromkeys(found.span.kind for found in kept.pii)) if kept.flagged else (),
-        answers=tuple((a.text, a.rank, a.model, one.labeler) for a in one.answers),
+        answers=answers_of(one),
     )
+
+
+def answers_of(one: Candidate) -> tuple[Answer, ...]:
+    """The answers of a row as the store takes them."""
+    return tuple((answer.text, answer.rank, answer.model, one.labeler) for answer in one.answers)
 
 
 def as_plain(prompt: NewPrompt) -> tuple[Any, ...]:

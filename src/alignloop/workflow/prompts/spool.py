@@ -1,4 +1,4 @@
-"""Prompts that were kept, on disk until the whole file was looked at: the database is then locked for seconds only.
+"""What a pass over a file keeps, on disk until the whole file was looked at: the database is locked for seconds only.
 
 Labelers go on working while a large file is curated; they would wait for the one writer that SQLite has.
 """
@@ -13,15 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from alignloop.store.prompts import NewPrompt
-from alignloop.workflow.prompts.rows import as_plain
-
 _AT_ONCE = 1000
-_TEXT_DIGEST, _PREFIX_DIGEST = 4, 5
 
 
 class Spool:
-    """A file of prompts: written once, in a `with`, then read any number of times. It holds people's texts: private."""
+    """Tuples of plain values in a file: written once, in a `with`, then read any number of times.
+
+    They hold people's texts, so the file is private.
+    """
 
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -29,9 +28,9 @@ class Spool:
         self._file = os.fdopen(descriptor, "wb", buffering=2**20)
         self._waiting: list[tuple[Any, ...]] = []
 
-    def add(self, prompt: NewPrompt) -> None:
+    def add(self, values: tuple[Any, ...]) -> None:
         """Write one more."""
-        self._waiting.append(as_plain(prompt))
+        self._waiting.append(values)
         if len(self._waiting) == _AT_ONCE:
             self._write()
 
@@ -51,29 +50,15 @@ class Spool:
             with suppress(OSError):  # it is not needed any more
                 self._file.close()
 
-    def __iter__(self) -> Iterator[NewPrompt]:
-        for values in self._blocks():
-            for one in values:
-                yield NewPrompt(*one)
-
-    def text_digests(self) -> Iterator[bytes]:
-        """What makes each of them the same as another."""
-        return (one[_TEXT_DIGEST] for values in self._blocks() for one in values)
-
-    def prefix_digests(self) -> Iterator[bytes]:
-        """Of those that are long enough to have one."""
-        digests = (one[_PREFIX_DIGEST] for values in self._blocks() for one in values)
-        return (digest for digest in digests if digest is not None)
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        with self._path.open("rb") as file:
+            while True:
+                try:
+                    block: list[tuple[Any, ...]] = pickle.load(file)
+                except EOFError:
+                    return
+                yield from block
 
     def _write(self) -> None:
         pickle.dump(self._waiting, self._file, pickle.HIGHEST_PROTOCOL)
         self._waiting = []
-
-    def _blocks(self) -> Iterator[list[tuple[Any, ...]]]:
-        with self._path.open("rb") as file:
-            while True:
-                try:
-                    values: list[tuple[Any, ...]] = pickle.load(file)
-                except EOFError:
-                    return
-                yield values

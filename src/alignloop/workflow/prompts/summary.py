@@ -89,6 +89,11 @@ def _details(new: Sequence[Imported]) -> list[str]:
         )
         if count
     ]
+    joined = total.get("joined", {})
+    more = joined.get("demonstrations", {}).get("checked", 0)
+    more += joined.get("comparisons", {}).get("rankings", 0)
+    if more:
+        answers.append(f"{more:,} more to prompts that were there")
     lines.append(_line("answers", answers))
     flagged = sum(total.get("flagged", {}).values())
     if flagged or total["scrubbed"] or total["dropped"]["pii"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from alignloop.data.curation.demonstrations import check_demonstrations
@@ -13,7 +13,9 @@ from alignloop.workflow.prompts.asking import (
     Sets,
     Shown,
     Stored,
+    asked_with_examples,
     comparison,
+    demonstration,
     demonstrations,
     transcript,
 )
@@ -59,9 +61,16 @@ class Tally:
         self._waiting: list[tuple[Counted, Shown]] = []
 
     def add(
-        self, prompt: Counted, answers: Sequence[Given] = (), tokens: int | None = None
+        self,
+        prompt: Counted,
+        answers: Sequence[Sequence[Given]] = (),
+        tokens: int | None = None,
     ) -> None:
-        """One more prompt, `tokens` long; as long as it says itself where that is not given."""
+        """One more prompt, `tokens` long; as long as it says itself where that is not given.
+
+        Args:
+            answers: by the rows that they came with.
+        """
         tokens = prompt.tokens if tokens is None else tokens
         source = source_of(prompt.kind)
         self._one("kinds", prompt.split, prompt.kind)
@@ -80,7 +89,17 @@ class Tally:
             self._one("few_shot", "prompts")
             self._counts["few_shot"]["examples",] += len(prompt.examples)
         if answers or prompt.examples:
-            self._answers(prompt, answers)
+            self._wait(prompt, demonstrations(prompt, answers, _ALONE))
+        for one in answers:
+            self._compare(prompt, one)
+
+    def add_answers(self, prompt: Counted, answers: Sequence[Given]) -> None:
+        """What one more row brought to a prompt that was counted before."""
+        given = demonstration(answers)
+        if given is not None:
+            shown = Shown(asked_with_examples(prompt), given.text, given.labeler, given.model)
+            self._wait(prompt, [shown])
+        self._compare(prompt, answers)
 
     def add_length(self, group: str, name: str, tokens: int) -> None:
         """A length alone, of what is counted elsewhere."""
@@ -103,10 +122,12 @@ class Tally:
             counter = self._counts[name] = Counter()
         counter[path] += 1
 
-    def _answers(self, prompt: Counted, answers: Sequence[Given]) -> None:
-        self._waiting += [(prompt, shown) for shown in demonstrations(prompt, answers, _ALONE)]
+    def _wait(self, prompt: Counted, shown: Iterable[Shown]) -> None:
+        self._waiting += [(prompt, one) for one in shown]
         if len(self._waiting) >= _AT_ONCE:
             self._check_waiting()
+
+    def _compare(self, prompt: Counted, answers: Sequence[Given]) -> None:
         if ranked := comparison(answers):
             ranks = Counter(rank for _, rank in ranked)
             pairs = len(ranked) * (len(ranked) - 1) // 2
@@ -122,8 +143,8 @@ class Tally:
     def _check_waiting(self) -> None:
         if not self._waiting:
             return
-        # Prompts are all different here, so a demonstration can be the same as another of its own prompt alone, and
-        # looking at some at a time finds what looking at all would.
+        # A demonstration can be the same as another of its own prompt alone, and those of a prompt wait together, or
+        # came with rows of which the store keeps what is new: so looking at some at a time finds what there is.
         pairs = [
             (transcript(prompt.history, one.text), one.response) for prompt, one in self._waiting
         ]
