@@ -576,10 +576,6 @@ def _text(found: Sequence[dict[str, Any]], word: str) -> str:
 
 def _lines(name: str) -> list[str]:
     path = asset(name)
-    opened = (
-        gzip.open(path, "rt", encoding="utf-8")
-        if path.suffix == ".gz"
-        else path.open(encoding="utf-8")
-    )
-    with opened as file:
-        return [line for line in file if line.strip()]
+    content = path.read_bytes()
+    text = gzip.decompress(content) if path.suffix == ".gz" else content
+    return [line for line in text.decode("utf-8").splitlines() if line.strip()]
