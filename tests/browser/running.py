@@ -21,6 +21,7 @@ from alignloop.store.campaigns import Campaign, Form, Gold
 from alignloop.store.database import Store
 from alignloop.store.people import User
 from alignloop.store.project import open_project
+from benchmarks.labeling.scene import Seat
 from benchmarks.labeling.server import Server
 
 COOKIE = "alignloop_session"
@@ -133,15 +134,29 @@ class App:
                         correspondence.acknowledge(connection, now(), user, guideline)
             return Person(user, people.start_session(connection, now(), user))
 
-    def cookie(self, person: Person) -> Any:
-        """What their browser keeps."""
-        return {"name": COOKIE, "value": person.session, "url": self.url}
+    def cookie(self, session: str) -> Any:
+        """What the browser of somebody signed in keeps."""
+        return {"name": COOKIE, "value": session, "url": self.url}
 
     def qualify(self, person: Person) -> None:
         """What a researcher's decision comes to."""
         with self.store.write() as connection:
             user = people.get_user(connection, person.user.public_id)
             people.change_user(connection, now(), ACTOR, user, standing="qualified")
+
+    def speak(self, user: User, locale: str) -> None:
+        """The language of an account."""
+        with self.store.write() as connection:
+            people.change_user(connection, now(), ACTOR, user, locale=locale)
+
+    def invitation(self) -> str:
+        """Token of an invitation that nobody has accepted."""
+        number = next(self._numbers)
+        with self.store.write() as connection:
+            user = people.add_user(
+                connection, now(), ACTOR, email=f"{number}@example.invalid", name="Otto"
+            )
+            return people.invite(connection, now(), ACTOR, user)
 
     # --- work ---
 
@@ -359,6 +374,6 @@ def wait_for_saved(page: Page) -> None:
     page.wait_for_selector("[data-save-state][data-state=saved]")
 
 
-def sign_in(context: BrowserContext, app: App, person: Person) -> None:
+def sign_in(context: BrowserContext, app: App, person: Person | Seat) -> None:
     """Give a browser somebody's session."""
-    context.add_cookies([app.cookie(person)])
+    context.add_cookies([app.cookie(person.session)])

@@ -38,7 +38,7 @@ def test_both_sides_of_a_dialogue(app: App, enter: Enter) -> None:
 
     page.get_by_label("Your answer").fill("Red.")
     page.get_by_label("What the user says next").fill("Another?")
-    page.get_by_role("button", name="Go on with the dialogue").click()
+    page.get_by_role("button", name="Go on with the conversation").click()
     page.wait_for_load_state()
     page.get_by_label("Your answer").fill("Blue.")
     submit(page)

@@ -60,7 +60,7 @@ def test_people_at_work_lose_nothing_when_the_server_is_killed(
     with serving(tmp_path) as server, killed_again_and_again(server, kills, seconds) as killed:
         log = work(lab, server.url, seconds=seconds, thought=0.2, patient=True)
 
-    assert len(killed) == kills
+    assert killed
     assert log.dropped > 0
     assert log.server_errors == []
     assert log.surprises == []

@@ -175,7 +175,12 @@ def test_numbers_shares_and_times() -> None:
         "59:59",
         "1:00:00",
     ]
-    assert render.hours(words, 5400) == "1.5 h"
+    assert [render.hours(words, seconds) for seconds in (0, 20, 3540, 5400)] == [
+        "0.0 h",
+        "1 min",
+        "59 min",
+        "1.5 h",
+    ]
     assert render.day(date(2026, 1, 2)) == '<time datetime="2026-01-02">2026-01-02</time>'
     assert render.moment(timezone(timedelta(hours=8), "CST"), noon) == (
         '<time datetime="2026-11-27T12:00:00+00:00">2026-11-27 20:00 CST</time>'

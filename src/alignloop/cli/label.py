@@ -164,25 +164,37 @@ def invite(
     "--prompts",
     "prompt_count",
     type=click.IntRange(1),
-    help="Add so many prompts of the store (demonstrate), or so many to be written (write).",
+    help="How many tasks: prompts of the store to be answered, or whose outputs are shown; or prompts to be written.",
+)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    help="Whose outputs are shown (rank, compare, toxicity); may be repeated. `alignloop sample --project` keeps them.",
 )
 @click.option(
     "--split",
     type=click.Choice(["train", "valid", "test"]),
-    default="train",
-    show_default=True,
-    help="Side of those prompts.",
+    help="Side of those prompts; for evaluation test, else train.",
 )
 @click.option("--open", "is_open", is_flag=True, help="Open it at once.")
+@click.option(
+    "--gold-every",
+    type=click.IntRange(2),
+    help="One task in so many is a gold one, where there are any (`label gold`).",
+)
 @click.option(
     "--seed", type=int, default=1, show_default=True, help="Draws orders and gold places."
 )
 def campaign(project: Path, database: str | None, **options: Any) -> None:
     """Make a campaign, or add prompts to the one of that name.
 
-    Rankings and comparisons are filled by `alignloop sample --to-campaign`.
+    `alignloop sample --to-campaign` makes ranking campaigns too.
 
     Example: alignloop label campaign --project mylab "write answers" --form demonstrate --prompts 200 --open
+
+    Blind: alignloop label campaign --project mylab "ppo against sft" --form compare --purpose evaluation
+    --policy sft --policy ppo --planned 200 --open
     """
     from alignloop.labeling.planning import make_campaign
 
@@ -238,6 +250,89 @@ def guideline(
             connection, now(), "command", purpose=purpose, version=number, locale=locale, body=body
         )
     click.echo(f"{purpose}, version {number}, {locale}")
+
+
+@command.command("gold")
+@project_options
+@click.argument("name")
+@click.option("--sheet", type=PATH, help="Write tasks without right answers there, to fill in.")
+@click.option("--take", type=PATH, help="Take the right answers of a sheet that was filled in.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Tasks on the sheet, at most.",
+)
+def gold(
+    project: Path,
+    database: str | None,
+    name: str,
+    sheet: Path | None,
+    take: Path | None,
+    limit: int,
+) -> None:
+    """Right answers for tasks of the campaign NAME: practice, screening, and gold tasks among ordinary ones.
+
+    Example: alignloop label gold --project mylab practice --sheet practice.jsonl
+
+    Then fill in `ranks` (1 is the best, equal ones are ties), and: ... practice --take practice.jsonl
+    """
+    from alignloop.data.jsonl import write_objects
+    from alignloop.labeling.golden import gold_sheet, take_gold
+    from alignloop.store import campaigns
+
+    if (sheet is None) == (take is None):
+        raise click.UsageError("give --sheet, or --take")
+    with writing(project, database) as connection:
+        campaign = campaigns.get_campaign(connection, name=name)
+        if sheet is not None:
+            rows = list(gold_sheet(connection, campaign, limit))
+            write_objects(sheet, rows)
+            click.echo(f"{len(rows)} tasks on {sheet}")
+        elif take is not None:
+            taken = take_gold(connection, now(), "command", campaign, take)
+            click.echo(f"{taken} tasks of '{name}' have right answers now")
+
+
+@command.command("grade")
+@project_options
+@click.option("--by", required=True, help="Address of the researcher who grades.")
+@click.option("--sheet", type=PATH, help="Write demonstrations to grade there.")
+@click.option("--take", type=PATH, help="Take the grades of a sheet that was filled in.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Demonstrations on the sheet, at most.",
+)
+def grade(
+    project: Path, database: str | None, by: str, sheet: Path | None, take: Path | None, limit: int
+) -> None:
+    """Grades from 1 to 7 for demonstrations of practice and screening, without their authors' names.
+
+    Example: alignloop label grade --project mylab --by researcher@localhost --sheet grades.jsonl
+
+    Then fill in `score`, and: ... --take grades.jsonl
+    """
+    from alignloop.data.jsonl import write_objects
+    from alignloop.errors import JudgmentError
+    from alignloop.labeling.golden import grading_sheet, take_grades
+    from alignloop.store import people
+
+    if (sheet is None) == (take is None):
+        raise click.UsageError("give --sheet, or --take")
+    with writing(project, database) as connection:
+        grader = people.find_user(connection, email=by)
+        if grader is None or not grader.is_researcher:
+            raise JudgmentError(f"{by} is no researcher of this project")
+        if sheet is not None:
+            rows = list(grading_sheet(connection, grader, limit=limit))
+            write_objects(sheet, rows)
+            click.echo(f"{len(rows)} demonstrations on {sheet}")
+        elif take is not None:
+            click.echo(f"{take_grades(connection, now(), grader, take)} grades taken")
 
 
 @command.command("state")

@@ -137,6 +137,36 @@ def fill_campaign(project: Path, name: str, completions: Path, files: Sequence[s
     return told
 
 
+def keep_completions(project: Path, completions: Path, files: Sequence[str]) -> str:
+    """Keep a `completions` artefact in the store, for campaigns that are made from it later; returns what to tell.
+
+    Raises:
+        JudgmentError: the prompts lie on another side in the store.
+    """
+    source = open_artifact(completions, "completions")
+    store = open_project(project).open()
+    now = time.time_ns() // 1_000_000
+    names: dict[str, int] = {}
+    try:
+        with store.write() as connection:
+            for file in files:
+                for item in read_records(source.file(f"{file}.jsonl.gz"), Completions):
+                    prompt = prompts.add_record(connection, now, item.prompt, SIDES[file])
+                    for completion in item.completions:
+                        name = completion.model
+                        if name not in names:
+                            names[name] = prompts.add_policy(
+                                connection, now, name=name, sha256=source.sha256, sampling={}
+                            )
+                            if prompts.has_completions(connection, names[name]):
+                                return f"the store has these completions of '{name}' already"
+                        prompts.add_completions(connection, prompt, names[name], [completion])
+    finally:
+        store.close()
+    kept = " and ".join(f"'{name}'" for name in names)
+    return f"completions of {kept} kept in {project}; `alignloop label campaign --policy` uses them"
+
+
 def add_prompts_to_answer(
     connection: Connection, campaign: Campaign, prompt_ids: Sequence[int]
 ) -> int:

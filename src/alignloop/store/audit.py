@@ -79,8 +79,11 @@ def events_about(connection: Connection, user: User, limit: int = 50) -> Sequenc
 def check_on(connection: Connection, so_far: Checked, limit: int) -> Checked:
     """Check the next entries of the chain after a piece that was checked before."""
     entries, sha256, is_whole = so_far.entries, so_far.sha256, so_far.is_whole
-    query = select(events).where(events.c.seq > entries).order_by(events.c.seq).limit(limit)
-    for row in connection.execute(query).yield_per(1000):
+    head = connection.execute(select(chain)).one()  # first: others go on writing
+    query = select(events).where(events.c.seq > entries, events.c.seq <= head.seq)
+    read = 0
+    for row in connection.execute(query.order_by(events.c.seq).limit(limit)).yield_per(1000):
+        read += 1
         entry = (row.seq, row.at, row.actor, row.verb, row.object, row.detail)
         is_whole = (
             is_whole
@@ -89,8 +92,7 @@ def check_on(connection: Connection, so_far: Checked, limit: int) -> Checked:
             and hash_of(entry, row.previous_sha256) == row.sha256
         )
         entries, sha256 = row.seq, row.sha256
-    head = connection.execute(select(chain)).one()
-    is_all = entries >= head.seq
+    is_all = read < limit or entries == head.seq
     if is_all:
         is_whole = is_whole and (head.seq, head.sha256) == (entries, sha256)
     return Checked(entries, sha256, is_whole, is_all)

@@ -319,6 +319,30 @@ def add_policy(
     ).scalar_one()
 
 
+def has_completions(connection: Connection, policy_id: int) -> bool:
+    """Whether anything that this policy wrote is kept."""
+    query = select(completions.c.id).where(completions.c.policy_id == policy_id).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def find_policy(connection: Connection, name: str) -> int:
+    """The latest policy of this name.
+
+    Raises:
+        JudgmentError: there is none.
+    """
+    query = select(policies.c.id).where(policies.c.name == name).order_by(policies.c.id.desc())
+    found = connection.execute(query.limit(1)).scalar_one_or_none()
+    if found is None:
+        names = connection.execute(select(policies.c.name).distinct().order_by(policies.c.name))
+        there = ", ".join(names.scalars()) or "none yet"
+        raise JudgmentError(
+            f"the store has no completions of a policy '{name}' (there: {there}); "
+            "`alignloop sample --project` brings some in"
+        )
+    return found
+
+
 def add_completions(
     connection: Connection, prompt_id: int, policy_id: int, texts: Sequence[Completion]
 ) -> list[int]:

@@ -154,8 +154,8 @@ class Ask:
 
     def go_to(self, path: str, notice: Notice | None = None) -> Response:
         """On to an address of ours; anything else becomes the home page."""
-        is_ours = path.startswith("/") and path.isprintable() and len(path) <= _LONGEST_PATH
-        if not is_ours or path.startswith(("//", "/\\")):
+        is_plain = path.isprintable() and "\ufffd" not in path and len(path) <= _LONGEST_PATH
+        if not is_plain or not path.startswith("/") or path.startswith(("//", "/\\")):
             path = "/"
         response = RedirectResponse(path, status_code=303)
         if notice is not None:

@@ -24,6 +24,8 @@ LEFT = 11.0
 """Room for the ticks' labels, in per cent of the width."""
 ROW = 42
 """Height of a row of an interval chart, in pixels."""
+MOST_POINTS = 16
+"""A line of more values is drawn without a dot for each: they would cut it into dashes."""
 
 Format = Callable[[float], str]
 """How a value is written."""
@@ -140,7 +142,8 @@ def line_chart(
                 )
         shapes += [
             _tag("circle", class_=f"point point-{number}", cx=_pc(cx), cy=_px(cy), r="3")
-            for cx, cy in points
+            for at, (cx, cy) in zip(places, points, strict=True)
+            if len(points) <= MOST_POINTS or not {at - 1, at + 1} & set(places)
         ]
         if points and len(series) > 1:
             cx, cy = points[-1]

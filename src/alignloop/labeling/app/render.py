@@ -142,7 +142,9 @@ def clock(seconds: float) -> str:
 
 
 def hours(words: Catalogue, seconds: float) -> Markup:
-    """A long duration, in hours with one decimal."""
+    """A long duration: in hours with one decimal, below one hour in minutes."""
+    if 0 < seconds < 3600:
+        return words.text("format.minutes", minutes=max(round(seconds / 60), 1))
     return words.text("format.hours", hours=f"{seconds / 3600:.1f}")
 
 

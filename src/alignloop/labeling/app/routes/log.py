@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -42,9 +44,9 @@ def audit_page(ask: Ask) -> Response:
                 AuditRow(
                     row.seq,
                     moment(row.at),
-                    names.get(str(row.actor), str(row.actor)),
+                    _named(names, row.actor),
                     row.verb,
-                    names.get(str(row.object), str(row.object)),
+                    _named(names, row.object),
                     row.sha256.hex(),
                 )
                 for row in rows
@@ -86,6 +88,10 @@ def write(ask: Ask) -> Response:
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
+
+
+def _named(names: Mapping[str, str], who: str) -> str:
+    return names.get(who, who)
 
 
 def _actor(connection: Connection, asked: str) -> str:

@@ -413,9 +413,8 @@ def _events(ask: Ask, connection: Connection, user: User) -> tuple[LabelerEvent,
         if "standing" in detail and "cohort" not in detail:
             decision = next(decisions, None)
             note = decision.note if decision is not None else note
-        found.append(
-            LabelerEvent(moment(row.at), names.get(str(row.actor), str(row.actor)), what, note)
-        )
+        actor: str = row.actor
+        found.append(LabelerEvent(moment(row.at), names.get(actor, actor), what, note))
         note = ""
     return tuple(found)
 

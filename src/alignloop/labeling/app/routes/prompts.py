@@ -16,7 +16,6 @@ from alignloop.labeling.app.drafts import Fields
 from alignloop.labeling.app.pages.common import Errors, Message, Notice, Passage
 from alignloop.labeling.app.pages.tasks import ExamplePair, Finding, PromptPage
 from alignloop.labeling.app.tasks import Work
-from alignloop.labeling.ready import what_blocks
 from alignloop.labeling.writing import consent_text, findings_in, take_in
 from alignloop.store import campaigns, figures, judgments, queue
 from alignloop.store import drafts as saved
@@ -39,10 +38,10 @@ _FIELDS = (
 
 @routes.get("write_prompt", Access.LABELER)
 def prompt_page(ask: Ask) -> Response:
-    """The form, of the task in hand or the next one of an open campaign for prompts."""
+    """The form, of the task in hand; a task is taken at home, since looking at a page takes nothing."""
     work = _work(ask)
     if work is None:
-        return ask.go("home", Notice("queue_empty", "info"))
+        return ask.go("home")
     return ask.show(_page(ask, work, kind=ask.query("kind")))
 
 
@@ -90,14 +89,13 @@ def write_prompt(ask: Ask) -> Response:
 
 
 def _work(ask: Ask) -> Work | None:
-    """The prompt in hand, or the next one."""
-    with ask.lab.store.write() as connection:
+    """The prompt in hand."""
+    with ask.lab.store.read() as connection:
         for campaign in campaigns.all_campaigns(connection, state="open"):
-            if campaign.form != "write" or what_blocks(connection, ask.who, campaign) is not None:
-                continue
-            assignment = queue.claim(connection, ask.now, ask.who, campaign)
-            if assignment is not None:
-                return tasks.load(connection, ask.who, assignment.public_id)
+            if campaign.form == "write":
+                held = queue.open_assignment(connection, ask.who, campaign)
+                if held is not None:
+                    return tasks.load(connection, ask.who, held.public_id)
     return None
 
 

@@ -180,16 +180,21 @@ export function keepDraft(form, fillTimes) {
   lookForCopy();
 }
 
-// Whether this page was reached with Back or Reload, so that no answer of the server's led here.
-const cameBack = () => performance.getEntriesByType("navigation")[0]?.type !== "navigate";
+// Whether an answer to a form may have led here: the server answers forms by sending the browser on. An address that
+// somebody typed after the connection had failed, Back and Reload say nothing about what became of the form.
+const wasSentOn = () => {
+  const [entry] = performance.getEntriesByType("navigation");
+  return entry?.type === "navigate" && entry.redirectCount > 0;
+};
 
 const copies = () => Object.keys(sessionStorage).filter((key) => key.startsWith(PREFIX));
 
-// A page that the server answered with: what was submitted has arrived.
+// What was submitted has arrived. The copy of a form on this page itself is compared with what the server holds instead.
 export function dropSubmittedCopies() {
-  if (cameBack()) return;
+  if (!wasSentOn()) return;
+  const own = PREFIX + document.getElementById("task")?.getAttribute("action");
   for (const key of copies()) {
-    if (JSON.parse(sessionStorage.getItem(key)).isSubmitted) sessionStorage.removeItem(key);
+    if (key !== own && JSON.parse(sessionStorage.getItem(key)).isSubmitted) sessionStorage.removeItem(key);
   }
 }
 
