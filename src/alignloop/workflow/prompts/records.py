@@ -65,12 +65,15 @@ class Leaving:
     def _each(self) -> Iterator[tuple[Any, list[list[Given]]]]:
         rows = prompt_figures.each_with_answers(self.connection, kinds=self.config.sources)
         for row, answers in rows:
-            if is_record(row):
-                continue  # it came from an artefact, and is there
-            if row.pii and (row.split == "train" or not self.config.flagged):
-                self.left_out["personal_data"] += 1
-                continue
-            yield row, [given_of(one) for one in answers]
+            if not is_record(row):  # else it came from an artefact, and is there
+                yield row, [given_of(one) for one in answers]
+
+    def _may_leave(self, row: Any) -> bool:
+        """A prompt with personal data never does from the training side; one that does not is counted."""
+        if row.pii and (row.split == "train" or not self.config.flagged):
+            self.left_out["personal_data"] += 1
+            return False
+        return True
 
     def _prompts(self) -> Iterator[tuple[str, int, Record]]:
         labeled = {
@@ -78,6 +81,8 @@ class Leaving:
             for what in self.config.exclude
         }
         for row, answers in self._each():
+            if not self._may_leave(row):
+                continue
             file = self._file(row)
             if file == "rl" and (seen := self._seen(row, answers, labeled)):
                 self.left_out[f"rl_with_{seen}"] += 1
@@ -109,7 +114,8 @@ class Leaving:
         config = self.config
         sets = Sets(config.few_shot_sets, config.few_shot_size, config.seed)
         for row, answers in self._each():
-            if not answers and not row.examples:
+            teaches = bool(row.examples) or any(map(demonstration, answers))
+            if not teaches or not self._may_leave(row):
                 continue
             record = prompt_record(row)
             for shown in demonstrations(row, answers, sets):
@@ -140,12 +146,13 @@ class Leaving:
 
     def _rankings(self) -> Iterator[tuple[str, int, Record]]:
         for row, answers in self._each():
-            for compared in filter(None, map(comparison, answers)):
+            all_compared = [one for one in map(comparison, answers) if one]
+            if not all_compared or not self._may_leave(row):
+                continue
+            for compared in all_compared:
                 ranked = [(one, rank) for one, rank in compared if one.text.strip()]
-                if row.split == "test":
-                    self.left_out["test"] += (
-                        1  # a reward model never learns from whom it is judged on
-                    )
+                if row.split == "test":  # a reward model never learns from whom it is judged on
+                    self.left_out["test"] += 1
                 elif not 2 <= len(ranked) <= MOST_RANKED:
                     self.left_out["too_few" if len(ranked) < 2 else "too_many"] += 1
                 else:
