@@ -12,7 +12,7 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
-def progress(total: int, label: str, unit: str, done: int = 0) -> tqdm[Any]:
+def progress(total: int | None, label: str, unit: str, done: int = 0) -> tqdm[Any]:
     """A bar for one long step, silent where standard error is no terminal (logs stay readable) and on ranks but 0."""
     return tqdm(
         total=total,

@@ -66,3 +66,19 @@ def test_a_planted_import_breaks_a_contract(
 
     assert done.returncode == 1, done.stdout
     assert complaint in done.stdout
+
+
+def test_sql_is_written_in_the_store_alone() -> None:
+    package = ROOT / "src" / "alignloop"
+    outside = [
+        path for path in package.rglob("*.py") if "store" not in path.relative_to(package).parts[:1]
+    ]
+    found = {
+        f"{path.relative_to(package)}: {line}"
+        for path in outside
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.lstrip().startswith(("import sqlalchemy", "from sqlalchemy"))
+        and line.strip() != "from sqlalchemy import Connection"
+    }
+
+    assert not found

@@ -137,6 +137,7 @@ def task(locale: Locale = "en", **changes: object) -> Task:
         seconds=339,
         page=3,
         pages=10,
+        lease_until=NOW + timedelta(hours=1),
     )
     return replace(base, **changes)  # pyright: ignore[reportArgumentType]
 
@@ -392,7 +393,7 @@ def labeler_pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
         "sign-in": (SignInPage(), nobody),
         "sign-in-wrong": (
             SignInPage(
-                "/work", "mina@example.org", {"": Message("sign_in"), "email": Message("email")}
+                "/my-work", "mina@example.org", {"": Message("sign_in"), "email": Message("email")}
             ),
             nobody,
         ),
@@ -408,6 +409,19 @@ def labeler_pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
         "home": (home_page(locale, is_new=False), replace(labeler, notice=Notice("submitted"))),
         "home-new": (home_page(locale, is_new=True), labeler),
         "demonstrate": (DemonstratePage(task(locale, pages=1), ANSWERS[3], "en"), labeler),
+        "demonstrate_dialogue": (
+            DemonstratePage(
+                task(locale, pages=1),
+                "",
+                "en",
+                dialogue=True,
+                turns=(
+                    Turn("assistant", Passage(ANSWERS[3], "en")),
+                    Turn("user", Passage("And in one sentence, please?", "en")),
+                ),
+            ),
+            labeler,
+        ),
         "prompt": (prompt_page(locale), replace(labeler, path="/prompts/new?kind=few_shot")),
         "prompt-plain": (
             replace(prompt_page(locale), kind="plain", pairs=(), findings=(), errors={}),
@@ -434,7 +448,7 @@ def labeler_pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
         "compare": (compare_page(locale), replace(labeler, single_keys=False)),
         "toxicity": (toxicity_page(locale), labeler),
         "feedback": (feedback_page(locale), replace(labeler, path="/tasks/t7Qm2/feedback")),
-        "work": (work_page(locale), replace(labeler, path="/work")),
+        "work": (work_page(locale), replace(labeler, path="/my-work")),
         "messages": (messages_page(), replace(labeler, path="/messages")),
         "conflict": (conflict_page(locale), replace(labeler, path="/tasks/t7Qm2/rank")),
         "error-403": (ErrorPage(403), nobody),

@@ -200,12 +200,72 @@ def campaign_rows(locale: Locale) -> tuple[CampaignRow, ...]:
 
 def labeler_rows() -> tuple[LabelerRow, ...]:
     return (
-        LabelerRow("u1", "Mina Okafor", "mina@example.org", "labeler", "train", "active", Screening(0.84, 0.79, 6.3, ("Igbo", "disability")), 812, 201_600, estimate(0.741, 0.03), ago(minutes=4)),
-        LabelerRow("u2", "Otto Brandt", "otto@example.org", "labeler", "train", "screening", Screening(0.71, 0.78, 5.6, ("politics in Germany",)), 40, 9_800, None, ago(hours=5)),
-        LabelerRow("u3", "李伟", "liwei@example.org", "labeler", "heldout", "active", Screening(), 260, 64_800, estimate(0.765, 0.03), ago(days=1)),
-        LabelerRow("u4", "Sara Lopez", "sara@example.org", "labeler", "train", "suspended", Screening(0.77, 0.74, 6.1), 501, 130_000, estimate(0.618, 0.04), ago(days=12)),
-        LabelerRow("u5", "", "new@example.org", "labeler", "train", "invited", Screening(), 0, 0.0, None, None),
-    )  # fmt: skip
+        LabelerRow(
+            "u1",
+            "Mina Okafor",
+            "mina@example.org",
+            "labeler",
+            "train",
+            "active",
+            Screening(0.84, 0.79, 6.3, ("Igbo", "disability")),
+            812,
+            201_600,
+            estimate(0.741, 0.03),
+            ago(minutes=4),
+        ),
+        LabelerRow(
+            "u2",
+            "Otto Brandt",
+            "otto@example.org",
+            "labeler",
+            "train",
+            "screening",
+            Screening(0.71, 0.78, 5.6, ("politics in Germany",)),
+            40,
+            9_800,
+            None,
+            ago(hours=5),
+        ),
+        LabelerRow(
+            "u3",
+            "李伟",
+            "liwei@example.org",
+            "labeler",
+            "heldout",
+            "active",
+            Screening(),
+            260,
+            64_800,
+            estimate(0.765, 0.03),
+            ago(days=1),
+        ),
+        LabelerRow(
+            "u4",
+            "Sara Lopez",
+            "sara@example.org",
+            "labeler",
+            "train",
+            "suspended",
+            Screening(0.77, 0.74, 6.1),
+            501,
+            130_000,
+            estimate(0.618, 0.04),
+            ago(days=12),
+        ),
+        LabelerRow(
+            "u5",
+            "",
+            "new@example.org",
+            "labeler",
+            "train",
+            "invited",
+            Screening(),
+            0,
+            0.0,
+            None,
+            None,
+        ),
+    )
 
 
 def campaign_page(locale: Locale) -> CampaignPage:
@@ -299,10 +359,14 @@ def agreement_page(locale: Locale) -> AgreementPage:
     words = catalogue(locale)
     flags = tuple(
         FlagAgreement(
-            words.sentence(f"flag.{flag}"), 0.30 / (1 + at), None if at == 6 else 0.7 - at / 40, None if at == 6 else 0.61 - at / 30, 1938
+            words.sentence(f"flag.{flag}"),
+            0.30 / (1 + at),
+            None if at == 6 else 0.7 - at / 40,
+            None if at == 6 else 0.61 - at / 30,
+            1938,
         )
         for at, flag in enumerate(FLAGS)
-    )  # fmt: skip
+    )
     drawn = charts(locale)
     return AgreementPage(
         "30d",
@@ -325,20 +389,48 @@ def exports_page() -> ExportsPage:
     return ExportsPage(
         (
             ExportRow("e3", "rankings", "jsonl", "", ago(minutes=1), "Jonas Weiss", 0, "running"),
-            ExportRow("e2", "rankings", "jsonl", "Rankings, November", ago(days=1), "Jonas Weiss", 1938, "ready", digest, (("rankings-train.jsonl.gz", 2_411_000), ("manifest.json", 2_100))),
-            ExportRow("e1", "pairs", "parquet", "Rankings, November", ago(days=2), "Jonas Weiss", 0, "failed", problem="3 prompts are not cleared"),
+            ExportRow(
+                "e2",
+                "rankings",
+                "jsonl",
+                "Rankings, November",
+                ago(days=1),
+                "Jonas Weiss",
+                1938,
+                "ready",
+                digest,
+                (("rankings-train.jsonl.gz", 2_411_000), ("manifest.json", 2_100)),
+            ),
+            ExportRow(
+                "e1",
+                "pairs",
+                "parquet",
+                "Rankings, November",
+                ago(days=2),
+                "Jonas Weiss",
+                0,
+                "failed",
+                problem="3 prompts are not cleared",
+            ),
         ),
         OPTIONS,
         flagged=3,
-    )  # fmt: skip
+    )
 
 
 def audit_page() -> AuditPage:
     verbs = ("session.begin", "export.make", "cohort.change", "campaign.open", "guideline.publish")
     rows = tuple(
-        AuditRow(9120 - at, ago(minutes=37 * at), "Jonas Weiss", verbs[at % 5], f"{verbs[at % 5].partition('.')[0]}:{at}a7", f"{at:02x}f31c9a77e2" * 5)
+        AuditRow(
+            9120 - at,
+            ago(minutes=37 * at),
+            "Jonas Weiss",
+            verbs[at % 5],
+            f"{verbs[at % 5].partition('.')[0]}:{at}a7",
+            f"{at:02x}f31c9a77e2" * 5,
+        )
         for at in range(12)
-    )  # fmt: skip
+    )
     return AuditPage(
         rows,
         Paging(2, 761),

@@ -14,7 +14,7 @@ PAGES = [
     *sorted(DOCS.glob("**/*.md")),
     *sorted((ROOT / "recipes").glob("**/*.md")),
 ]
-NAMES_OF_PEOPLE = {DOCS / "attributions.md"}
+NAMES_OF_PEOPLE = {DOCS / "attributions.md", DOCS / "labeling-guide.zh.md"}
 """Pages that need more than ASCII."""
 
 CLAIMS = re.compile(

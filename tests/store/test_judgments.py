@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from alignloop.errors import ConflictError, JudgmentError
-from alignloop.store import campaigns, events, judgments, people, queue
+from alignloop.store import campaigns, drafts, events, judgments, people, queue
 from alignloop.store.campaigns import TABLE_3_FLAGS
 from alignloop.store.judgments import (
     RankedOutputs,
@@ -271,14 +271,14 @@ def test_drafts_are_kept_and_two_tabs_conflict(lab: Lab) -> None:
     task = lab.claim(user, campaign)
     assert task is not None
     with lab.store.write() as connection:
-        first = queue.save_draft(connection, lab.now, user, task.public_id, {"a": 1}, rev=0)
-        second = queue.save_draft(connection, lab.now, user, task.public_id, {"a": 2}, rev=first)
+        first = drafts.save_draft(connection, lab.now, user, task.public_id, {"a": 1}, rev=0)
+        second = drafts.save_draft(connection, lab.now, user, task.public_id, {"a": 2}, rev=first)
 
     with pytest.raises(ConflictError), lab.store.write() as connection:
-        queue.save_draft(connection, lab.now, user, task.public_id, {"a": 9}, rev=first)
+        drafts.save_draft(connection, lab.now, user, task.public_id, {"a": 9}, rev=first)
 
     with lab.store.read() as connection:
-        draft = queue.draft_of(connection, task)
+        draft = drafts.draft_of(connection, task)
     assert draft is not None
     assert (draft.rev, draft.payload) == (second, {"a": 2})
 
@@ -288,7 +288,7 @@ def test_a_draft_keeps_the_lease(lab: Lab) -> None:
     task = lab.claim(user, campaign)
     assert task is not None
     with lab.store.write() as connection:
-        queue.save_draft(connection, lab.now + 50 * MINUTE, user, task.public_id, {}, rev=0)
+        drafts.save_draft(connection, lab.now + 50 * MINUTE, user, task.public_id, {}, rev=0)
 
     assert lab.claim(other, campaign, after=100 * MINUTE) is None
     assert lab.claim(other, campaign, after=111 * MINUTE) is not None
@@ -310,7 +310,7 @@ def test_a_submission_can_be_reopened_for_ten_minutes_and_the_old_one_is_kept(la
     lab.rank(user, task, [1, 2, 3, 4])
     with lab.store.write() as connection:
         again = queue.reopen(connection, lab.now + 9 * MINUTE, user, task.public_id)
-        draft = queue.draft_of(connection, again)
+        draft = drafts.draft_of(connection, again)
     assert draft is not None
     assert draft.payload == {"groups": [1, 2, 3, 4]}
 

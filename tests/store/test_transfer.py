@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from alignloop.errors import JudgmentError, StoreError
-from alignloop.store import events, people, prompts, queue, transfer
+from alignloop.store import drafts, events, people, prompts, queue, transfer
 from alignloop.store.database import Store
 from tests.store.conftest import Lab, scratch_database
 
@@ -27,7 +27,7 @@ def used(lab: Lab) -> Lab:
     second = lab.claim(user, campaign)
     assert second is not None
     with lab.store.write() as connection:
-        queue.save_draft(connection, lab.now, user, second.public_id, {"notes": "é 中文"}, rev=0)
+        drafts.save_draft(connection, lab.now, user, second.public_id, {"notes": "é 中文"}, rev=0)
         people.start_session(connection, lab.now, user)
     return lab
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from alignloop.cli import label_store
 from alignloop.cli.options import PATH, call_stage, path_option, project_options, run_options
+from alignloop.cli.store import now, opened, writing
 
 
 @click.group("label")
@@ -83,19 +84,19 @@ def invite(
     """
     from alignloop.store import people
 
-    with _writing(project, database) as connection:
+    with writing(project, database) as connection:
         user = people.find_user(connection, email=email)
         if user is None:
             user = people.add_user(
                 connection,
-                _now(),
+                now(),
                 "command",
                 email=email,
                 name=name or email.partition("@")[0],
                 role=role,  # type: ignore[arg-type]
                 cohort=None if role == "researcher" else cohort,  # type: ignore[arg-type]
             )
-        token = people.invite(connection, _now(), "command", user)
+        token = people.invite(connection, now(), "command", user)
     click.echo(f"/invite/{token}")
 
 
@@ -163,30 +164,175 @@ def invite(
     "--prompts",
     "prompt_count",
     type=click.IntRange(1),
-    help="Add so many prompts of the store (demonstrate), or so many to be written (write).",
+    help="How many tasks: prompts of the store to be answered, or whose outputs are shown; or prompts to be written.",
+)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    help="Whose outputs are shown (rank, compare, toxicity); may be repeated. `alignloop sample --project` keeps them.",
 )
 @click.option(
     "--split",
     type=click.Choice(["train", "valid", "test"]),
-    default="train",
-    show_default=True,
-    help="Side of those prompts.",
+    help="Side of those prompts; for evaluation test, else train.",
 )
 @click.option("--open", "is_open", is_flag=True, help="Open it at once.")
+@click.option(
+    "--gold-every",
+    type=click.IntRange(2),
+    help="One task in so many is a gold one, where there are any (`label gold`).",
+)
 @click.option(
     "--seed", type=int, default=1, show_default=True, help="Draws orders and gold places."
 )
 def campaign(project: Path, database: str | None, **options: Any) -> None:
     """Make a campaign, or add prompts to the one of that name.
 
-    Rankings and comparisons are filled by `alignloop sample --to-campaign`.
+    `alignloop sample --to-campaign` makes ranking campaigns too.
 
     Example: alignloop label campaign --project mylab "write answers" --form demonstrate --prompts 200 --open
+
+    Blind: alignloop label campaign --project mylab "ppo against sft" --form compare --purpose evaluation
+    --policy sft --policy ppo --planned 200 --open
     """
     from alignloop.labeling.planning import make_campaign
 
-    with _writing(project, database) as connection:
-        click.echo(make_campaign(connection, _now(), "command", **options))
+    with writing(project, database) as connection:
+        click.echo(make_campaign(connection, now(), "command", **options))
+
+
+@command.command("guideline")
+@project_options
+@click.argument("file", type=PATH)
+@click.option(
+    "--purpose",
+    type=click.Choice(["training", "evaluation"]),
+    required=True,
+    help="Whose priorities it has.",
+)
+@click.option(
+    "--locale",
+    type=click.Choice(["en", "zh"]),
+    default="en",
+    show_default=True,
+    help="Its language.",
+)
+@click.option(
+    "--version",
+    type=click.IntRange(1),
+    help="Number of the version; the next one without it. Give the same for a second language.",
+)
+def guideline(
+    project: Path,
+    database: str | None,
+    file: Path,
+    purpose: str,
+    locale: str,
+    version: int | None,
+) -> None:
+    """Add a version of the guidelines from a Markdown FILE; versions are never changed.
+
+    Campaigns that are made from now on have it; those that are open keep theirs.
+
+    Example: alignloop label guideline --project mylab training.md --purpose training
+    """
+    from alignloop.errors import DataError
+    from alignloop.store import correspondence
+
+    try:
+        body = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from None
+    with writing(project, database) as connection:
+        number = version or correspondence.latest_version(connection, purpose) + 1
+        correspondence.add_guideline(
+            connection, now(), "command", purpose=purpose, version=number, locale=locale, body=body
+        )
+    click.echo(f"{purpose}, version {number}, {locale}")
+
+
+@command.command("gold")
+@project_options
+@click.argument("name")
+@click.option("--sheet", type=PATH, help="Write tasks without right answers there, to fill in.")
+@click.option("--take", type=PATH, help="Take the right answers of a sheet that was filled in.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Tasks on the sheet, at most.",
+)
+def gold(
+    project: Path,
+    database: str | None,
+    name: str,
+    sheet: Path | None,
+    take: Path | None,
+    limit: int,
+) -> None:
+    """Right answers for tasks of the campaign NAME: practice, screening, and gold tasks among ordinary ones.
+
+    Example: alignloop label gold --project mylab practice --sheet practice.jsonl
+
+    Then fill in `ranks` (1 is the best, equal ones are ties), and: ... practice --take practice.jsonl
+    """
+    from alignloop.data.jsonl import write_objects
+    from alignloop.labeling.golden import gold_sheet, take_gold
+    from alignloop.store import campaigns
+
+    if (sheet is None) == (take is None):
+        raise click.UsageError("give --sheet, or --take")
+    with writing(project, database) as connection:
+        campaign = campaigns.get_campaign(connection, name=name)
+        if sheet is not None:
+            rows = list(gold_sheet(connection, campaign, limit))
+            write_objects(sheet, rows)
+            click.echo(f"{len(rows)} tasks on {sheet}")
+        elif take is not None:
+            taken = take_gold(connection, now(), "command", campaign, take)
+            click.echo(f"{taken} tasks of '{name}' have right answers now")
+
+
+@command.command("grade")
+@project_options
+@click.option("--by", required=True, help="Address of the researcher who grades.")
+@click.option("--sheet", type=PATH, help="Write demonstrations to grade there.")
+@click.option("--take", type=PATH, help="Take the grades of a sheet that was filled in.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Demonstrations on the sheet, at most.",
+)
+def grade(
+    project: Path, database: str | None, by: str, sheet: Path | None, take: Path | None, limit: int
+) -> None:
+    """Grades from 1 to 7 for demonstrations of practice and screening, without their authors' names.
+
+    Example: alignloop label grade --project mylab --by researcher@localhost --sheet grades.jsonl
+
+    Then fill in `score`, and: ... --take grades.jsonl
+    """
+    from alignloop.data.jsonl import write_objects
+    from alignloop.errors import JudgmentError
+    from alignloop.labeling.golden import grading_sheet, take_grades
+    from alignloop.store import people
+
+    if (sheet is None) == (take is None):
+        raise click.UsageError("give --sheet, or --take")
+    with writing(project, database) as connection:
+        grader = people.find_user(connection, email=by)
+        if grader is None or not grader.is_researcher:
+            raise JudgmentError(f"{by} is no researcher of this project")
+        if sheet is not None:
+            rows = list(grading_sheet(connection, grader, limit=limit))
+            write_objects(sheet, rows)
+            click.echo(f"{len(rows)} demonstrations on {sheet}")
+        elif take is not None:
+            click.echo(f"{take_grades(connection, now(), grader, take)} grades taken")
 
 
 @command.command("state")
@@ -200,9 +346,9 @@ def state(project: Path, database: str | None, name: str, state: str) -> None:
     """
     from alignloop.store import campaigns
 
-    with _writing(project, database) as connection:
+    with writing(project, database) as connection:
         found = campaigns.get_campaign(connection, name=name)
-        campaigns.set_state(connection, _now(), "command", found, state)  # type: ignore[arg-type]
+        campaigns.set_state(connection, now(), "command", found, state)  # type: ignore[arg-type]
     click.echo(f"'{name}' is {state}")
 
 
@@ -215,7 +361,7 @@ def status(project: Path, database: str | None) -> None:
     """
     from alignloop.store import campaigns
 
-    with _opened(project, database) as store, store.read() as connection:
+    with opened(project, database) as store, store.read() as connection:
         for one in campaigns.all_campaigns(connection):
             progress = campaigns.progress_of(connection, one)
             surplus = f", {progress.surplus} surplus" if progress.surplus else ""
@@ -223,131 +369,6 @@ def status(project: Path, database: str | None) -> None:
                 f"{one.name:<32} {one.form:<12} {one.purpose:<11} {one.state:<7} "
                 f"{progress.done}/{progress.wanted} done, {progress.leased} in work{surplus}"
             )
-
-
-@command.command("export")
-@path_option("--project", "Folder of the project.")
-@click.option(
-    "--kind",
-    type=click.Choice(["demonstrations", "rankings", "ratings"]),
-    required=True,
-    help="What leaves.",
-)
-@click.option(
-    "--campaign",
-    "names",
-    multiple=True,
-    help="Name of a campaign; may be repeated. Every training campaign without it.",
-)
-@click.option(
-    "--to-trl",
-    type=PATH,
-    help="Also write a folder that TRL and Hugging Face datasets open.",
-)
-@run_options
-def export(
-    project: Path,
-    kind: str,
-    names: tuple[str, ...],
-    to_trl: Path | None,
-    overrides: tuple[str, ...],
-    **arguments: Any,
-) -> None:
-    """Labels as an artefact that the trainers read, with a manifest of the rows that they came from.
-
-    Example: alignloop label export --project mylab --kind rankings --run runs/rankings
-    """
-    import json
-
-    given = [f'kind="{kind}"']
-    if names:
-        given.append(f"campaigns={json.dumps(names)}")
-    call_stage("label_export", overrides=(*given, *overrides), project=project, **arguments)
-    if to_trl is not None:
-        from alignloop.labeling.trl import write_dataset
-
-        rows = write_dataset(arguments["run_folder"], to_trl, kind)  # type: ignore[arg-type]
-        click.echo(f"{to_trl}: {rows} rows; datasets.load_dataset({str(to_trl)!r}) opens it")
-
-
-@command.command("audit")
-@project_options
-def audit(project: Path, database: str | None) -> None:
-    """Check the log's chain of hashes from its start, and every label against it.
-
-    Exit status 1 where something was changed. Note the head elsewhere: it proves what came before it.
-
-    Example: alignloop label audit --project mylab
-    """
-    from alignloop.store import events
-
-    with _opened(project, database) as store, store.read() as connection:
-        found = events.audit(connection)
-    click.echo(f"{found.entries} entries, {found.submissions} submissions, head {found.head}")
-    for finding in found.findings:
-        where = "" if finding.seq is None else f"entry {finding.seq} "
-        click.echo(f"WRONG: {where}{finding.problem}")
-    if found.findings:
-        sys.exit(1)
-    click.echo("everything is as it was written")
-
-
-@command.command("backup")
-@project_options
-@click.argument("file", type=PATH)
-def backup(project: Path, database: str | None, file: Path) -> None:
-    """Write the whole store to one SQLite FILE, while it is in use, and compare the two.
-
-    Example: alignloop label backup --project mylab backups/2026-11-27.db
-    """
-    from alignloop.store import transfer
-
-    with _opened(project, database) as store:
-        _say_digests(transfer.backup(store, file))
-    click.echo(f"written to {file}")
-
-
-@command.command("restore")
-@project_options
-@click.argument("file", type=PATH)
-def restore(project: Path, database: str | None, file: Path) -> None:
-    """Bring a backup FILE into a project that is empty or not there yet.
-
-    Example: alignloop label restore --project restored backups/2026-11-27.db
-    """
-    from alignloop.store import transfer
-    from alignloop.store.project import open_project
-
-    store = open_project(project, database).open()
-    try:
-        _say_digests(transfer.restore(file, store))
-    finally:
-        store.close()
-    click.echo(f"restored into {project}")
-
-
-@command.command("copy")
-@path_option("--project", "The project to copy from.")
-@path_option("--to", "Folder of the new project.")
-@click.option(
-    "--to-database",
-    help="URL of its database, which has to be empty; SQLite in its folder without it.",
-)
-def copy(project: Path, to: Path, to_database: str | None) -> None:
-    """Copy a project's store into a new one: from SQLite to PostgreSQL, say. Both are compared before it counts.
-
-    Example: alignloop label copy --project mylab --to mylab-pg --to-database postgresql://localhost/mylab
-    """
-    from alignloop.store import transfer
-    from alignloop.store.project import open_project
-
-    with _opened(project, None) as source:
-        target = open_project(to, to_database).open()
-        try:
-            _say_digests(transfer.copy(source, target))
-        finally:
-            target.close()
-    click.echo(f"copied into {to}")
 
 
 @command.command("lexicon")
@@ -373,41 +394,5 @@ def simulate(**arguments: Any) -> None:
     call_stage("rank", **arguments)
 
 
-# --- shared -----------------------------------------------------------------------------------------------------
-
-
-def _opened(project: Path, database: str | None) -> Any:
-    """The project's store, closed at the end of a `with` block; it has to be there."""
-    from contextlib import closing
-
-    from alignloop.store.project import open_project
-
-    return closing(open_project(project, database).open(create=False))
-
-
-def _writing(project: Path, database: str | None) -> Any:
-    """A connection that writes to the project's store, which is made where it is not there."""
-    from contextlib import contextmanager
-
-    from alignloop.store.project import open_project
-
-    @contextmanager
-    def writing() -> Any:
-        store = open_project(project, database).open()
-        try:
-            with store.write() as connection:
-                yield connection
-        finally:
-            store.close()
-
-    return writing()
-
-
-def _say_digests(found: Any) -> None:
-    for name, digest in found.items():
-        if digest.rows:
-            click.echo(f"{name:<18} {digest.rows:>9,} rows  {digest.sha256[:16]}")
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+for _verb in label_store.VERBS:
+    command.add_command(_verb)

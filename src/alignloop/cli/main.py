@@ -20,6 +20,10 @@ _VERBS: dict[str, tuple[str, str]] = {
         "alignloop.cli.data",
         "The bundled stories or your own records: split, made into demonstrations and prompts.",
     ),
+    "prompts": (
+        "alignloop.cli.prompts",
+        "The files you have: imported and curated as in the paper, reported on, exported.",
+    ),
     "pretrain": ("alignloop.cli.pretrain", "Train a small language model from nothing."),
     "sft": (
         "alignloop.cli.sft",
@@ -50,6 +54,9 @@ _EXTRAS = {
     "jaxtyping": "train",
     "matplotlib": "train",
     "tensorboard": "train",
+    "pyarrow": "parquet",
+    "psycopg": "postgres",
+    "presidio_analyzer": "pii",
 }
 
 

@@ -48,13 +48,34 @@ _name = click.option(
     help="Which of its files, without suffix; may be repeated.",
 )
 @_name
+@click.option(
+    "--to-campaign",
+    help="Also make tasks of a ranking campaign from them, which is made where it is not there.",
+)
+@path_option(
+    "--project",
+    "Project of that campaign; without a campaign, one that keeps them for later ones.",
+    required=False,
+)
 @run_options
-def completions(**arguments: Any) -> None:
+def completions(to_campaign: str | None, project: Path | None, **arguments: Any) -> None:
     """Draw K = 4 to 9 distinct completions per prompt, to be ranked; leaves a `completions` artefact.
 
     Example: alignloop sample --model runs/sft --prompts runs/prompts --run runs/completions
+
+    And on to people: ... --to-campaign "first rankings" --project mylab
     """
+    if to_campaign is not None and project is None:
+        raise click.UsageError("--to-campaign needs the --project that it belongs to")
     call_stage("sample", **arguments)
+    if project is not None:
+        from alignloop.labeling.filling import fill_campaign, keep_completions
+
+        drawn = (arguments["run_folder"], arguments["files"])
+        if to_campaign is None:
+            click.echo(keep_completions(project, *drawn))
+        else:
+            click.echo(fill_campaign(project, to_campaign, *drawn))
 
 
 @command.command("best-of-n")

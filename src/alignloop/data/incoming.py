@@ -93,7 +93,8 @@ class Candidate:
     examples: tuple[tuple[str, str], ...] = ()
     """Few-shot: (query, response) pairs under the instruction `text`."""
     answers: tuple[Answer, ...] = ()
-    """One without a rank is a demonstration; two or more with ranks are a comparison."""
+    """One without a rank is a demonstration (a model's where `model` is set); two or more with ranks are a comparison,
+    and without ranks are there to be ranked."""
     labeler: str = ""
     """Who wrote the demonstration or made the comparison, where the file says so."""
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Connection
 
+from alignloop.data.jsonl import read_records
 from alignloop.data.records import Completions, Prompt
 from alignloop.errors import JudgmentError
+from alignloop.progress import progress
+from alignloop.runs.artifact import open_artifact
 from alignloop.store import campaigns, prompts
 from alignloop.store.campaigns import Campaign
+from alignloop.store.project import open_project
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,94 @@ def add_completions(
     return tasks, Filled(len(tasks), merged, too_few)
 
 
+SIDES = {"rankings": "train", "rl": "train", "train": "train", "valid": "valid", "test": "test"}
+"""File of a `prompts` artefact, or of demonstrations -> the side of the split that it holds."""
+
+
+def fill_campaign(project: Path, name: str, completions: Path, files: Sequence[str]) -> str:
+    """Make tasks of a ranking campaign from a `completions` artefact; returns what to tell.
+
+    The campaign is made, as a draft with the paper's settings, where there is none of that name. Filling it again with
+    the same artefact adds nothing.
+
+    Raises:
+        JudgmentError: the campaign asks for something else, or the prompts lie on a side that it does not take.
+    """
+    source = open_artifact(completions, "completions")
+    store = open_project(project).open()
+    now = time.time_ns() // 1_000_000
+    try:
+        with store.write() as connection:
+            campaign = campaigns.find_campaign(connection, name) or campaigns.add_campaign(
+                connection, now, "command", name=name, form="rank"
+            )
+            if campaign.form != "rank":
+                raise JudgmentError(f"'{name}' does not ask for rankings")
+            before = campaigns.prompts_in(connection, campaign)
+            found: list[Filled] = []
+            for file in files:
+                items = read_records(source.file(f"{file}.jsonl.gz"), Completions)
+                new = [
+                    item
+                    for item in items
+                    if prompts.add_record(connection, now, item.prompt, SIDES[file]) not in before
+                ]
+                with progress(len(new), f"tasks of '{name}'", "task") as bar:
+                    _, filled = add_completions(
+                        connection,
+                        now,
+                        campaign,
+                        new,
+                        split=SIDES[file],
+                        policy_sha256=source.sha256,
+                        advance=bar.update,
+                    )
+                found.append(filled)
+    finally:
+        store.close()
+    added = sum(filled.tasks for filled in found)
+    left_out = sum(filled.too_few for filled in found)
+    merged = sum(filled.merged for filled in found)
+    told = f"{added} tasks added to '{name}'"
+    if merged or left_out:
+        told += (
+            f" ({merged} repeated outputs merged, {left_out} prompts with too few outputs left out)"
+        )
+    if campaign.state == "draft":
+        told += f'; open it: alignloop label state --project {project} "{name}" open'
+    return told
+
+
+def keep_completions(project: Path, completions: Path, files: Sequence[str]) -> str:
+    """Keep a `completions` artefact in the store, for campaigns that are made from it later; returns what to tell.
+
+    Raises:
+        JudgmentError: the prompts lie on another side in the store.
+    """
+    source = open_artifact(completions, "completions")
+    store = open_project(project).open()
+    now = time.time_ns() // 1_000_000
+    names: dict[str, int] = {}
+    try:
+        with store.write() as connection:
+            for file in files:
+                for item in read_records(source.file(f"{file}.jsonl.gz"), Completions):
+                    prompt = prompts.add_record(connection, now, item.prompt, SIDES[file])
+                    for completion in item.completions:
+                        name = completion.model
+                        if name not in names:
+                            names[name] = prompts.add_policy(
+                                connection, now, name=name, sha256=source.sha256, sampling={}
+                            )
+                            if prompts.has_completions(connection, names[name]):
+                                return f"the store has these completions of '{name}' already"
+                        prompts.add_completions(connection, prompt, names[name], [completion])
+    finally:
+        store.close()
+    kept = " and ".join(f"'{name}'" for name in names)
+    return f"completions of {kept} kept in {project}; `alignloop label campaign --policy` uses them"
+
+
 def add_prompts_to_answer(
     connection: Connection, campaign: Campaign, prompt_ids: Sequence[int]
 ) -> int:
@@ -104,12 +198,15 @@ def add_prompts_to_write(connection: Connection, campaign: Campaign, count: int)
 def unused_prompts(
     connection: Connection, campaign: Campaign, *, split: str, limit: int | None
 ) -> list[tuple[int, Prompt]]:
-    """Prompts of one side that no task of this campaign has, oldest first: (id, record)."""
+    """Prompts of one side that no task of this campaign has, oldest first: (id, record).
+
+    Few-shot ones come with their answers, so nobody is asked for more.
+    """
     taken = campaigns.prompts_in(connection, campaign)
     found: list[tuple[int, Prompt]] = []
     for row in prompts.each_prompt(connection, splits=[split]):
         if limit is not None and len(found) >= limit:
             break
-        if row.id not in taken:
+        if row.id not in taken and row.kind != "labeler_fewshot":
             found.append((row.id, prompts.prompt_record(row)))
     return found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from alignloop.errors import JudgmentError
+from alignloop.labeling.drawing import Plan, fill
 from alignloop.labeling.filling import add_prompts_to_answer, add_prompts_to_write, unused_prompts
-from alignloop.store import campaigns
+from alignloop.store import campaigns, prompts
 from alignloop.store.campaigns import Campaign, Form, Purpose
 
 
@@ -29,7 +32,9 @@ def make_campaign(
     currency: str = "USD",
     planned: int | None = None,
     prompt_count: int | None = None,
-    split: str = "train",
+    split: str | None = None,
+    policies: Sequence[str] = (),
+    gold_every: int | None = None,
     is_open: bool = False,
     seed: int = 1,
 ) -> str:
@@ -38,7 +43,7 @@ def make_campaign(
     Raises:
         JudgmentError: settings contradict one another, or the store has no prompts of that side left.
     """
-    campaign = find_campaign(connection, name)
+    campaign = campaigns.find_campaign(connection, name)
     told: list[str] = []
     if campaign is None:
         campaign = campaigns.add_campaign(
@@ -56,26 +61,38 @@ def make_campaign(
             price_per_hour=None if price is None else round(price * 100),
             currency=currency,
             dialogue=dialogue,
+            gold_every=gold_every,
             planned=planned,
             seed=seed,
         )
         told.append(f"campaign '{name}' made")
+        if policies:
+            ids = tuple(prompts.find_policy(connection, policy) for policy in policies)
+            side = split or ("test" if purpose == "evaluation" else "train")
+            plan = Plan(side, prompt_count, ids)
+            told.append(f"{fill(connection, campaign, plan)} tasks added")
+            prompt_count = None
+    elif policies:
+        raise JudgmentError(
+            f"'{name}' is there already, and its outputs are fixed; choose another name"
+        )
     elif campaign.form != form:
         raise JudgmentError(f"'{name}' is a campaign to {campaign.form}, not to {form}")
     if prompt_count is not None:
-        told.append(f"{_add_prompts(connection, campaign, prompt_count, split)} tasks added")
+        told.append(
+            f"{_add_prompts(connection, campaign, prompt_count, split or 'train')} tasks added"
+        )
     if is_open:
         campaigns.set_state(connection, now, actor, campaign, "open")
         told.append("open")
     return ", ".join(told) or f"'{name}' is there already"
 
 
-def find_campaign(connection: Connection, name: str) -> Campaign | None:
-    """The campaign of this name, if there is one."""
-    return next((one for one in campaigns.all_campaigns(connection) if one.name == name), None)
-
-
 def _add_prompts(connection: Connection, campaign: Campaign, count: int, split: str) -> int:
+    if campaign.form in ("rank", "compare", "toxicity"):
+        raise JudgmentError(
+            f"'{campaign.name}' shows outputs: name the policies that wrote them (--policy)"
+        )
     if campaign.form == "write":
         return add_prompts_to_write(connection, campaign, count)
     found = unused_prompts(connection, campaign, split=split, limit=count)

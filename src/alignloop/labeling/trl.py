@@ -27,7 +27,7 @@ def write_dataset(run: Path, folder: Path, kind: LabelKind) -> int:
     """Write an export's labels for TRL; returns the number of rows.
 
     Demonstrations become prompt and completion, rankings a row per pair that is not a tie (prompt, chosen, rejected,
-    with the group that keeps a ranking together, ranks and labeler), ratings prompt, completion, score and flags; all
+    with the group that keeps a ranking together, ranks and labeler), ratings prompt, completion, score and flags: all
     in the conversational form, which `apply_chat_template` reads.
 
     Raises:

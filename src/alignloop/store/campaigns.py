@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, case, func, select, update
+from sqlalchemy import Connection, Row, bindparam, case, func, select, update
 
 from alignloop.errors import JudgmentError
 from alignloop.store import events
+from alignloop.store.correspondence import latest_version
 from alignloop.store.gold import Gold, write_answers
 from alignloop.store.people import User, new_public_id
 from alignloop.store.schema import (
@@ -28,6 +29,32 @@ from alignloop.store.schema import (
 Form = Literal["demonstrate", "write", "rank", "compare", "toxicity"]
 Purpose = Literal["training", "evaluation", "screening", "practice"]
 State = Literal["draft", "open", "closed"]
+
+# What every page of a task needs: put together once.
+_BY_ID = select(campaigns).where(campaigns.c.id == bindparam("campaign_id"))
+_FLAGS = (
+    select(flags.c.key)
+    .where(flags.c.flag_set_id == bindparam("flag_set_id"))
+    .order_by(flags.c.position)
+)
+_TASK = (
+    select(
+        tasks,
+        prompts.c.text,
+        prompts.c.history,
+        prompts.c.examples,
+        prompts.c.kind,
+        prompts.c.language,
+    )
+    .outerjoin(prompts, prompts.c.id == tasks.c.prompt_id)
+    .where(tasks.c.id == bindparam("task_id"))
+)
+_ITEMS = (
+    select(task_items.c.item_no, completions.c.text)
+    .join(completions, completions.c.id == task_items.c.completion_id)
+    .where(task_items.c.task_id == bindparam("task_id"))
+    .order_by(task_items.c.item_no)
+)
 
 TABLE_3 = "table-3"
 """Name of the flag set of the paper's Table 3."""
@@ -116,8 +143,9 @@ def add_flag_set(connection: Connection, name: str, keys: Sequence[str]) -> int:
 
 def flags_of(connection: Connection, flag_set_id: int | None) -> list[str]:
     """Keys of a flag set, in its order; none where there is no set."""
-    query = select(flags.c.key).where(flags.c.flag_set_id == flag_set_id).order_by(flags.c.position)
-    return list(connection.execute(query).scalars())
+    if flag_set_id is None:
+        return []
+    return list(connection.execute(_FLAGS, {"flag_set_id": flag_set_id}).scalars())
 
 
 def add_campaign(
@@ -134,7 +162,7 @@ def add_campaign(
     lease_minutes: float = 60,
     gold_every: int | None = None,
     asks_ratings: bool | None = None,
-    guideline_version: int = 1,
+    guideline_version: int | None = None,
     price_per_hour: int | None = None,
     currency: str = "USD",
     dialogue: bool = False,
@@ -145,6 +173,7 @@ def add_campaign(
 
     Args:
         k: least and most outputs of a task, where it has any; 2 for comparisons.
+        guideline_version: the one in force without it.
         price_per_hour: in hundredths of the currency.
 
     Raises:
@@ -175,7 +204,11 @@ def add_campaign(
             gold_every=gold_every,
             asks_ratings=has_ratings,
             flag_set_id=flag_set,
-            guideline_version=guideline_version,
+            guideline_version=guideline_version
+            or max(
+                1,
+                latest_version(connection, "evaluation" if purpose == "evaluation" else "training"),
+            ),
             price_per_hour=price_per_hour,
             currency=currency,
             dialogue=dialogue,
@@ -202,18 +235,20 @@ def get_campaign(
     Raises:
         JudgmentError: there is none.
     """
-    query = select(campaigns)
-    for column, value in (
-        (campaigns.c.public_id, public_id),
-        (campaigns.c.name, name),
-        (campaigns.c.id, campaign_id),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    row = connection.execute(query).first()
+    if campaign_id is not None:
+        row = connection.execute(_BY_ID, {"campaign_id": campaign_id}).first()
+    else:
+        by = campaigns.c.name == name if name is not None else campaigns.c.public_id == public_id
+        row = connection.execute(select(campaigns).where(by)).first()
     if row is None:
         raise JudgmentError(f"there is no campaign '{name or public_id or campaign_id}'")
     return _campaign(row)
+
+
+def find_campaign(connection: Connection, name: str) -> Campaign | None:
+    """The campaign of this name, if there is one."""
+    row = connection.execute(select(campaigns).where(campaigns.c.name == name)).first()
+    return None if row is None else _campaign(row)
 
 
 def all_campaigns(connection: Connection, *, state: State | None = None) -> list[Campaign]:
@@ -370,30 +405,12 @@ def progress_of(connection: Connection, campaign: Campaign) -> Progress:
 
 def task_of(connection: Connection, task_id: int) -> Row[Any]:
     """A task with its prompt's columns (none of them where there is no prompt)."""
-    query = (
-        select(
-            tasks,
-            prompts.c.text,
-            prompts.c.history,
-            prompts.c.examples,
-            prompts.c.kind,
-            prompts.c.language,
-        )
-        .outerjoin(prompts, prompts.c.id == tasks.c.prompt_id)
-        .where(tasks.c.id == task_id)
-    )
-    return connection.execute(query).one()
+    return connection.execute(_TASK, {"task_id": task_id}).one()
 
 
 def items_of(connection: Connection, task_id: int) -> dict[int, str]:
     """Item number -> text. No model, no policy: blind means blind."""
-    query = (
-        select(task_items.c.item_no, completions.c.text)
-        .join(completions, completions.c.id == task_items.c.completion_id)
-        .where(task_items.c.task_id == task_id)
-        .order_by(task_items.c.item_no)
-    )
-    return {row.item_no: row.text for row in connection.execute(query)}
+    return {row.item_no: row.text for row in connection.execute(_ITEMS, {"task_id": task_id})}
 
 
 def models_of(connection: Connection, campaign: Campaign, reader: User | None) -> dict[int, str]:

@@ -6,11 +6,27 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from alignloop.store import events
-from alignloop.store.people import User, new_public_id
+from alignloop.store.people import User, in_line, new_public_id
 from alignloop.store.schema import acknowledgements, guidelines, messages, users
+
+# Asked for with every page: put together once.
+_UNREAD = select(messages.c.labeler_id, func.count()).where(messages.c.read_at.is_(None))
+_UNREAD_BY_RESEARCHERS = _UNREAD.where(messages.c.author_id == messages.c.labeler_id).group_by(
+    messages.c.labeler_id
+)
+_UNREAD_BY_LABELER = _UNREAD.where(
+    messages.c.labeler_id == bindparam("labeler_id"), messages.c.author_id != messages.c.labeler_id
+).group_by(messages.c.labeler_id)
+_VERSIONS = select(guidelines.c.id, guidelines.c.version, guidelines.c.locale).where(
+    guidelines.c.purpose == bindparam("purpose")
+)
+_ACKNOWLEDGED = select(acknowledgements.c.at).where(
+    acknowledgements.c.user_id == bindparam("user_id"),
+    acknowledgements.c.guideline_id == bindparam("guideline_id"),
+)
 
 
 def add_guideline(
@@ -39,25 +55,38 @@ def guideline(
     connection: Connection, *, purpose: str, locale: str, version: int | None = None
 ) -> Row[Any] | None:
     """A version in the reader's language, or in English where there is none; the latest where none is asked for."""
-    query = select(guidelines).where(guidelines.c.purpose == purpose)
-    if version is not None:
-        query = query.where(guidelines.c.version == version)
-    found = connection.execute(query.order_by(guidelines.c.version.desc())).all()
-    latest = [row for row in found if row.version == found[0].version]
-    return next((row for row in latest if row.locale == locale), latest[0] if latest else None)
+    found = guideline_id(connection, purpose=purpose, locale=locale, version=version)
+    if found is None:
+        return None
+    return connection.execute(select(guidelines).where(guidelines.c.id == found)).one()
+
+
+def guideline_id(
+    connection: Connection, *, purpose: str, locale: str, version: int | None = None
+) -> int | None:
+    """The id of that version, without its text."""
+    found = connection.execute(_VERSIONS, {"purpose": purpose}).all()
+    wanted = version or max((row.version for row in found), default=0)
+    by_locale = {row.locale: row.id for row in found if row.version == wanted}
+    return by_locale.get(locale, by_locale.get("en", next(iter(by_locale.values()), None)))
 
 
 def guideline_ids(connection: Connection, *, purpose: str, version: int | None = None) -> list[int]:
     """Ids of one version, the latest where none is asked for, in all of its languages."""
-    found = connection.execute(
-        select(guidelines.c.id, guidelines.c.version).where(guidelines.c.purpose == purpose)
-    ).all()
+    found = connection.execute(_VERSIONS, {"purpose": purpose}).all()
     latest = max((row.version for row in found), default=0)
     return [row.id for row in found if row.version == (version or latest)]
 
 
+def latest_version(connection: Connection, purpose: str) -> int:
+    """Number of the guidelines in force; 0 where there are none."""
+    found = connection.execute(_VERSIONS, {"purpose": purpose}).all()
+    return max((row.version for row in found), default=0)
+
+
 def acknowledge(connection: Connection, now: int, user: User, guideline_id: int) -> None:
     """Note that a labeler has read a version; twice is once."""
+    in_line(connection, user)
     if acknowledged_at(connection, user, guideline_id) is None:
         connection.execute(
             acknowledgements.insert().values(user_id=user.id, guideline_id=guideline_id, at=now)
@@ -67,10 +96,8 @@ def acknowledge(connection: Connection, now: int, user: User, guideline_id: int)
 
 def acknowledged_at(connection: Connection, user: User, guideline_id: int) -> int | None:
     """When they read this version; None where they did not."""
-    query = select(acknowledgements.c.at).where(
-        acknowledgements.c.user_id == user.id, acknowledgements.c.guideline_id == guideline_id
-    )
-    return connection.execute(query).scalar_one_or_none()
+    told = {"user_id": user.id, "guideline_id": guideline_id}
+    return connection.execute(_ACKNOWLEDGED, told).scalar_one_or_none()
 
 
 def write_message(connection: Connection, now: int, labeler: User, author: User, body: str) -> None:
@@ -113,12 +140,8 @@ def read_thread(connection: Connection, now: int, labeler: User, reader: User) -
 
 def unread(connection: Connection, reader: User) -> dict[int, int]:
     """Labeler's id -> messages in the thread that this reader has not seen."""
-    query = select(messages.c.labeler_id, func.count()).where(messages.c.read_at.is_(None))
     if reader.is_researcher:
-        query = query.where(messages.c.author_id == messages.c.labeler_id)
+        found = connection.execute(_UNREAD_BY_RESEARCHERS).all()
     else:
-        query = query.where(
-            messages.c.labeler_id == reader.id, messages.c.author_id != messages.c.labeler_id
-        )
-    found = connection.execute(query.group_by(messages.c.labeler_id)).all()
+        found = connection.execute(_UNREAD_BY_LABELER, {"labeler_id": reader.id}).all()
     return {row[0]: row[1] for row in found}

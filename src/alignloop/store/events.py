@@ -12,9 +12,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, bindparam, select
 
 from alignloop.store.schema import ANSWER_TABLES, chain, events, submissions
+
+# Every write adds an entry: put together once.
+_ADVANCE = (
+    chain.update()
+    .where(chain.c.id == 1)
+    .values(seq=chain.c.seq + 1)
+    .returning(chain.c.seq, chain.c.sha256)
+)
+_ENTER = events.insert()
+_MOVE_HEAD = chain.update().where(chain.c.id == 1).values(sha256=bindparam("head"))
+_SUBMISSION = select(submissions).where(submissions.c.id == bindparam("submission_id"))
+_SAID = {
+    table.name: select(table)
+    .where(table.c.submission_id == bindparam("submission_id"))
+    .order_by(*table.primary_key.columns)
+    for table in ANSWER_TABLES
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +58,23 @@ def append(
     connection: Connection, now: int, actor: str, verb: str, target: str, **detail: Any
 ) -> None:
     """Add an entry. `detail` is small and holds no text of prompts, answers or people."""
-    advanced = connection.execute(
-        chain.update()
-        .where(chain.c.id == 1)
-        .values(seq=chain.c.seq + 1)
-        .returning(chain.c.seq, chain.c.sha256)
-    ).one()
+    advanced = connection.execute(_ADVANCE).one()
     entry = (advanced.seq, now, actor, verb, target, canonical(detail))
     sha256 = hash_of(entry, advanced.sha256)
     connection.execute(
-        events.insert().values(
-            seq=advanced.seq,
-            at=now,
-            actor=actor,
-            verb=verb,
-            object=target,
-            detail=entry[5],
-            previous_sha256=advanced.sha256,
-            sha256=sha256,
-        )
+        _ENTER,
+        {
+            "seq": advanced.seq,
+            "at": now,
+            "actor": actor,
+            "verb": verb,
+            "object": target,
+            "detail": entry[5],
+            "previous_sha256": advanced.sha256,
+            "sha256": sha256,
+        },
     )
-    connection.execute(chain.update().where(chain.c.id == 1).values(sha256=sha256))
+    connection.execute(_MOVE_HEAD, {"head": sha256})
 
 
 def audit(connection: Connection) -> Audit:
@@ -114,7 +127,7 @@ def digest_of_submission(
     connection: Connection, submission_id: int, said_in: Sequence[Table] = ANSWER_TABLES
 ) -> str:
     """SHA-256 over everything that a submission says, in those of the answer tables that it has rows in."""
-    row = connection.execute(select(submissions).where(submissions.c.id == submission_id)).one()
+    row = connection.execute(_SUBMISSION, {"submission_id": submission_id}).one()
     tables = [table for table in ANSWER_TABLES if table in said_in]
     return _digest(row, [*_answers(connection, submission_id, tables)])
 
@@ -137,12 +150,7 @@ def _answers(
     connection: Connection, submission_id: int, tables: Sequence[Table]
 ) -> Iterator[list[Any]]:
     for table in tables:
-        found = connection.execute(
-            select(table)
-            .where(table.c.submission_id == submission_id)
-            .order_by(*table.primary_key.columns)
-        )
-        for answer in found:
+        for answer in connection.execute(_SAID[table.name], {"submission_id": submission_id}):
             yield [table.name, *answer[1:]]
 
 

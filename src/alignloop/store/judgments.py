@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import Connection, Table, bindparam, select, update
 
 from alignloop.errors import ConflictError, JudgmentError
 from alignloop.store import events
-from alignloop.store.people import User, new_public_id
-from alignloop.store.queue import Assignment, get_assignment, note_time, retake_slot
+from alignloop.store.drafts import note_time
+from alignloop.store.people import User, in_line, new_public_id
+from alignloop.store.queue import Assignment, get_assignment, retake_slot
 from alignloop.store.schema import (
+    ANSWER_TABLES,
     assignments,
     demonstrations,
     drafts,
@@ -28,6 +30,29 @@ from alignloop.store.schema import (
     toxicity_ratings,
     votes,
     written_prompts,
+)
+
+# The path of every judgment: put together once.
+_BY_UUID = select(submissions).where(submissions.c.client_uuid == bindparam("client_uuid"))
+_EARLIER = select(submissions.c.id, submissions.c.revision, submissions.c.state).where(
+    submissions.c.assignment_id == bindparam("assignment_id")
+)
+_SUPERSEDE = (
+    update(submissions).where(submissions.c.id == bindparam("b_id")).values(state="superseded")
+)
+_NEW = submissions.insert().returning(submissions.c.id)
+_FINISH = update(submissions).where(submissions.c.id == bindparam("b_id")).values(state="final")
+_SUBMITTED = (
+    update(assignments)
+    .where(assignments.c.id == bindparam("b_id"))
+    .values(state="submitted", skip_reason=None)
+)
+_NO_DRAFT = drafts.delete().where(drafts.c.assignment_id == bindparam("assignment_id"))
+_INSERT = {table.name: table.insert() for table in ANSWER_TABLES}
+_SLOT_DONE = (
+    update(slots)
+    .where(slots.c.task_id == bindparam("b_task"), slots.c.slot_no == bindparam("b_slot"))
+    .values(state="done", assignee_id=bindparam("b_user"), lease_until=None)
 )
 
 
@@ -133,64 +158,47 @@ def submit(
         JudgmentError: it is not theirs, or it is incomplete (from here, or from the database's guards).
         ConflictError: the client's id was used for another assignment.
     """
+    in_line(connection, user)
     assignment = get_assignment(connection, user, assignment_id, to_change=True)
-    again = connection.execute(
-        select(submissions).where(submissions.c.client_uuid == client_uuid)
-    ).first()
+    again = find_submission(connection, client_uuid)
     if again is not None:
         if again.assignment_id != assignment.id:
             raise ConflictError("this submission was made for another task")
         return Submitted(again.public_id, again.revision, again.state, again.is_surplus, True)
-    last = connection.execute(
-        select(func.coalesce(func.max(submissions.c.revision), 0)).where(
-            submissions.c.assignment_id == assignment.id
-        )
-    ).scalar_one()
-    before = connection.execute(
-        select(submissions.c.id).where(
-            submissions.c.assignment_id == assignment.id, submissions.c.state == "final"
-        )
-    ).scalar_one_or_none()
+    earlier = connection.execute(_EARLIER, {"assignment_id": assignment.id}).all()
+    last = max((row.revision for row in earlier), default=0)
+    before = next((row.id for row in earlier if row.state == "final"), None)
     is_late = before is not None and assignment.state == "submitted"
     is_surplus = False if is_late else _settle_slot(connection, now, assignment)
     if before is not None and not is_late:
-        connection.execute(
-            update(submissions).where(submissions.c.id == before).values(state="superseded")
-        )
+        connection.execute(_SUPERSEDE, {"b_id": before})
     public_id = new_public_id()
     submission = connection.execute(
-        submissions.insert()
-        .values(
-            public_id=public_id,
-            assignment_id=assignment.id,
-            revision=last + 1,
-            supersedes_id=None if is_late else before,
-            client_uuid=client_uuid,
-            state="late" if is_late else "building",
-            is_surplus=is_surplus,
-            payload=dict(payload or {}),
-            comment=comment,
-            active_ms=max(active_ms, assignment.active_ms),
-            idle_ms=max(idle_ms, assignment.idle_ms),
-            submitted_at=now,
-        )
-        .returning(submissions.c.id)
+        _NEW,
+        {
+            "public_id": public_id,
+            "assignment_id": assignment.id,
+            "revision": last + 1,
+            "supersedes_id": None if is_late else before,
+            "client_uuid": client_uuid,
+            "state": "late" if is_late else "building",
+            "is_surplus": is_surplus,
+            "payload": dict(payload or {}),
+            "comment": comment,
+            "active_ms": max(active_ms, assignment.active_ms),
+            "idle_ms": max(idle_ms, assignment.idle_ms),
+            "submitted_at": now,
+        },
     ).scalar_one()
     said_in: list[Table] = []
     if not is_late:
         for table, rows in _rows(submission, answer):
             if rows:
-                connection.execute(table.insert(), rows)
+                connection.execute(_INSERT[table.name], rows)
                 said_in.append(table)
-        connection.execute(
-            update(submissions).where(submissions.c.id == submission).values(state="final")
-        )
-        connection.execute(
-            update(assignments)
-            .where(assignments.c.id == assignment.id)
-            .values(state="submitted", skip_reason=None)
-        )
-        connection.execute(drafts.delete().where(drafts.c.assignment_id == assignment.id))
+        connection.execute(_FINISH, {"b_id": submission})
+        connection.execute(_SUBMITTED, {"b_id": assignment.id})
+        connection.execute(_NO_DRAFT, {"assignment_id": assignment.id})
         note_time(connection, assignment, active_ms, idle_ms, first_input_ms)
     events.append(
         connection,
@@ -205,6 +213,11 @@ def submit(
     return Submitted(public_id, last + 1, "late" if is_late else "final", is_surplus)
 
 
+def find_submission(connection: Connection, client_uuid: str) -> Any:
+    """The submission that this attempt brought, if it got here."""
+    return connection.execute(_BY_UUID, {"client_uuid": client_uuid}).first()
+
+
 def _settle_slot(connection: Connection, now: int, assignment: Assignment) -> bool:
     """Mark the slot done; whether there is none left, so that the work is surplus."""
     slot_no = assignment.slot_no
@@ -215,11 +228,8 @@ def _settle_slot(connection: Connection, now: int, assignment: Assignment) -> bo
         connection.execute(
             update(assignments).where(assignments.c.id == assignment.id).values(slot_no=slot_no)
         )
-    connection.execute(
-        update(slots)
-        .where(slots.c.task_id == assignment.task_id, slots.c.slot_no == slot_no)
-        .values(state="done", assignee_id=assignment.user_id, lease_until=None)
-    )
+    told = {"b_task": assignment.task_id, "b_slot": slot_no, "b_user": assignment.user_id}
+    connection.execute(_SLOT_DONE, told)
     return False
 
 

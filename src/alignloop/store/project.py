@@ -26,6 +26,12 @@ class Project:
         """Folder of what `prompts import` writes for people: reports, rejected and dropped rows."""
         return self.folder / "prompts"
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a database; one on a server is taken to be there."""
+        url = url_of(self.database)
+        return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
+
     def open(self, *, create: bool = True) -> Store:
         """The project's store.
 
@@ -35,11 +41,12 @@ class Project:
         return Store.open(self.database, create=create)
 
 
-def open_project(folder: Path, database: str | None = None) -> Project:
+def open_project(folder: Path, database: str | None = None, *, begin: bool = True) -> Project:
     """The project in a folder; its database is the one it was begun with.
 
     Args:
         database: a URL, for a project that begins with it; SQLite in the folder where there is none.
+        begin: note that URL in the folder; without it nothing is written.
 
     Raises:
         ConfigError: the project was begun with another database, or its settings cannot be read.
@@ -63,7 +70,8 @@ def open_project(folder: Path, database: str | None = None) -> Project:
     text = given.render_as_string(hide_password=False)
     if given.get_backend_name() == "postgresql":
         text = text.replace("postgresql+psycopg:", "postgresql:", 1)
-        write_bytes(path, f'database = "{text}"\n'.encode())
+        if begin and known is None:
+            write_bytes(path, f'database = "{text}"\n'.encode())
     return Project(folder, text)
 
 

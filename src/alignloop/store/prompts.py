@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, select, text
 
+from alignloop.data.curation.keys import digests
 from alignloop.data.incoming import KINDS
 from alignloop.data.records import Completion, Prompt, Turn
-from alignloop.store import events
+from alignloop.errors import JudgmentError
+from alignloop.store import events, given
+from alignloop.store.bulk import insert_many
+from alignloop.store.given import Answer
 from alignloop.store.people import new_public_id
 from alignloop.store.schema import (
     authors,
@@ -51,25 +55,42 @@ class NewPrompt:
     counted_for: str = ""
     """For whom it counts towards the cap; empty: for nobody."""
     pii: Sequence[str] = ()
-    answers: Sequence[tuple[str, int | None, str, str]] = ()
-    """(text, rank or None, model, labeler)."""
+    answers: Sequence[Answer] = ()
 
 
 # --- what is there ----------------------------------------------------------------------------------------------
 
 
-def known_digests(connection: Connection) -> Iterator[tuple[bytes, bytes | None]]:
-    """(text digest, prefix digest) of every prompt, streamed."""
-    query = select(prompts.c.text_digest, prompts.c.prefix_digest).order_by(prompts.c.id)
-    for row in connection.execute(query).yield_per(_BLOCK):
-        yield row.text_digest, row.prefix_digest
+def last_id(connection: Connection) -> int:
+    """The id of the newest prompt; 0 where there is none."""
+    return connection.execute(select(func.coalesce(func.max(prompts.c.id), 0))).scalar_one()
 
 
-def prompts_counted_for(connection: Connection) -> dict[str, int]:
-    """How many prompts there are of each user or organization that the cap counts."""
+def text_digests(connection: Connection, *, up_to: int) -> Iterator[bytes]:
+    """Those of every prompt with an id up to `up_to`, streamed in no order."""
+    query = select(prompts.c.text_digest).where(prompts.c.id <= up_to)
+    yield from connection.execute(query).scalars().yield_per(_BLOCK)
+
+
+def prefix_digests(connection: Connection, *, up_to: int) -> Iterator[bytes]:
+    """The same of their beginnings, where they are long enough to have one."""
+    query = select(prompts.c.prefix_digest).where(
+        prompts.c.id <= up_to, prompts.c.prefix_digest.is_not(None)
+    )
+    yield from connection.execute(query).scalars().yield_per(_BLOCK)
+
+
+def digests_after(connection: Connection, after: int) -> set[bytes]:
+    """Both digests of every prompt that came after the one with this id."""
+    query = select(prompts.c.text_digest, prompts.c.prefix_digest).where(prompts.c.id > after)
+    return {digest for row in connection.execute(query) for digest in row if digest is not None}
+
+
+def prompts_counted_for(connection: Connection, *, up_to: int) -> dict[str, int]:
+    """How many prompts there are of each user or organization that the cap counts, with an id up to `up_to`."""
     query = (
         select(prompts.c.counted_for, func.count())
-        .where(prompts.c.counted_for != "")
+        .where(prompts.c.counted_for != "", prompts.c.id <= up_to)
         .group_by(prompts.c.counted_for)
     )
     return {row[0]: row[1] for row in connection.execute(query)}
@@ -110,25 +131,29 @@ def add_import(
     shape: str,
     new: Iterable[NewPrompt],
     counts: Mapping[str, Any],
+    then: Callable[[], object] = lambda: None,
 ) -> int:
     """Take in the prompts of one file; returns how many there were.
 
-    `counts` is read after the last of `new` was, so whoever makes both can fill it on the way. The import's own row is
-    written last, in the same transaction: a file is in whole, or not at all.
+    `then` is called when they are in, and `counts` is read after that, so whoever makes them can fill it on the way;
+    `first_id`, that of the file's first prompt, is noted with them: the others follow it without a gap. A file is in
+    whole, or not at all.
     """
+    _in_turn(connection)
     import_id = (connection.execute(select(func.max(imports.c.id))).scalar() or 0) + 1
-    taken = 0
+    first_id, taken = last_id(connection) + 1, 0
     connection.execute(
         imports.insert().values(
             id=import_id, file=file, sha256=sha256, shape=shape, counts={}, created_at=now
         )
     )
+    author_ids: dict[str, int] = {}
     for block in _blocks(new):
-        add_prompts(connection, now, block, import_id=import_id)
+        _add(connection, now, block, first_id + taken, import_id, author_ids)
         taken += len(block)
-    connection.execute(
-        imports.update().where(imports.c.id == import_id).values(counts=dict(counts))
-    )
+    then()
+    noted = {**counts, "first_id": first_id}
+    connection.execute(imports.update().where(imports.c.id == import_id).values(counts=noted))
     events.append(connection, now, actor, "import", sha256.hex(), file=file, prompts=taken)
     return taken
 
@@ -147,79 +172,95 @@ def add_prompts(
     """
     if not new:
         return []
-    author_ids = _author_ids(connection, new)
-    start = connection.execute(select(func.coalesce(func.max(prompts.c.id), 0))).scalar_one() + 1
-    rows: list[dict[str, Any]] = [
-        {
-            "id": number,
-            "public_id": new_public_id(),
-            "author_id": author_ids[prompt.author],
-            "split": prompt.split,
-            "kind": prompt.kind,
-            "text": prompt.text,
-            "history": [list(turn) for turn in prompt.history],
-            "examples": [list(pair) for pair in prompt.examples],
-            "use_case": prompt.use_case,
-            "language": prompt.language,
-            "annotations": list(prompt.annotations),
-            "details": dict(prompt.details or {}),
-            "tokens": prompt.tokens,
-            "consent": prompt.consent,
-            "counted_for": prompt.counted_for,
-            "pii": list(prompt.pii),
-            "text_digest": prompt.text_digest,
-            "prefix_digest": prompt.prefix_digest,
-            "import_id": import_id,
-            "created_at": now,
-        }
-        for number, prompt in enumerate(new, start=start)
+    _in_turn(connection)
+    first_id = last_id(connection) + 1
+    _add(connection, now, new, first_id, import_id, {})
+    return list(range(first_id, first_id + len(new)))
+
+
+_PROMPT = (
+    *("id", "public_id", "author_id", "split", "kind", "text", "history", "examples", "use_case"),
+    *("language", "annotations", "details", "tokens", "consent", "counted_for", "pii"),
+    *("text_digest", "prefix_digest", "import_id", "created_at"),
+)
+_MOST_AUTHORS = 100_000
+"""Whose ids are remembered from one block to the next."""
+
+
+def _add(
+    connection: Connection,
+    now: int,
+    new: Sequence[NewPrompt],
+    first_id: int,
+    import_id: int | None,
+    author_ids: dict[str, int],
+) -> None:
+    if len(author_ids) > _MOST_AUTHORS:
+        author_ids.clear()
+    _find_authors(connection, new, author_ids)
+    rows = [
+        (
+            *(number, new_public_id(), author_ids[one.author], one.split, one.kind, one.text),
+            *(one.history, one.examples, one.use_case, one.language, one.annotations),
+            *(dict(one.details or {}), one.tokens, one.consent, one.counted_for, one.pii),
+            *(one.text_digest, one.prefix_digest, import_id, now),
+        )
+        for number, one in enumerate(new, start=first_id)
     ]
-    connection.execute(prompts.insert(), rows)
+    insert_many(connection, prompts, _PROMPT, rows)
     if answers := [
-        {
-            "prompt_id": row["id"],
-            "answer_no": number,
-            "text": text,
-            "rank": rank,
-            "model": model,
-            "labeler": labeler,
-        }
-        for row, prompt in zip(rows, new, strict=True)
-        for number, (text, rank, model, labeler) in enumerate(prompt.answers, start=1)
+        row
+        for prompt_id, one in enumerate(new, start=first_id)
+        for row in given.numbered(prompt_id, one.answers)
     ]:
-        connection.execute(given_answers.insert(), answers)
-    return [row["id"] for row in rows]
+        insert_many(connection, given_answers, given.COLUMNS, answers)
 
 
-def _author_ids(connection: Connection, new: Sequence[NewPrompt]) -> dict[str, int]:
-    wanted = {prompt.author: prompt.split for prompt in new}
+def _find_authors(
+    connection: Connection, new: Sequence[NewPrompt], author_ids: dict[str, int]
+) -> None:
+    """Put the id of each author into `author_ids`; who is not there yet is written down."""
+    wanted = {one.author: one.split for one in new if one.author not in author_ids}
     keys = list(wanted)
-    found: dict[str, int] = {}
     for start in range(0, len(keys), 500):
         query = select(authors.c.key, authors.c.id).where(
             authors.c.key.in_(keys[start : start + 500])
         )
-        found |= {row.key: row.id for row in connection.execute(query)}
-    if missing := [key for key in keys if key not in found]:
-        first = connection.execute(select(func.coalesce(func.max(authors.c.id), 0))).scalar_one()
-        rows: list[dict[str, Any]] = [
-            {"id": number, "key": key, "split": wanted[key]}
-            for number, key in enumerate(missing, start=first + 1)
-        ]
-        connection.execute(authors.insert(), rows)
-        found |= {row["key"]: row["id"] for row in rows}
-    return found
+        author_ids.update((row.key, row.id) for row in connection.execute(query))
+    if missing := [key for key in keys if key not in author_ids]:
+        last = connection.execute(select(func.coalesce(func.max(authors.c.id), 0))).scalar_one()
+        rows = [(number, key, wanted[key]) for number, key in enumerate(missing, start=last + 1)]
+        insert_many(connection, authors, ("id", "key", "split"), rows)
+        author_ids.update((key, number) for number, key, _ in rows)
+
+
+def _in_turn(connection: Connection) -> None:
+    """On PostgreSQL, where several may write at once, one after the other: ids are the last one's and one more."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("select pg_advisory_xact_lock(4207718)"))
 
 
 def add_record(connection: Connection, now: int, prompt: Prompt, split: str) -> int:
     """A record's prompt on a side of the split, with everything that brings the same record back; made, or found.
 
-    For prompts that were split already: by `data prompts`, `data import`, or a benchmark.
+    For prompts that were split already: by `prompts export`, `data prompts`, `data import`, or a benchmark.
+
+    Raises:
+        JudgmentError: the store has it on another side.
     """
-    told = [prompt.id, [[turn.role, turn.text] for turn in prompt.history], prompt.text]
-    digest = hashlib.sha256(events.canonical(told).encode()).digest()[:16]
+    said = [(turn.role, turn.text) for turn in prompt.history]
+    digest, _ = digests(prompt.text, said, (), None)
     found = find_prompt(connection, digest)
+    if found is not None and prompt_record(found, author=prompt.group).id != prompt.id:
+        # The same text under another name, with other constraints perhaps: another prompt.
+        told = events.canonical([prompt.id, digest.hex()])
+        digest = hashlib.sha256(told.encode()).digest()[:16]
+        found = find_prompt(connection, digest)
     if found is not None:
+        if found.split != split:
+            raise JudgmentError(
+                f"prompt {prompt.id} is on the {found.split} side of the store, not on the {split} side"
+            )
         return found.id
     kind = prompt.source if prompt.source in KINDS else "customer"
     kept = prompt.model_dump(
@@ -231,11 +272,16 @@ def add_record(connection: Connection, now: int, prompt: Prompt, split: str) -> 
         kind=kind,
         text=prompt.text,
         text_digest=digest,
-        history=[(turn.role, turn.text) for turn in prompt.history],
+        history=said,
         use_case=prompt.use_case,
         details={"id": prompt.id, "group": "", "source": "", **kept},
     )
     return add_prompts(connection, now, [new])[0]
+
+
+def is_record(row: Any) -> bool:
+    """Whether a prompt came as a record of some artefact, which others may have read as well."""
+    return "id" in row.details
 
 
 def find_prompt(connection: Connection, text_digest: bytes) -> Row[Any] | None:
@@ -271,6 +317,30 @@ def add_policy(
         )
         .returning(policies.c.id)
     ).scalar_one()
+
+
+def has_completions(connection: Connection, policy_id: int) -> bool:
+    """Whether anything that this policy wrote is kept."""
+    query = select(completions.c.id).where(completions.c.policy_id == policy_id).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def find_policy(connection: Connection, name: str) -> int:
+    """The latest policy of this name.
+
+    Raises:
+        JudgmentError: there is none.
+    """
+    query = select(policies.c.id).where(policies.c.name == name).order_by(policies.c.id.desc())
+    found = connection.execute(query.limit(1)).scalar_one_or_none()
+    if found is None:
+        names = connection.execute(select(policies.c.name).distinct().order_by(policies.c.name))
+        there = ", ".join(names.scalars()) or "none yet"
+        raise JudgmentError(
+            f"the store has no completions of a policy '{name}' (there: {there}); "
+            "`alignloop sample --project` brings some in"
+        )
+    return found
 
 
 def add_completions(
@@ -323,14 +393,17 @@ def each_given_answer(connection: Connection) -> Iterator[Row[Any]]:
     return iter(connection.execute(query).yield_per(_BLOCK))
 
 
-def prompt_record(row: Any) -> Prompt:
-    """The record that stages read, from a row of `each_prompt`."""
+def prompt_record(row: Any, author: str | None = None) -> Prompt:
+    """The record that stages read, from a row of `each_prompt`, or of a prompt whose author's key is given."""
     details = row.details
+    group = details.get("group")
+    if group is None:
+        group = author if author is not None else row.author
     return Prompt(
         id=details.get("id") or f"prompt-{row.text_digest.hex()[:16]}",
         text=row.text,
         history=tuple(Turn(role=role, text=text) for role, text in row.history),
-        group=details.get("group", row.author),
+        group=group,
         source=details.get("source", row.kind),
         use_case=row.use_case,
         context=details.get("context", ""),

@@ -7,18 +7,30 @@ somebody else, but never the work: a late submission is kept as surplus.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Row,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
-from alignloop.errors import ConflictError, JudgmentError
+from alignloop.errors import JudgmentError
 from alignloop.seeds import derive_seed
 from alignloop.store import events
 from alignloop.store.campaigns import Campaign, get_campaign, items_of
-from alignloop.store.correspondence import guideline
-from alignloop.store.people import User, new_public_id
+from alignloop.store.correspondence import guideline_id
+from alignloop.store.people import User, in_line, new_public_id
 from alignloop.store.repeats import next_repeat
 from alignloop.store.schema import (
     assignments,
@@ -27,13 +39,91 @@ from alignloop.store.schema import (
     slots,
     submissions,
     tasks,
-    users,
 )
 
 UNDO_MS = 600_000
 """How long a submission can be re-opened: ten minutes."""
 UNDO_LAST = 20
 """And only the last so many."""
+
+
+# Statements that every request needs are put together once: building them takes longer than running them.
+_ASSIGNMENTS = select(assignments, tasks.c.campaign_id).join(
+    tasks, tasks.c.id == assignments.c.task_id
+)
+_MINE = _ASSIGNMENTS.where(
+    assignments.c.public_id == bindparam("public_id"),
+    assignments.c.user_id == bindparam("user_id"),
+)
+_MINE_TO_CHANGE = _MINE.with_for_update(of=assignments)
+_OPEN = (
+    _ASSIGNMENTS.where(
+        assignments.c.user_id == bindparam("user_id"),
+        assignments.c.state == "open",
+        tasks.c.campaign_id == bindparam("campaign_id"),
+    )
+    .order_by(assignments.c.id)
+    .limit(1)
+)
+_IS_FREE = or_(
+    slots.c.state == "open",
+    and_(slots.c.state == "leased", slots.c.lease_until <= bindparam("now")),
+)
+_FREE_OF_CAMPAIGN = (
+    select(slots.c.task_id, slots.c.slot_no, slots.c.assignee_id)
+    .join(tasks, tasks.c.id == slots.c.task_id)
+    .where(
+        slots.c.campaign_id == bindparam("campaign_id"),
+        tasks.c.state == "open",
+        _IS_FREE,
+        ~exists().where(
+            assignments.c.task_id == slots.c.task_id,
+            assignments.c.user_id == bindparam("user_id"),
+        ),
+    )
+    .order_by(slots.c.slot_no, slots.c.place)
+    .limit(1)
+    .offset(bindparam("after"))
+    .with_for_update(of=slots, skip_locked=True)
+)
+_FREE_OF_TASK = (
+    select(slots.c.task_id, slots.c.slot_no, slots.c.assignee_id)
+    .where(slots.c.task_id == bindparam("task_id"), _IS_FREE)
+    .order_by(slots.c.slot_no)
+    .limit(1)
+    .offset(bindparam("after"))
+    .with_for_update(skip_locked=True)
+)
+_OWNER = (
+    select(assignments.c.id)
+    .where(
+        assignments.c.task_id == bindparam("task_id"), assignments.c.user_id == bindparam("user_id")
+    )
+    .with_for_update(skip_locked=True)
+)
+_LEASE = (
+    update(slots)
+    .where(slots.c.task_id == bindparam("b_task"), slots.c.slot_no == bindparam("b_slot"))
+    .values(state="leased", assignee_id=bindparam("b_user"), lease_until=bindparam("b_until"))
+)
+# Without waiting for whoever is about to take the slot over: they may be waiting for this transaction.
+_HELD = slots.alias("held")
+_EXTEND = (
+    update(slots)
+    .where(
+        tuple_(slots.c.task_id, slots.c.slot_no).in_(
+            select(_HELD.c.task_id, _HELD.c.slot_no)
+            .where(
+                _HELD.c.task_id == bindparam("b_task"),
+                _HELD.c.assignee_id == bindparam("b_user"),
+                _HELD.c.state == "leased",
+            )
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .values(lease_until=bindparam("b_until"))
+)
+_NEW_ASSIGNMENT = assignments.insert()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +145,6 @@ class Assignment:
     opened_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What was typed and not yet submitted."""
-
-    rev: int
-    payload: dict[str, Any]
-    saved_at: int
-
-
 def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> Assignment | None:
     """The task that this labeler works on: the one in their hands, or the next in the queue; None where none is left.
 
@@ -72,8 +153,7 @@ def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> A
     """
     if campaign.state != "open":
         raise JudgmentError(f"'{campaign.name}' is not open")
-    # Two clicks at once are put in line, or each would get a task.
-    connection.execute(select(users.c.id).where(users.c.id == user.id).with_for_update())
+    in_line(connection, user)  # two clicks at once would each get a task
     held = open_assignment(connection, user, campaign)
     if held is not None:
         extend_lease(connection, now, held, campaign)
@@ -87,22 +167,11 @@ def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> A
     if (again := next_repeat(connection, now, user, campaign)) is not None:
         slot_no = _gold_slot(connection, now, user, again)
         return _assign(connection, now, user, campaign, again, slot_no)
-    free = or_(slots.c.state == "open", and_(slots.c.state == "leased", slots.c.lease_until <= now))
-    seen = exists().where(
-        assignments.c.task_id == slots.c.task_id, assignments.c.user_id == user.id
+    found = _free_slot(
+        connection, _FREE_OF_CAMPAIGN, campaign_id=campaign.id, user_id=user.id, now=now
     )
-    found = connection.execute(
-        select(slots.c.task_id, slots.c.slot_no, slots.c.assignee_id)
-        .join(tasks, tasks.c.id == slots.c.task_id)
-        .where(slots.c.campaign_id == campaign.id, tasks.c.state == "open", free, ~seen)
-        .order_by(slots.c.slot_no, slots.c.place)
-        .limit(1)
-        .with_for_update(of=slots, skip_locked=True)
-    ).first()
     if found is None:
         return None
-    if found.assignee_id is not None:
-        _release(connection, found.task_id, found.assignee_id)
     _lease(connection, found.task_id, found.slot_no, user, now + campaign.lease_ms)
     return _assign(connection, now, user, campaign, found.task_id, found.slot_no)
 
@@ -115,34 +184,17 @@ def assign_to(
     Raises:
         JudgmentError: no slot of it is free, or they have had it before.
     """
-    free = or_(slots.c.state == "open", and_(slots.c.state == "leased", slots.c.lease_until <= now))
-    found = connection.execute(
-        select(slots.c.slot_no, slots.c.assignee_id)
-        .where(slots.c.task_id == task_id, slots.c.campaign_id == campaign.id, free)
-        .order_by(slots.c.slot_no)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
+    in_line(connection, user)
+    found = _free_slot(connection, _FREE_OF_TASK, task_id=task_id, now=now)
     if found is None:
         raise JudgmentError("no label is wanted of this task any more")
-    if found.assignee_id is not None:
-        _release(connection, task_id, found.assignee_id)
     _lease(connection, task_id, found.slot_no, user, now + campaign.lease_ms)
     return _assign(connection, now, user, campaign, task_id, found.slot_no)
 
 
 def open_assignment(connection: Connection, user: User, campaign: Campaign) -> Assignment | None:
     """What this labeler has in hand of a campaign, oldest first."""
-    row = connection.execute(
-        _assignments()
-        .where(
-            assignments.c.user_id == user.id,
-            assignments.c.state == "open",
-            tasks.c.campaign_id == campaign.id,
-        )
-        .order_by(assignments.c.id)
-        .limit(1)
-    ).first()
+    row = connection.execute(_OPEN, {"user_id": user.id, "campaign_id": campaign.id}).first()
     return None if row is None else _assignment(row)
 
 
@@ -154,12 +206,9 @@ def get_assignment(
     Raises:
         JudgmentError: they have none with this id.
     """
-    query = _assignments().where(
-        assignments.c.public_id == public_id, assignments.c.user_id == user.id
-    )
-    if to_change:
-        query = query.with_for_update(of=assignments)
-    row = connection.execute(query).first()
+    row = connection.execute(
+        _MINE_TO_CHANGE if to_change else _MINE, {"public_id": public_id, "user_id": user.id}
+    ).first()
     if row is None:
         raise JudgmentError("there is no such task in your hands")
     return _assignment(row)
@@ -169,97 +218,21 @@ def extend_lease(
     connection: Connection, now: int, assignment: Assignment, campaign: Campaign
 ) -> None:
     """Working on a task keeps it: the lease runs from now, where the slot was not taken over."""
-    connection.execute(
-        update(slots)
-        .where(
-            slots.c.task_id == assignment.task_id,
-            slots.c.assignee_id == assignment.user_id,
-            slots.c.state == "leased",
-        )
-        .values(lease_until=now + campaign.lease_ms)
-    )
-
-
-def save_draft(
-    connection: Connection,
-    now: int,
-    user: User,
-    public_id: str,
-    payload: Mapping[str, Any],
-    *,
-    rev: int,
-    active_ms: int = 0,
-    idle_ms: int = 0,
-    first_input_ms: int | None = None,
-) -> int:
-    """Keep what was typed; returns the new revision. The lease starts anew.
-
-    Args:
-        rev: the revision that this one was typed on; 0 where there was none.
-        active_ms, idle_ms: time on the task so far.
-
-    Raises:
-        ConflictError: another tab has saved since.
-    """
-    assignment = get_assignment(connection, user, public_id, to_change=True)
-    if assignment.state != "open":
-        raise ConflictError(f"this task is {assignment.state} already")
-    there = draft_of(connection, assignment)
-    if (there.rev if there else 0) != rev:
-        raise ConflictError("another tab has saved another version of this task")
-    values = {"payload": dict(payload), "saved_at": now, "rev": rev + 1}
-    if there is None:
-        connection.execute(drafts.insert().values(assignment_id=assignment.id, **values))
-    else:
-        connection.execute(
-            update(drafts).where(drafts.c.assignment_id == assignment.id).values(**values)
-        )
-    note_time(connection, assignment, active_ms, idle_ms, first_input_ms)
-    extend_lease(
-        connection, now, assignment, get_campaign(connection, campaign_id=assignment.campaign_id)
-    )
-    return rev + 1
-
-
-def draft_of(connection: Connection, assignment: Assignment) -> Draft | None:
-    """What was typed so far."""
-    row = connection.execute(select(drafts).where(drafts.c.assignment_id == assignment.id)).first()
-    return None if row is None else Draft(row.rev, dict(row.payload), row.saved_at)
-
-
-def note_time(
-    connection: Connection,
-    assignment: Assignment,
-    active_ms: int,
-    idle_ms: int,
-    first_input_ms: int | None = None,
-) -> None:
-    """Time on a task so far; a smaller total (of another tab) changes nothing."""
-    if first_input_ms is not None:
-        connection.execute(
-            update(assignments)
-            .where(assignments.c.id == assignment.id, assignments.c.first_input_ms.is_(None))
-            .values(first_input_ms=first_input_ms)
-        )
-    if active_ms > assignment.active_ms or idle_ms > assignment.idle_ms:
-        connection.execute(
-            update(assignments)
-            .where(assignments.c.id == assignment.id)
-            .values(
-                active_ms=max(active_ms, assignment.active_ms),
-                idle_ms=max(idle_ms, assignment.idle_ms),
-            )
-        )
+    told = {"b_task": assignment.task_id, "b_user": assignment.user_id}
+    connection.execute(_EXTEND, {**told, "b_until": now + campaign.lease_ms})
 
 
 def skip(connection: Connection, now: int, user: User, public_id: str, reason: str) -> None:
     """Give a task back, with a reason; the slot is open again, and three skips stop the task for a researcher.
+
+    What was submitted before the task was re-opened is withdrawn: kept, and counted no longer.
 
     Raises:
         JudgmentError: no reason was given, or the task is submitted.
     """
     if not reason.strip():
         raise JudgmentError("say why the task is skipped")
+    in_line(connection, user)
     assignment = get_assignment(connection, user, public_id, to_change=True)
     if assignment.state == "submitted":
         raise JudgmentError("this task is submitted: re-open it under My work")
@@ -269,12 +242,13 @@ def skip(connection: Connection, now: int, user: User, public_id: str, reason: s
         .values(state="skipped", skip_reason=reason.strip()[:500], slot_no=None)
     )
     connection.execute(
+        update(submissions)
+        .where(submissions.c.assignment_id == assignment.id, submissions.c.state == "final")
+        .values(state="withdrawn")
+    )
+    connection.execute(
         update(slots)
-        .where(
-            slots.c.task_id == assignment.task_id,
-            slots.c.assignee_id == user.id,
-            slots.c.state == "leased",
-        )
+        .where(slots.c.task_id == assignment.task_id, slots.c.assignee_id == user.id)
         .values(state="open", assignee_id=None, lease_until=None)
     )
     events.append(connection, now, user.public_id, "skip", public_id)
@@ -295,6 +269,7 @@ def reopen(connection: Connection, now: int, user: User, public_id: str) -> Assi
     Raises:
         JudgmentError: it is too late, or it is none of the last twenty, or its campaign was closed.
     """
+    in_line(connection, user)
     assignment = get_assignment(connection, user, public_id, to_change=True)
     recent = {row.assignment_id: row for row in last_submissions(connection, user)}
     row = recent.get(assignment.id)
@@ -305,8 +280,8 @@ def reopen(connection: Connection, now: int, user: User, public_id: str) -> Assi
     connection.execute(
         update(assignments).where(assignments.c.id == assignment.id).values(state="open")
     )
-    there = draft_of(connection, assignment)
-    if there is None:
+    there = select(drafts.c.rev).where(drafts.c.assignment_id == assignment.id)
+    if connection.execute(there).first() is None:
         connection.execute(
             drafts.insert().values(
                 assignment_id=assignment.id, rev=1, payload=row.payload, saved_at=now
@@ -316,7 +291,7 @@ def reopen(connection: Connection, now: int, user: User, public_id: str) -> Assi
     return get_assignment(connection, user, public_id)
 
 
-def last_submissions(connection: Connection, user: User) -> Sequence[Row[Any]]:
+def last_submissions(connection: Connection, user: User) -> Sequence[Any]:
     """The last twenty final submissions with their assignment and campaign, newest first."""
     query = (
         select(
@@ -339,39 +314,39 @@ def last_submissions(connection: Connection, user: User) -> Sequence[Row[Any]]:
 
 def retake_slot(connection: Connection, now: int, assignment: Assignment) -> int | None:
     """A slot for work that lost its own: any that is free, or None (the work is surplus then)."""
-    free = or_(slots.c.state == "open", and_(slots.c.state == "leased", slots.c.lease_until <= now))
-    found = connection.execute(
-        select(slots.c.slot_no, slots.c.assignee_id)
-        .where(slots.c.task_id == assignment.task_id, free)
-        .order_by(slots.c.slot_no)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
-    if found is None:
-        return None
-    if found.assignee_id is not None:
-        _release(connection, assignment.task_id, found.assignee_id)
-    return found.slot_no
+    found = _free_slot(connection, _FREE_OF_TASK, task_id=assignment.task_id, now=now)
+    return None if found is None else found.slot_no
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
 
 
 def _lease(connection: Connection, task_id: int, slot_no: int, user: User, until: int) -> None:
-    connection.execute(
-        update(slots)
-        .where(slots.c.task_id == task_id, slots.c.slot_no == slot_no)
-        .values(state="leased", assignee_id=user.id, lease_until=until)
-    )
+    told = {"b_task": task_id, "b_slot": slot_no, "b_user": user.id, "b_until": until}
+    connection.execute(_LEASE, told)
 
 
-def _release(connection: Connection, task_id: int, user_id: int) -> None:
-    """A slot is taken over: the assignment stays in its owner's hands, without it."""
-    connection.execute(
-        update(assignments)
-        .where(assignments.c.task_id == task_id, assignments.c.user_id == user_id)
-        .values(slot_no=None)
-    )
+def _free_slot(connection: Connection, query: Executable, **told: int) -> Row[Any] | None:
+    """The first free slot, this transaction's now; whose lease on it ran out has lost it.
+
+    Where that person is handing it in, or saving, at this very moment, it is theirs: the next one is looked at.
+    """
+    after = 0
+    while (found := connection.execute(query, {**told, "after": after}).first()) is not None:
+        if found.assignee_id is None or _release(connection, found.task_id, found.assignee_id):
+            return found
+        after += 1
+    return None
+
+
+def _release(connection: Connection, task_id: int, user_id: int) -> bool:
+    """A slot is taken over: the assignment stays in its owner's hands, without it. False where they are at it."""
+    told = {"task_id": task_id, "user_id": user_id}
+    owner = connection.execute(_OWNER, told).scalar_one_or_none()
+    if owner is None:
+        return False
+    connection.execute(update(assignments).where(assignments.c.id == owner).values(slot_no=None))
+    return True
 
 
 def _assign(
@@ -379,7 +354,7 @@ def _assign(
 ) -> Assignment:
     order = [*items_of(connection, task_id)]
     random.Random(derive_seed(campaign.seed, "display", task_id, user.id)).shuffle(order)
-    shown = guideline(
+    shown = guideline_id(
         connection,
         purpose=campaign.guideline_purpose,
         locale=user.locale,
@@ -387,17 +362,18 @@ def _assign(
     )
     public_id = new_public_id()
     connection.execute(
-        assignments.insert().values(
-            public_id=public_id,
-            task_id=task_id,
-            user_id=user.id,
-            cohort=user.cohort,
-            slot_no=slot_no,
-            display_order=order,
-            guideline_id=None if shown is None else shown.id,
-            state="open",
-            opened_at=now,
-        )
+        _NEW_ASSIGNMENT,
+        {
+            "public_id": public_id,
+            "task_id": task_id,
+            "user_id": user.id,
+            "cohort": user.cohort,
+            "slot_no": slot_no,
+            "display_order": order,
+            "guideline_id": shown,
+            "state": "open",
+            "opened_at": now,
+        },
     )
     return get_assignment(connection, user, public_id)
 
@@ -446,10 +422,6 @@ def _gold_slot(connection: Connection, now: int, user: User, task_id: int) -> in
         )
     )
     return last + 1
-
-
-def _assignments() -> Any:
-    return select(assignments, tasks.c.campaign_id).join(tasks, tasks.c.id == assignments.c.task_id)
 
 
 def _assignment(row: Any) -> Assignment:

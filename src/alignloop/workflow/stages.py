@@ -36,6 +36,9 @@ STAGES: dict[str, Stage] = {
     "demonstrations": Stage("data.publish:TasksConfig", "data.publish:publish_demonstrations"),
     "prompts": Stage("data.publish:TasksConfig", "data.publish:publish_prompts"),
     "import": Stage("data.importing:ImportConfig", "data.importing:import_records"),
+    "prompts_export": Stage(
+        "workflow.prompts.config:PromptsExportConfig", "workflow.prompts.export:export_prompts"
+    ),
     "pretrain": Stage("pretrain.config:PretrainConfig", "pretrain.train:train", trains=True),
     "sft": Stage("sft.config:SFTConfig", "sft.train:train", trains=True),
     "sample": Stage("sampling.config:SampleConfig", "sampling.sample:sample"),

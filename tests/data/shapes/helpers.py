@@ -10,6 +10,11 @@ from typing import Any
 from alignloop.data.incoming import Candidate, Kind, Rejected
 from alignloop.data.shapes import read
 
+SYSTEM = {"role": "system", "content": "Be brief."}
+ASKED = {"role": "user", "content": "Hi"}
+SAID = {"role": "assistant", "content": "Hello"}
+AGAIN = {"role": "user", "content": "Who are you?"}
+
 
 def write_lines(path: Path, rows: list[Any]) -> Path:
     """JSON Lines, gzipped where the name says so; bytes and texts are written as they are."""
@@ -57,3 +62,13 @@ def reason(folder: Path, row: Any, shape: str) -> str:
     """Why a row is turned away."""
     ((_, said),) = rejections(write_lines(folder / "one.jsonl", [row]), shape)
     return said
+
+
+def best_first(found: Candidate) -> list[str]:
+    """The texts of ranked answers, the best first."""
+    assert all(answer.rank is not None for answer in found.answers)
+    return [answer.text for answer in sorted(found.answers, key=lambda answer: answer.rank or 0)]
+
+
+def shape_of(folder: Path, row: Any) -> str:
+    return read(write_lines(folder / "shape.jsonl", [row])).shape

@@ -279,6 +279,15 @@ def test_a_broken_element_of_an_array_costs_itself_alone(tmp_path: Path) -> None
     assert found[1].raw == '{"prompt": [1, "]"], nonsense}'
 
 
+def test_a_bracket_that_stands_alone_in_an_array_does_not_hide_what_follows(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('["a", }, "b", x}], "c"]')
+
+    found = things(tmp_path / "a.json")
+
+    assert [getattr(one, "text", None) for one in found] == ["a", None, "b", None, None]
+    assert rejections(tmp_path / "a.json")[-1] == (5, "something follows the array")
+
+
 def test_an_array_that_is_cut_off_gives_what_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('[{"prompt": "a"}, {"prompt": "b"}, {"pro')
 

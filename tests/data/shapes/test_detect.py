@@ -44,6 +44,7 @@ def test_the_shape_that_asks_for_more_comes_first() -> None:
         == "trl_preference"
     )
     assert detect([{"messages": messages, "user": "u"}])[0] == "messages"
+    assert detect([{"text": "a", "metadata": {"prompt": "b"}}])[0] == "plain"
     assert detect([{"messages": messages, "user": "u", "created": 5}])[0] == "api_log"
 
 

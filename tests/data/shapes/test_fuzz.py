@@ -142,7 +142,7 @@ def test_lines_of_any_bytes(lines: list[bytes], shape: str | None) -> None:
 
     found = read_bytes("a.jsonl", content, shape)
 
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if content.startswith((b"\xff\xfe", b"\xfe\xff", b"version https://git-lfs")):
         assert found is None
     elif shape in ONE_EACH:
         assert found is not None
@@ -283,3 +283,35 @@ def test_messages_linked_anyhow(rows: list[Any]) -> None:
             assert any(
                 isinstance(one, Rejected) and "below it are left out" in one.reason for one in found
             )
+
+
+SPOKEN = st.text(st.sampled_from("ab: \nHumanAssist"), max_size=12).map(str.strip).filter(bool)
+
+
+@given(st.lists(st.tuples(SPOKEN, SPOKEN), max_size=3), SPOKEN, SPOKEN, SPOKEN)
+def test_a_dialogue_written_as_text_comes_back(
+    before: list[tuple[str, str]], asked: str, better: str, worse: str
+) -> None:
+    spoken = [
+        turn for question, answer in before for turn in (("Human", question), ("Assistant", answer))
+    ]
+    start = "".join(f"\n\n{name}: {text}" for name, text in [*spoken, ("Human", asked)])
+    row = {
+        "chosen": f"{start}\n\nAssistant: {better}",
+        "rejected": f"{start}\n\nAssistant: {worse}",
+    }
+    if any(
+        f"\n\n{name}:" in text
+        for text in (asked, better, worse, *sum(before, ()))
+        for name in ("Human", "Assistant")
+    ):
+        return
+
+    found = read_bytes("a.jsonl", json.dumps(row).encode(), "hh")
+
+    assert found is not None
+    (one,) = found
+    assert isinstance(one, Candidate)
+    assert one.text == asked
+    assert [text for _, text in one.history] == [text for _, text in spoken]
+    assert {answer.rank: answer.text for answer in one.answers} == {1: better, 2: worse}

@@ -29,7 +29,7 @@ class CurationConfig(Config):
     """Longer prompts are dropped, the conversation and examples before them included (appendix C)."""
     tokenizer: str | None = None
     """Path of a Hugging Face `tokenizer.json` that counts the tokens. Without it a token is taken to be four bytes of
-    UTF-8: an estimate, near for English, high for code, low for Chinese under a byte-level vocabulary of English."""
+    UTF-8: an estimate, near for English, too low for code and for Chinese under most English vocabularies."""
     languages: tuple[str, ...] = ()
     """Codes of ISO 639-1 that are kept, as ["en", "zh"]; empty keeps all. A prompt that is too short to tell ("und") is
     kept."""

@@ -72,7 +72,8 @@ def credentials(text: str, lowered: str) -> Iterator[Span]:
     if not _may_assign(text, lowered):
         return
     for match in _ASSIGNED.finditer(lowered if len(lowered) == len(text) else text):
-        if text[max(0, match.start() - 1) : match.start()].isalpha() and match.group().isascii():
+        before = text[match.start() - 1 : match.start()]
+        if before.isascii() and before.isalpha():
             continue  # the end of another word
         is_said = match["link"].strip().rstrip(" :") in ("is", "was")
         start, end = match.span("value")

@@ -80,7 +80,8 @@ def _chunks(
         row = row_of(candidate, with_answers=with_answers)
         chunk.append(candidate)
         rows.append(row)
-        characters += len(row.text) + sum(len(text) for _, text in row.history)
+        characters += len(row.text) + sum(map(len, row.answers))
+        characters += sum(len(a) + len(b) for a, b in (*row.history, *row.examples))
         if len(chunk) >= _CHUNK_ROWS or characters >= _CHUNK_CHARACTERS:
             yield chunk, rows
             chunk, rows, characters = [], [], 0

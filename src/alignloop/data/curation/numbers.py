@@ -17,37 +17,44 @@ from alignloop.data.curation.spans import Span
 _START = r"(?<![0-9A-Za-z_])"
 _END = r"(?![0-9A-Za-z_])"
 
-_AREA = re.compile(r"\d[\d \t.()/\-\u2013]{5,}[\dXx]")
+_AREA = re.compile(r"\d[\d \t.()/\-\u2013]{5,}[\dXx]", re.ASCII)
 """Where a number of seven signs or more may stand: only there the patterns are tried."""
 _NO_DIGITS = str.maketrans("", "", " \t.()/-\u2013+xX")
 
-_RESIDENT = re.compile(_START + r"[1-9]\d{5}(?:18|19|20)\d{9}[\dXx]" + _END)
+_RESIDENT = re.compile(_START + r"[1-9]\d{5}(?:18|19|20)\d{9}[\dXx]" + _END, re.ASCII)
 _SSN = re.compile(
-    _START + r"(?<!\d-)(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}" + _END + r"(?!-\d)"
+    _START + r"(?<!\d-)(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}" + _END + r"(?!-\d)", re.ASCII
 )
 _CARD = re.compile(
     _START
     + r"(?<!\d[.-])(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{1,3})?|3\d{3}([ -])\d{6}\2\d{4,5})"
     + _END
-    + r"(?!\.\d)"
+    + r"(?!\.\d)",
+    re.ASCII,
 )
 _INTERNATIONAL = re.compile(
-    r"(?<![0-9A-Za-z_+])\+\(?[1-9]\d{0,2}\)?(?:[ .\-()/]{0,2}\d){6,13}" + _END + r"(?!\.\d)"
+    r"(?<![0-9A-Za-z_+])\+\(?[1-9]\d{0,2}\)?(?:[ .\-()/]{0,2}\d){6,13}" + _END + r"(?!\.\d)",
+    re.ASCII,
 )
-_ABROAD = re.compile(_START + r"(?<![.\-])00[1-9]\d{0,2}(?:[ \-/]\(?\d{1,5}\)?){2,6}" + _END)
+_ABROAD = re.compile(
+    _START + r"(?<![.\-])00[1-9]\d{0,2}(?:[ \-/]\(?\d{1,5}\)?){2,6}" + _END, re.ASCII
+)
 _AMERICAN = re.compile(
     r"(?<![0-9A-Za-z_.+\-])(?:1[ .-]?)?"
     r"(?:\([2-9]\d{2}\)[ .-]?\d{3}[ .-]\d{4}|[2-9]\d{2}(?:([ .-])\d{3}\1|/\d{3}-)\d{4})"
-    r"(?![0-9A-Za-z_]|[.\-]\d)"
+    r"(?![0-9A-Za-z_]|[.\-]\d)",
+    re.ASCII,
 )
 _NATIONAL = re.compile(
     r"(?<![0-9A-Za-z_.+\-])(?:\(0[1-9]\d{0,4}\)[ ]?|0[1-9]\d{0,4}[ .\-/])\d{2,8}(?:[ .\-/]\d{2,8}){0,4}"
-    r"(?![0-9A-Za-z_]|[.\-/]\d)"
+    r"(?![0-9A-Za-z_]|[.\-/]\d)",
+    re.ASCII,
 )
-_BRITISH_MOBILE = re.compile(_START + r"(?<![.+\-])07[1-9]\d{8}" + _END + r"(?!\.\d)")
+_BRITISH_MOBILE = re.compile(_START + r"(?<![.+\-])07[1-9]\d{8}" + _END + r"(?!\.\d)", re.ASCII)
 _CHINESE_MOBILE = re.compile(
     r"(?<![0-9A-Za-z_.+\-])(?:86[ -]?)?1(?:3\d|4[5-9]|5[0-35-9]|6[2567]|7[0-8]|8\d|9[0-35-9])([ -]?)\d{4}\1\d{4}"
-    r"(?![0-9A-Za-z_]|[.\-]\d)"
+    r"(?![0-9A-Za-z_]|[.\-]\d)",
+    re.ASCII,
 )
 _WORD_BEFORE = re.compile(
     r"\b(?:phone|tel|cell|mobile|call|text|dial|reach|number|contact|fax|whatsapp)[^\n\d]{0,24}$",
@@ -60,16 +67,19 @@ _CALLED = re.compile(
     r"|(?:手机|电话|座机|联系方式|致电|拨打|打给|传真|热线)(?:号码|号|是|为|[:：\s]){0,4})[+(]{0,2}$",
     re.IGNORECASE,
 )
-_BARE = re.compile(r"[+(]{0,2}\d(?:[ .\-()/]{0,2}\d){6,14}" + _END)
+_BARE = re.compile(r"[+(]{0,2}\d(?:[ .\-()/]{0,2}\d){6,14}" + _END, re.ASCII)
 _SOCIAL_SECURITY = re.compile(
     r"(?:\bssn\b|\bsocial security\b(?: (?:number|no))?)[^\w\n]{0,3}(?:is\W{1,2})?$", re.IGNORECASE
 )
-_SSN_ANY_FORM = re.compile(r"(?!000|666|9)\d{3}[ -]?(?!00)\d{2}[ -]?(?!0000)\d{4}" + _END)
+_SSN_ANY_FORM = re.compile(r"(?!000|666|9)\d{3}[ -]?(?!00)\d{2}[ -]?(?!0000)\d{4}" + _END, re.ASCII)
 
 _DATE = re.compile(
-    r"\d{1,2}([./\-])\d{1,2}\1(?:\d{4}|\d{2})(?: \d{1,2})?|(?:19|20)\d{2}([./\- ])\d{1,2}\2\d{1,2}.*"
+    r"\d{1,2}([./\-])\d{1,2}\1(?:\d{4}|\d{2})(?: \d{1,2})?|(?:19|20)\d{2}([./\- ])\d{1,2}\2\d{1,2}.*",
+    re.ASCII,
 )
-_SIGNS = frozenset("=*+×÷^%<>/")
+# A slash or an equals sign before may be a path, a list or "phone="; after, a slash may be "fax/phone".
+_SIGNS_BEFORE = tuple("*+×÷^<$€£¥￥")
+_SIGNS_AFTER = tuple("=*+×÷^%>")
 _BOOK = re.compile(r"(?:isbn|issn|doi|arxiv)[\w:\-. ]{0,12}$", re.IGNORECASE)
 _COUNTRY_CODES = frozenset(
     (
@@ -143,15 +153,9 @@ def _digits(text: str) -> str:
 def _in_a_sum(text: str, start: int, end: int) -> bool:
     """Whether an arithmetic sign stands on either side, or a currency before: 15000000000 / 3, $13,800,138,000."""
     after = text[end : end + 3].lstrip()
+    is_divided = after[:2] == "/ " and after[2:].isdecimal()
     before = text[max(0, start - 3) : start].rstrip()
-    if before.endswith(("$", "€", "£", "¥", "￥")):
-        return True
-    # A slash or an equals sign before may be a path, a list or "phone=".
-    return (
-        after[:1] in _SIGNS - {"<", "/"}
-        or (before[-1:] in _SIGNS - {"=", "/", ">", "%"})
-        or (after[:2] == "/ " and after[2:3].isdecimal())
-    )
+    return is_divided or after.startswith(_SIGNS_AFTER) or before.endswith(_SIGNS_BEFORE)
 
 
 def _is_international(digits: str) -> bool:

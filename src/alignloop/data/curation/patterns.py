@@ -34,12 +34,17 @@ _SPELLED = re.compile(
 )
 # Patterns that begin with a digit are quick to search for; what stands before it is looked at afterwards.
 _IBAN = re.compile(
-    r"\d(?<=[A-Za-z][A-Za-z]\d)(?<![A-Za-z0-9][A-Za-z][A-Za-z]\d)\d(?=[ \-]?[A-Za-z0-9]{4})"
+    r"\d(?<=[A-Za-z][A-Za-z]\d)(?<![A-Za-z0-9][A-Za-z][A-Za-z]\d)\d(?=[ \-]?[A-Za-z0-9]{4})",
+    re.ASCII,
 )
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-_IPV4 = re.compile(rf"(?<![0-9A-Za-z_.\-])(?:{_OCTET}\.){{3}}{_OCTET}(?![0-9A-Za-z_\-]|\.\d)")
+_IPV4 = re.compile(
+    rf"(?<![0-9A-Za-z_.\-])(?:{_OCTET}\.){{3}}{_OCTET}(?![0-9A-Za-z_\-]|\.\d)", re.ASCII
+)
 _FOUR_PARTS = re.compile(rb"\d\.\d{1,3}\.\d{1,3}\.\d")
-_IPV6 = re.compile(r"[23](?<![0-9A-Za-z:.][23])[0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}(?![0-9A-Za-z:])")
+_IPV6 = re.compile(
+    r"[23](?<![0-9A-Za-z:.][23])[0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}(?![0-9A-Za-z:])", re.ASCII
+)
 _VERSION = re.compile(
     r"(?:\bv|\bver\.?|\bversions?|\brelease|\bbuild|\bfirmware|\bdriver|\bupdate|\bsection|\bchapter|\bfigure|§|版本|第"
     r"|[A-Za-z]/|[=<>~^]=?|@)[ :]{0,2}$",

@@ -43,6 +43,7 @@ class Workers:
 
     Raises:
         ConfigError: the detector cannot be sent to another process.
+        DataError: a process cannot be started.
     """
 
     def __init__(self, count: int, setup: Setup) -> None:
@@ -50,11 +51,15 @@ class Workers:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         told = _pickled(setup)
-        for _ in range(count):
-            process = _start()
-            self._processes.append(process)
-            self._idle.put(process)
-        self._ready = [self._threads.submit(self._tell, told) for _ in range(count)]
+        try:
+            for _ in range(count):
+                self._processes.append(_start())
+        except OSError as error:
+            self.close()
+            raise DataError(
+                f"no further process can be started ({error.strerror}); use fewer workers"
+            ) from None
+        self._ready = [self._threads.submit(self._tell, one, told) for one in self._processes]
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +70,10 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, whatever they are at."""
         for process in self._processes:
             process.kill()  # they keep nothing, so nothing is lost; a thread that waits for an answer wakes up
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -96,8 +105,7 @@ class Workers:
         item, future = waiting.popleft()
         return item, future.result()
 
-    def _tell(self, told: bytes) -> None:
-        process = self._idle.get()
+    def _tell(self, process: subprocess.Popen[bytes], told: bytes) -> None:
         try:
             _exchange(process, told)
         finally:

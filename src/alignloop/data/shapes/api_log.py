@@ -27,7 +27,7 @@ def _fits(row: Any) -> str:
         return ""
     outer, *inner = _layers(cast(Object, row))
     for name, layer in inner:
-        if key := _asks(layer):
+        if not name.endswith("metadata") and (key := _asks(layer)):
             return f"'{name}' with '{key}'"
     key = _asks(outer[1])
     if not key:

@@ -12,7 +12,7 @@ from alignloop.data.shapes.arrow import arrow_rows, check_arrow, check_parquet, 
 from alignloop.data.shapes.lines import BOM, DAMAGED, json_lines, open_bytes, text_lines
 from alignloop.data.shapes.rows import MAX_ROW, Rows
 from alignloop.data.shapes.tables import table_rows
-from alignloop.data.shapes.values import json_values
+from alignloop.data.shapes.values import check_size, json_values
 from alignloop.errors import DataError
 
 KINDS = {
@@ -85,6 +85,10 @@ def open_file(path: Path, file: str) -> Container:
         case _:
             kind = "JSON Lines"
             rows = json_lines
+    if kind in ("CSV", "TSV"):
+        next(rows(path, file), None)  # a header that cannot be read is no matter for the first row
+    if kind == "JSON":
+        check_size(path.stat().st_size, file)
     gz = ", gzipped" if path.suffix.lower() == ".gz" else ""
     return Container(kind + gz, file, partial(rows, path, file))
 

@@ -39,7 +39,11 @@ _FILES_LOOKED_AT = 8
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file whose shape is known. Each iteration reads it from the start."""
+    """A file whose shape is known. Each iteration reads it from the start.
+
+    What goes wrong in a row comes as `Rejected`; a DataError comes while iterating only from a gzipped JSON array that
+    turns out too large, where the shape was named and so nothing was looked at.
+    """
 
     shape: str
     """Name in `SHAPES`."""

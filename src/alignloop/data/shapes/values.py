@@ -19,11 +19,24 @@ _BETWEEN = re.compile(r"[\s,]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{},]', re.DOTALL)
 
 
+def check_size(size: int, file: str) -> None:
+    """Whether a file of so many bytes is read.
+
+    Raises:
+        DataError: it is larger than MAX_FILE.
+    """
+    if size > MAX_FILE:
+        raise DataError(
+            f"{file}: a JSON file that is not JSON Lines is read whole, and this one has more than "
+            f"{MAX_FILE // 2**20} MB; save it as JSON Lines or Parquet"
+        )
+
+
 def json_values(path: Path, file: str) -> Rows:
     """The elements of the array; without one, each value of the file. A broken element costs itself alone.
 
     Raises:
-        DataError: the file is larger than MAX_FILE.
+        DataError: as `check_size`, once unpacked.
     """
     content, damage = _read(path, file)
     # What is not UTF-8 is found again in the rows that hold it.
@@ -74,11 +87,7 @@ def _read(path: Path, file: str) -> tuple[bytes, BaseException | None]:
             while piece := stream.read1(2**20):
                 pieces.append(piece)
                 size += len(piece)
-                if size > MAX_FILE:
-                    raise DataError(
-                        f"{file}: a JSON file that is not JSON Lines is read whole, and this one has more than "
-                        f"{MAX_FILE // 2**20} MB; save it as JSON Lines or Parquet"
-                    )
+                check_size(size, file)
     except DAMAGED as error:
         damage = error
     return b"".join(pieces), damage

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import enum
 import hmac
-import json
 import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +23,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from alignloop.errors import ConflictError, JudgmentError
-from alignloop.labeling.app import pages
+from alignloop.labeling.app import cookies, pages
+from alignloop.labeling.app.described import described
+from alignloop.labeling.app.forms import LARGEST_FORM, clean, read_form
 from alignloop.labeling.app.i18n import choose_locale
+from alignloop.labeling.app.logged import line, trace
 from alignloop.labeling.app.memory import Memory
 from alignloop.labeling.app.pages.common import LOCALES, Locale, Notice, Page, View
 from alignloop.labeling.app.pages.labeler import ErrorPage
@@ -38,11 +40,9 @@ from alignloop.store.people import User
 from alignloop.web.limits import RateLimit
 from alignloop.web.security import Origins
 
-LARGEST_FORM = 1_000_000
-"""Bytes; drafts and answers are text."""
-MOST_FIELDS = 600
-"""Nine outputs with their flags, notes and ranks are about 200."""
 _SEEN_EVERY_MS = 60_000
+_LONGEST_PATH = 2000
+"""Characters of an address to go on to."""
 
 
 class Access(enum.Enum):
@@ -75,14 +75,18 @@ class Lab:
     """Figures that took long, and exports that are being made."""
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     """Milliseconds since 1970, UTC."""
-    submits: RateLimit = field(default_factory=lambda: RateLimit(60, 60))
+    submits: RateLimit = field(default_factory=lambda: RateLimit(120, 60))
     """Submissions per person and minute: far above what anybody reads."""
     drafts: RateLimit = field(default_factory=lambda: RateLimit(300, 60))
 
+    def cookie(self, name: cookies.Name) -> str:
+        """What a cookie of ours is called."""
+        return cookies.cookie_name(name, behind_tls=self.origins.behind_tls)
+
     @property
     def session_cookie(self) -> str:
-        """Behind TLS, a name that browsers bind to this host alone."""
-        return "__Host-alignloop" if self.origins.behind_tls else "alignloop_session"
+        """The one that signs somebody in."""
+        return self.cookie("session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,20 +132,20 @@ class Ask:
 
     def path(self, name: str) -> str:
         """A part of the address."""
-        return self.request.path_params[name]
+        return clean(self.request.path_params[name])
 
     def query(self, name: str, default: str = "") -> str:
         """A value of the query."""
-        return self.request.query_params.get(name, default)
+        return clean(self.request.query_params.get(name, default))
 
     def show(self, page: Page, status: int = 200, notice: Notice | None = None) -> Response:
         """The page as this visitor sees it."""
         view, seen = self._view(notice)
         response = HTMLResponse(render(page, view), status_code=status)
         if seen:
-            response.delete_cookie(_NOTICE)
-        if self.user is None and self.request.cookies.get(_FORM) != self.csrf_token:
-            self._set(response, _FORM, self.csrf_token)
+            self._forget(response, "notice")
+        if self.user is None and self._cookie("form") != self.csrf_token:
+            self._set(response, "form", self.csrf_token)
         return response
 
     def go(self, name: str, notice: Notice | None = None, **values: object) -> Response:
@@ -150,36 +154,40 @@ class Ask:
 
     def go_to(self, path: str, notice: Notice | None = None) -> Response:
         """On to an address of ours; anything else becomes the home page."""
-        is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-        response = RedirectResponse(path if is_ours else "/", status_code=303)
+        is_plain = path.isprintable() and "\ufffd" not in path and len(path) <= _LONGEST_PATH
+        if not is_plain or not path.startswith("/") or path.startswith(("//", "/\\")):
+            path = "/"
+        response = RedirectResponse(path, status_code=303)
         if notice is not None:
-            told = {"key": notice.key, "kind": notice.kind, "values": dict(notice.values)}
-            self._set(response, _NOTICE, urlencode({"n": json.dumps(told)}))
+            self._set(response, "notice", cookies.written(notice))
         return response
 
     def remember(self, response: Response, **preferences: str) -> None:
         """Keep a preference in this browser."""
         kept = {**self.preferences, **preferences}
-        self._set(response, _PREFERENCES, urlencode(kept), max_age=365 * 86_400)
+        self._set(response, "preferences", urlencode(kept), max_age=365 * 86_400)
 
     def sign_in(self, response: Response, token: str) -> None:
         """Hand the browser its session."""
-        self._set(response, self.lab.session_cookie, token, max_age=people.SESSION_LIFE_MS // 1000)
-        response.delete_cookie(_FORM)
+        self._set(response, "session", token, max_age=people.SESSION_LIFE_MS // 1000)
+        self._forget(response, "form")
 
     def sign_out(self, response: Response) -> None:
         """Take the session from the browser."""
-        response.delete_cookie(
-            self.lab.session_cookie,
-            secure=self.lab.origins.behind_tls,
-            httponly=True,
-            samesite="lax",
-        )
+        self._forget(response, "session")
         response.headers["Clear-Site-Data"] = '"storage"'
 
-    def _set(self, response: Response, name: str, value: str, max_age: int | None = None) -> None:
+    def _cookie(self, name: cookies.Name) -> str:
+        return self.request.cookies.get(self.lab.cookie(name), "")
+
+    def _forget(self, response: Response, name: cookies.Name) -> None:
+        self._set(response, name, "", max_age=0)
+
+    def _set(
+        self, response: Response, name: cookies.Name, value: str, max_age: int | None = None
+    ) -> None:
         response.set_cookie(
-            name,
+            self.lab.cookie(name),
             value,
             max_age=max_age,
             path="/",
@@ -189,7 +197,7 @@ class Ask:
         )
 
     def _view(self, notice: Notice | None) -> tuple[View, bool]:
-        told = notice or _told(self.request.cookies.get(_NOTICE, ""))
+        told = notice or cookies.told(self._cookie("notice"))
         unread = 0
         if self.user is not None:
             with self.lab.store.read() as connection:
@@ -260,20 +268,19 @@ def install(app: FastAPI, lab: Lab, routes: Routes) -> None:
             methods=[route.method],
             name=f"{route.name}_{route.method.lower()}",
             response_class=HTMLResponse,
-            openapi_extra=_described(route),
+            openapi_extra=described(
+                PATHS[route.name], route.fields if route.method == "POST" else None
+            ),
         )
 
 
 def _endpoint(lab: Lab, route: Route) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
-        form = FormData()
-        if route.method == "POST":
-            form = await request.form(
-                max_fields=MOST_FIELDS, max_files=0, max_part_size=LARGEST_FORM
-            )
+        form = await read_form(request) if route.method == "POST" else FormData()
         return await run_in_threadpool(_answer, lab, route, request, form)
 
     endpoint.access = route.access  # type: ignore[attr-defined]  # a test walks the routes
+    endpoint.page = route.name  # type: ignore[attr-defined]  # the log names pages, not addresses
     return endpoint
 
 
@@ -289,15 +296,15 @@ def _answer(lab: Lab, route: Route, request: Request, form: FormData) -> Respons
         return error_response(ask, 404)
     except JudgmentError as error:
         # A rule of the store, met outside a form that could show it: a page made for another state of things.
-        say(f"alignloop: refused {route.method} {route.name}: {error}")
+        say(line(f"alignloop: refused {route.method} {route.name}: {error}"))
         return error_response(ask, 404)
 
 
-def _ask(lab: Lab, request: Request, form: FormData) -> Ask:
+def _ask(lab: Lab, request: Request, form: FormData, *, with_user: bool = True) -> Ask:
     now = lab.clock()
-    token = request.cookies.get(lab.session_cookie, "")
+    token = request.cookies.get(lab.session_cookie, "") if with_user else ""
     user: User | None = None
-    csrf_token = request.cookies.get(_FORM) or secrets.token_urlsafe(32)
+    csrf_token = request.cookies.get(lab.cookie("form")) or secrets.token_urlsafe(32)
     if token:
         with lab.store.read() as connection:
             found = people.session_of(connection, now, token)
@@ -306,7 +313,7 @@ def _ask(lab: Lab, request: Request, form: FormData) -> Ask:
             if now - seen_at > _SEEN_EVERY_MS:
                 with lab.store.write() as connection:
                     people.touch_session(connection, now, token)
-    preferences = dict(parse_qsl(request.cookies.get(_PREFERENCES, "")))
+    preferences = dict(parse_qsl(request.cookies.get(lab.cookie("preferences"), "")[:1000]))
     chosen = user.locale if user is not None else preferences.get("locale", "")
     locale = chosen if chosen in LOCALES else None
     return Ask(
@@ -338,7 +345,9 @@ def _refusal(route: Route, ask: Ask) -> Response | None:
 
 def _has_token(ask: Ask) -> bool:
     sent = ask.request.headers.get("x-csrf-token") or ask.field("csrf_token")
-    known = ask.csrf_token if ask.user is not None else ask.request.cookies.get(_FORM, "")
+    known = ask.csrf_token
+    if ask.user is None:
+        known = ask.request.cookies.get(ask.lab.cookie("form"), "")
     return bool(known) and hmac.compare_digest(sent.encode(), known.encode())
 
 
@@ -371,60 +380,15 @@ def handle_errors(app: FastAPI, lab: Lab) -> None:
 
     async def bug(request: Request, error: Exception) -> Response:
         reference = uuid.uuid4().hex[:12]
-        say(f"alignloop: error {reference} at {request.method} {request.url.path}: {error!r}")
-        ask = await run_in_threadpool(_ask, lab, request, FormData())
+        page = getattr(request.scope.get("endpoint"), "page", "an unknown address")
+        say(f"alignloop: error {reference} at {line(request.method)} {page}: {trace(error)}")
+        # Without looking anybody up: it may be the database that does not answer.
+        ask = await run_in_threadpool(_ask, lab, request, FormData(), with_user=False)
         return ask.show(ErrorPage(500, reference=reference), 500)
 
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(Exception, bug)
 
 
-def anonymous(ask: Ask) -> Ask:
-    """The same request, after its session has ended."""
-    return replace(ask, user=None, session="")
-
-
-_FORM = "alignloop_form"
-_NOTICE = "alignloop_notice"
-_PREFERENCES = "alignloop_preferences"
-
-
-def _told(cookie: str) -> Notice | None:
-    """What the page before had to tell; a cookie that somebody made up tells nothing."""
-    try:
-        told = json.loads(dict(parse_qsl(cookie))["n"])
-        values = {str(key): value for key, value in dict(told["values"]).items()}
-        known = pages.WORDS["notice"]
-        if told["key"] not in known or told["kind"] not in ("good", "info", "warning"):
-            return None
-        if not all(isinstance(value, str | int) for value in values.values()):
-            return None
-        return Notice(told["key"], told["kind"], values)
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return None
-
-
 def _one_of(value: str | None, allowed: tuple[str, ...]) -> str:
     return value if value in allowed else allowed[0]
-
-
-def _described(route: Route) -> dict[str, Any]:
-    """The route for the API's description."""
-    path = PATHS[route.name]
-    names = [part.strip("{}").partition(":")[0] for part in path.split("/") if part[:1] == "{"]
-    described: dict[str, Any] = {
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in names
-        ]
-    }
-    if route.method == "POST":
-        properties = {name: {"type": "string"} for name in (*route.fields, "csrf_token")}
-        described["requestBody"] = {
-            "content": {
-                "application/x-www-form-urlencoded": {
-                    "schema": {"type": "object", "properties": properties}
-                }
-            }
-        }
-    return described

@@ -24,6 +24,8 @@ LEFT = 11.0
 """Room for the ticks' labels, in per cent of the width."""
 ROW = 42
 """Height of a row of an interval chart, in pixels."""
+MOST_POINTS = 16
+"""A line of more values is drawn without a dot for each: they would cut it into dashes."""
 
 Format = Callable[[float], str]
 """How a value is written."""
@@ -140,7 +142,8 @@ def line_chart(
                 )
         shapes += [
             _tag("circle", class_=f"point point-{number}", cx=_pc(cx), cy=_px(cy), r="3")
-            for cx, cy in points
+            for at, (cx, cy) in zip(places, points, strict=True)
+            if len(points) <= MOST_POINTS or not {at - 1, at + 1} & set(places)
         ]
         if points and len(series) > 1:
             cx, cy = points[-1]
@@ -237,10 +240,12 @@ def ticks_for(greatest: float, least: float = 0.0, write: Format = str) -> list[
     About five of them, but so few that `write` makes no two alike.
     """
     extent = greatest - least
-    if extent <= 0:
-        extent = abs(greatest) or 1.0
+    largest = max(abs(greatest), abs(least))
+    if extent <= 1e-9 * max(largest, 1.0):  # all alike: from there to zero
+        extent = largest if largest > 1e-9 else 1.0
     power = 10.0 ** math.floor(math.log10(extent / 5))
-    for step in (power * factor for factor in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)):
+    ticks: list[float] = []
+    for step in (power * 10**decade * factor for decade in range(30) for factor in (1, 2, 5)):
         first = math.floor(least / step + 1e-9)
         last = max(math.ceil(greatest / step - 1e-9), first + 1)
         ticks = [round(step * at, 12) for at in range(first, last + 1)]

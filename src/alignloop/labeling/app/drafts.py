@@ -1,7 +1,8 @@
 """What a task's forms hold, from screen to screen: kept in the store as typed, checked only when it is submitted.
 
-A draft is {"fields": {name: [values]}, "visits": {client_uuid: [active, idle, first]}}. Each form sends the fields of
-its own screen; those of the others stay. Times are of one visit to a page: their sum is the time on the task.
+A draft is {"fields": {name: [values]}, "visits": {client_uuid: [active, idle, first]}, "by": client_uuid}. Each form
+sends the fields of its own screen; those of the others stay. Times are of one visit to a page: their sum is the time on
+the task. `by` is the visit that saved last: it may save again over itself, where the answer to its save was lost.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from alignloop.labeling.app.forms import clean
 
 Fields = dict[str, list[str]]
 
@@ -42,6 +45,10 @@ _OF_SCREEN: Mapping[str, tuple[str, ...]] = {
         "scenario",
     ),
 }
+NOT_SAID = frozenset(
+    ("moves_key", "moves_button", "moves_drag", "moves_undo", "pasted_chars", "pairs", "scenario")
+)
+"""Fields that count something or carry something along: nobody chooses between two versions of them."""
 _NUMBERED = {
     "rank": re.compile(r"rank\[\d\]"),
     "prompt": re.compile(r"(query|response)\[\d{1,2}\]"),
@@ -64,10 +71,10 @@ def merge(payload: Mapping[str, Any], sent: Fields) -> dict[str, Any]:
     item = _one(sent, "item")
     fields: Fields = {str(name): list(values) for name, values in _fields(payload).items()}
     if screen in SCREENS and (not item or _ITEM.fullmatch(item)):
-        for name in [name for name in fields if _belongs(name, screen, item)]:
+        for name in [name for name in fields if belongs(name, screen, item)]:
             del fields[name]
         for name, values in sent.items():
-            if _belongs(name, screen, item):
+            if belongs(name, screen, item):
                 fields[name] = [_clean(value) for value in values[:20]]
     visits = {str(key): value for key, value in payload.get("visits", {}).items()}
     if visit := _one(sent, "client_uuid")[:64]:
@@ -80,7 +87,22 @@ def merge(payload: Mapping[str, Any], sent: Fields) -> dict[str, Any]:
             first, second = list(visits)[:2]
             (a, b, first_input), (c, d, _) = visits.pop(first), visits[second]
             visits[second] = [a + c, b + d, first_input]
-    return {"fields": fields, "visits": visits}
+    return {"fields": fields, "visits": visits, "by": visit}
+
+
+def revision(payload: Mapping[str, Any], rev: int, sent_rev: int, visit: str) -> int:
+    """The revision that a form was typed on: the stored one where its own visit saved that."""
+    return rev if visit and payload.get("by") == visit and sent_rev < rev else sent_rev
+
+
+def belongs(name: str, screen: str, item: str) -> bool:
+    """Whether a field is one of this screen's form."""
+    if name in _SHARED:
+        return True
+    if name in [pattern.format(item=item) for pattern in _OF_SCREEN.get(screen, ())]:
+        return True
+    numbered = _NUMBERED.get(screen)
+    return numbered is not None and numbered.fullmatch(name) is not None
 
 
 def fields_of(payload: Mapping[str, Any] | None) -> Fields:
@@ -103,15 +125,6 @@ def _fields(payload: Mapping[str, Any]) -> Mapping[str, list[str]]:
     return payload.get("fields", {})
 
 
-def _belongs(name: str, screen: str, item: str) -> bool:
-    if name in _SHARED:
-        return True
-    if name in [pattern.format(item=item) for pattern in _OF_SCREEN[screen]]:
-        return True
-    numbered = _NUMBERED.get(screen)
-    return numbered is not None and numbered.fullmatch(name) is not None
-
-
 def _one(fields: Mapping[str, list[str]], name: str) -> str:
     values = fields.get(name, [])
     return values[0] if values else ""
@@ -119,8 +132,7 @@ def _one(fields: Mapping[str, list[str]], name: str) -> str:
 
 def _clean(value: str) -> str:
     """As a browser sends it, with line ends of one kind; what no database takes is replaced."""
-    value = value.replace("\r\n", "\n").replace("\x00", "�")
-    return value[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+    return clean(value.replace("\r\n", "\n")[:LONGEST_TEXT])
 
 
 def _milliseconds(text: str) -> int:

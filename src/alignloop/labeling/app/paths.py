@@ -29,8 +29,8 @@ PATHS: dict[str, str] = {
     "feedback": "/tasks/{task}/feedback",
     "write_prompt": "/prompts/new",
     "prompt_draft": "/prompts/draft",
-    "work": "/work",
-    "reopen": "/work/{submission}/reopen",
+    "work": "/my-work",
+    "reopen": "/my-work/{submission}/reopen",
     # researchers
     "overview": "/overview",
     "campaigns": "/campaigns",

@@ -114,8 +114,8 @@ def _formats(words: Catalogue, view: View) -> dict[str, object]:
 
 
 def number(value: float, digits: int = 0) -> str:
-    """With thousands apart, and a fixed number of decimals."""
-    return f"{value:,.{digits}f}"
+    """With thousands apart, a fixed number of decimals, and a minus sign."""
+    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -142,7 +142,9 @@ def clock(seconds: float) -> str:
 
 
 def hours(words: Catalogue, seconds: float) -> Markup:
-    """A long duration, in hours with one decimal."""
+    """A long duration: in hours with one decimal, below one hour in minutes."""
+    if 0 < seconds < 3600:
+        return words.text("format.minutes", minutes=max(round(seconds / 60), 1))
     return words.text("format.hours", hours=f"{seconds / 3600:.1f}")
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 
 from alignloop import __version__
-from alignloop.labeling.app.access import LARGEST_FORM, Lab, Routes, handle_errors, install
+from alignloop.labeling.app.access import Lab, Routes, handle_errors, install
 from alignloop.labeling.app.paths import PATHS
 from alignloop.labeling.app.render import STATIC, static_version
 from alignloop.labeling.app.routes import (
@@ -25,7 +25,7 @@ from alignloop.labeling.app.routes import (
     quality,
     work,
 )
-from alignloop.web.security import SecurityMiddleware
+from alignloop.web.security import Origins, SecurityMiddleware
 
 ALL_ROUTES: tuple[Routes, ...] = (
     account.routes,
@@ -43,22 +43,31 @@ ALL_ROUTES: tuple[Routes, ...] = (
 
 def create_app(lab: Lab, routes: Iterable[Routes] = ALL_ROUTES) -> FastAPI:
     """The labeling app over a store; no page describes it to strangers."""
-    app = FastAPI(
+    app = _Labeling(
         title="alignloop labeling",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        max_body_size=LARGEST_FORM,
     )
+    app.origins = lab.origins
     for found in routes:
         install(app, lab, found)
     prefix = PATHS["static"].partition("{")[0] + static_version()
     app.mount(prefix, _Cached(directory=STATIC), name="static")
     handle_errors(app, lab)
-    app.add_middleware(SecurityMiddleware, origins=lab.origins)
     return app
+
+
+class _Labeling(FastAPI):
+    """An app whose every response has passed our checks and has our headers, its errors' too."""
+
+    origins: Origins
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """All of it inside the checks; `add_middleware` would leave the handler of bugs outside."""
+        return SecurityMiddleware(super().build_middleware_stack(), self.origins)
 
 
 class _Cached(StaticFiles):

@@ -24,6 +24,7 @@ from alignloop.labeling.app.pages.tasks import (
     ToxicityPage,
 )
 from alignloop.store import campaigns, queue
+from alignloop.store import drafts as saved
 from alignloop.store.campaigns import Campaign
 from alignloop.store.people import User
 from alignloop.store.queue import Assignment
@@ -70,7 +71,7 @@ def load(connection: Connection, user: User, public_id: str) -> Work:
     """
     assignment = queue.get_assignment(connection, user, public_id)
     campaign = campaigns.get_campaign(connection, campaign_id=assignment.campaign_id)
-    draft = queue.draft_of(connection, assignment)
+    draft = saved.draft_of(connection, assignment)
     return Work(
         assignment=assignment,
         campaign=campaign,
@@ -103,6 +104,19 @@ def first_screen(work: Work) -> tuple[str, str]:
             return "write_prompt", ""
         case "demonstrate":
             return "demonstrate", ""
+
+
+def first_of(campaign: Campaign) -> tuple[str, str]:
+    """(page, item) where a task that nobody has opened begins."""
+    match campaign.form:
+        case "rank":
+            return ("rate", "1") if campaign.asks_ratings else ("rank", "")
+        case "toxicity":
+            return "toxicity", "1"
+        case "write":
+            return "write_prompt", ""
+        case form:
+            return form, ""
 
 
 def screens(work: Work) -> list[tuple[str, str]]:
@@ -145,6 +159,12 @@ def page_of(
             return DemonstratePage(
                 task=task,
                 response=answers.one(work.fields, "response"),
+                dialogue=work.campaign.dialogue,
+                turns=tuple(
+                    Turn("user" if role == "user" else "assistant", passage(text))
+                    for role, text in answers.turns_of(work.fields)
+                ),
+                user_turn=answers.one(work.fields, "user_turn"),
                 lang=_lang(work.task.language),
                 max_chars=answers.MAX_RESPONSE,
                 errors=errors,
@@ -183,7 +203,7 @@ def passage(text: str, language: str = "") -> Passage:
 
 def turns_of_prompt(task: Any) -> tuple[Turn, ...]:
     """The conversation of a task, which ends with the user's turn; few-shot examples stand before their query."""
-    said = [Turn(cast(Any, role), passage(text, task.language)) for role, text in task.history]
+    said = [Turn(role, passage(text, task.language)) for role, text in task.history]
     return (*said, Turn("user", passage(task.text, task.language)))
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from alignloop.files import write_bytes
 from alignloop.workflow.report.data import percent, unbroken, whole
-from alignloop.workflow.report.plots import Captioned
 from alignloop.workflow.report.views import Table
+
+if TYPE_CHECKING:
+    from alignloop.workflow.report.plots import (
+        Captioned,
+    )  # matplotlib, which pages of tables do without
 
 _HERE = Path(__file__).parent
 

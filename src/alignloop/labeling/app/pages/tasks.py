@@ -12,9 +12,10 @@ Every form of a task posts to the page's own address, and sends
     action         which button was pressed; see each page
 
 Drafts. One second after a change the same fields, without `action`, go urlencoded to `draft` (`prompt_draft` for a
-prompt), with the header `X-CSRF-Token`. The answer is 200 and JSON {"rev": int} once they are committed; 409 and
-{"rev": int, "url": str} where they are refused, `url` being an address that shows both versions (`ConflictPage`); 401
-or 403 where nobody is signed in any more. After anything else the page tries again. `rev` is refused where it is not
+prompt), with the header `X-CSRF-Token`. The answer is 200 and JSON {"rev": int} once they are committed; 409 where they
+are refused; 401 or 403 where nobody is signed in any more; after anything else the page tries again. A refused draft
+is told with a button that sends the form: that is refused too (409), and answered with `ConflictPage`. If the answer
+to the draft is JSON {"url": str}, the button is a link to that address instead. `rev` is refused where it is not
 the stored one and the stored draft came from another `client_uuid`: an answer that got lost is no conflict. A
 checkbox that is not ticked is not sent, so a draft replaces all fields of its screen (and item), and no others.
 
@@ -137,8 +138,11 @@ class Output:
 class DemonstratePage:
     """Write the answer that the assistant should have given. Address: `demonstrate`.
 
+    In a dialogue the labeler writes both sides: `continue` adds the response and what the user says next to the
+    conversation, `take_back` takes the last exchange out again.
+
     Sends: `response`; `pasted_chars`, the number of characters that were pasted; `skip_reason` and `skip_note`.
-    Actions: submit, save, skip, text:plain, text:rich.
+    In a dialogue also `user_turn`. Actions: submit, save, skip, continue, take_back, text:plain, text:rich.
     """
 
     template: ClassVar[str] = "demonstrate.html"
@@ -149,6 +153,11 @@ class DemonstratePage:
     """Language to write in: that of the prompt."""
     max_chars: int = 8000
     errors: Errors = field(default_factory=dict[str, Message])
+    dialogue: bool = False
+    turns: tuple[Turn, ...] = ()
+    """Of a dialogue: what was written after the prompt, in turn, from the assistant's answer on."""
+    user_turn: str = ""
+    """Of a dialogue: what the user says next."""
 
 
 @dataclass(frozen=True, slots=True)

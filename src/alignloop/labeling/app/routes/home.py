@@ -46,9 +46,10 @@ def home(ask: Ask) -> Response:
         thread = correspondence.thread(connection, ask.who)
         today = figures.done_by(connection, ask.now, ask.who)
         queues = [
-            _queue(connection, ask, campaign, way)
+            shown
             for campaign in campaigns.all_campaigns(connection, state="open")
             if campaign.cohort in ("any", ask.who.cohort)
+            and not _is_behind(campaign, shown := _queue(connection, ask, campaign, way))
         ]
         days = figures.days_of(connection, ask.who, ask.now - ask.now % DAY)
         version = correspondence.guideline(connection, purpose=_purpose(ask.who), locale=ask.locale)
@@ -125,6 +126,12 @@ def _queue(connection: Connection, ask: Ask, campaign: Campaign, way: Way) -> Qu
         blocked=what_blocks(connection, user, campaign, way),
         practice=campaign.purpose == "practice",
     )
+
+
+def _is_behind(campaign: Campaign, shown: Queue) -> bool:
+    """Whether somebody is through with practice or screening, which do not come back."""
+    is_on_the_way = campaign.purpose in ("practice", "screening")
+    return is_on_the_way and not shown.available and shown.open_task is None
 
 
 def _steps(way: Way) -> tuple[Step, ...]:

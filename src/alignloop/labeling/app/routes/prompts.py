@@ -11,15 +11,14 @@ from alignloop.data.incoming import USE_CASES, Kind
 from alignloop.errors import ConflictError
 from alignloop.labeling.app import answers, drafts, tasks
 from alignloop.labeling.app.access import Access, Ask, Refused, Routes
+from alignloop.labeling.app.actions import go_to_next, next_task, show_conflict
 from alignloop.labeling.app.drafts import Fields
 from alignloop.labeling.app.pages.common import Errors, Message, Notice, Passage
 from alignloop.labeling.app.pages.tasks import ExamplePair, Finding, PromptPage
-from alignloop.labeling.app.paths import path_to
-from alignloop.labeling.app.routes.work import on_to_next
 from alignloop.labeling.app.tasks import Work
-from alignloop.labeling.ready import what_blocks
 from alignloop.labeling.writing import consent_text, findings_in, take_in
 from alignloop.store import campaigns, figures, judgments, queue
+from alignloop.store import drafts as saved
 
 routes = Routes()
 
@@ -39,10 +38,10 @@ _FIELDS = (
 
 @routes.get("write_prompt", Access.LABELER)
 def prompt_page(ask: Ask) -> Response:
-    """The form, of the task in hand or the next one of an open campaign for prompts."""
+    """The form, of the task in hand; a task is taken at home, since looking at a page takes nothing."""
     work = _work(ask)
     if work is None:
-        return ask.go("home", Notice("queue_empty", "info"))
+        return ask.go("home")
     return ask.show(_page(ask, work, kind=ask.query("kind")))
 
 
@@ -57,8 +56,7 @@ def prompt_draft(ask: Ask) -> Response:
     try:
         return JSONResponse({"rev": _save(ask, work, drafts.merge(work.payload, _sent(ask)))})
     except ConflictError:
-        url = path_to("write_prompt", conflict=1)
-        return JSONResponse({"rev": work.rev, "url": url}, status_code=409)
+        return JSONResponse({"rev": work.rev}, status_code=409)
 
 
 @routes.post("write_prompt", Access.LABELER, _FIELDS)
@@ -82,9 +80,7 @@ def write_prompt(ask: Ask) -> Response:
     try:
         _save(ask, work, {**payload, "fields": fields})
     except ConflictError:
-        # The other tab's version stays: this one comes back on the page, to be sent again over it.
-        again = _reload(ask, work, {**payload, "fields": fields})
-        return ask.show(_page(ask, again), 409)
+        return show_conflict(ask, work, ("write_prompt", ""), _sent(ask), ask.field("action"))
     again = _reload(ask, work, {**payload, "fields": fields})
     return _submit(ask, again) if verb == "submit" else ask.show(_page(ask, again))
 
@@ -93,14 +89,13 @@ def write_prompt(ask: Ask) -> Response:
 
 
 def _work(ask: Ask) -> Work | None:
-    """The prompt in hand, or the next one."""
-    with ask.lab.store.write() as connection:
+    """The prompt in hand."""
+    with ask.lab.store.read() as connection:
         for campaign in campaigns.all_campaigns(connection, state="open"):
-            if campaign.form != "write" or what_blocks(connection, ask.who, campaign) is not None:
-                continue
-            assignment = queue.claim(connection, ask.now, ask.who, campaign)
-            if assignment is not None:
-                return tasks.load(connection, ask.who, assignment.public_id)
+            if campaign.form == "write":
+                held = queue.open_assignment(connection, ask.who, campaign)
+                if held is not None:
+                    return tasks.load(connection, ask.who, held.public_id)
     return None
 
 
@@ -111,13 +106,15 @@ def _sent(ask: Ask) -> Fields:
 def _save(ask: Ask, work: Work, payload: dict[str, Any]) -> int:
     times = drafts.times_of(payload)
     with ask.lab.store.write() as connection:
-        return queue.save_draft(
+        return saved.save_draft(
             connection,
             ask.now,
             ask.who,
             work.id,
             payload,
-            rev=ask.whole_number("rev"),
+            rev=drafts.revision(
+                work.payload, work.rev, ask.whole_number("rev"), ask.field("client_uuid")
+            ),
             active_ms=times.active_ms,
             idle_ms=times.idle_ms,
             first_input_ms=times.first_input_ms,
@@ -166,7 +163,8 @@ def _submit(ask: Ask, work: Work) -> Response:
             idle_ms=times.idle_ms,
             first_input_ms=times.first_input_ms,
         )
-    return on_to_next(ask, work)
+        following = next_task(connection, ask, work)
+    return go_to_next(ask, work, following)
 
 
 def _errors(fields: Fields) -> dict[str, Message]:

@@ -8,7 +8,7 @@ const PATIENCE_MS = 15_000;
 const LONGEST_WAIT_MS = 30_000;
 const KEEPALIVE_BYTES = 60_000; // browsers refuse more than 64 KiB
 const PREFIX = "alignloop:draft:";
-const NOT_CONTENT = new Set(["csrf_token", "client_uuid", "active_ms", "idle_ms", "first_input_ms"]);
+const NOT_CONTENT = /^(csrf_token|rev|client_uuid|pasted_chars|\w+_ms|moves_\w+)$/; // of this visit, not of the answer
 
 export function keepDraft(form, fillTimes) {
   const words = JSON.parse(form.dataset.strings);
@@ -25,25 +25,21 @@ export function keepDraft(form, fillTimes) {
 
   const isUnsaved = () => version !== savedVersion;
   const content = () =>
-    [...new FormData(form)].filter(([name, value]) => !NOT_CONTENT.has(name) && typeof value === "string");
+    [...new FormData(form)].filter(([name, value]) => !NOT_CONTENT.test(name) && typeof value === "string");
 
   function show(name) {
     state.dataset.state = name;
     state.textContent = name === "saving" || name === "saved" ? words[`draft.${name}`] : "";
   }
 
-  function complain(key, link) {
+  // Say what is wrong; what can be done about it is a link or a button.
+  function complain(key, tag, label, properties) {
     trouble.textContent = key ? words[key] : "";
-    if (!link) return;
-    const anchor = document.createElement("a");
-    anchor.href = link.href;
-    anchor.textContent = words[link.words];
-    if (link.isNewTab) anchor.target = "_blank";
-    trouble.append(" ", anchor);
+    if (tag) trouble.append(" ", Object.assign(document.createElement(tag), { textContent: words[label], ...properties }));
   }
 
-  function keepCopy() {
-    const copy = { rev: form.elements.rev.value, fields: content() };
+  function keepCopy(isSubmitted = false) {
+    const copy = { rev: form.elements.rev.value, fields: content(), isSubmitted };
     try {
       sessionStorage.setItem(storageKey, JSON.stringify(copy));
     } catch {
@@ -89,12 +85,15 @@ export function keepDraft(form, fillTimes) {
     } else if (answer.status === 409) {
       isRefused = true;
       show("");
-      complain("draft.conflict", { href: answer.url, words: "draft.conflict_link" });
+      const label = "draft.conflict_link";
+      if (answer.url) complain("draft.conflict", "a", label, { href: answer.url });
+      // Sent as a form, the same content is refused too, and then with a page that shows both versions.
+      else complain("draft.conflict", "button", label, { name: "action", value: "save", formNoValidate: true });
     } else {
       failures += 1;
       show("");
       if (answer.status === 401 || answer.status === 403) {
-        complain("draft.signed_out", { href: "/sign-in", words: "draft.sign_in", isNewTab: true });
+        complain("draft.signed_out", "a", "draft.sign_in", { href: "/sign-in", target: "_blank" });
       } else {
         complain("draft.retrying");
       }
@@ -138,24 +137,19 @@ export function keepDraft(form, fillTimes) {
     const kept = sessionStorage.getItem(storageKey);
     if (!kept) return;
     const copy = JSON.parse(kept);
-    const cameBack = performance.getEntriesByType("navigation")[0]?.type !== "navigate";
     const sameContent = JSON.stringify(copy.fields) === JSON.stringify(content());
-    if (sameContent || (copy.isSubmitted && !cameBack)) {
+    if (sameContent) {
       sessionStorage.removeItem(storageKey);
     } else if (copy.rev === form.elements.rev.value) {
       restore(copy.fields);
       complain("draft.restored");
     } else {
       // The server holds something newer: say so, and let the person decide.
-      complain("draft.older_copy");
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = words["draft.put_back"];
-      button.addEventListener("click", () => {
+      const putBack = () => {
         complain("");
         restore(copy.fields);
-      });
-      trouble.append(" ", button);
+      };
+      complain("draft.older_copy", "button", "draft.put_back", { type: "button", onclick: putBack });
     }
   }
 
@@ -179,27 +173,30 @@ export function keepDraft(form, fillTimes) {
       return setTimeout(() => form.requestSubmit(event.submitter), 0);
     }
     isLeaving = true;
-    if (isUnsaved()) {
-      // Kept until the next page shows that the server answered.
-      const copy = { rev: form.elements.rev.value, fields: content(), isSubmitted: true };
-      try {
-        sessionStorage.setItem(storageKey, JSON.stringify(copy));
-      } catch {
-        // As above.
-      }
-    } else {
-      sessionStorage.removeItem(storageKey);
-    }
+    if (isUnsaved()) keepCopy(true); // until the next page shows that the server answered
+    else sessionStorage.removeItem(storageKey);
   });
 
   lookForCopy();
 }
 
-// Copies of forms that were submitted and answered, as the next page was opened by it; all of them at signing out.
-export function dropCopies(isDone = (copy) => copy.isSubmitted) {
-  for (const key of Object.keys(sessionStorage)) {
-    if (key.startsWith(PREFIX) && isDone(JSON.parse(sessionStorage.getItem(key)))) {
-      sessionStorage.removeItem(key);
-    }
+// Whether an answer to a form may have led here: the server answers forms by sending the browser on. An address that
+// somebody typed after the connection had failed, Back and Reload say nothing about what became of the form.
+const wasSentOn = () => {
+  const [entry] = performance.getEntriesByType("navigation");
+  return entry?.type === "navigate" && entry.redirectCount > 0;
+};
+
+const copies = () => Object.keys(sessionStorage).filter((key) => key.startsWith(PREFIX));
+
+// What was submitted has arrived. The copy of a form on this page itself is compared with what the server holds instead.
+export function dropSubmittedCopies() {
+  if (!wasSentOn()) return;
+  const own = PREFIX + document.getElementById("task")?.getAttribute("action");
+  for (const key of copies()) {
+    if (key !== own && JSON.parse(sessionStorage.getItem(key)).isSubmitted) sessionStorage.removeItem(key);
   }
 }
+
+// Signing out leaves nothing behind.
+export const dropAllCopies = () => copies().forEach((key) => sessionStorage.removeItem(key));

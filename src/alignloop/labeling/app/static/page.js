@@ -3,6 +3,8 @@
 // An element with data-key="p" is pressed by that key; "f a" is f, then a. Shortcuts of one character are off while
 // somebody types, and altogether where the setting says so (WCAG 2.1.4). Ctrl+Enter presses the form's data-submit button.
 
+import { dropAllCopies, dropSubmittedCopies } from "./draft.js";
+
 const root = document.documentElement;
 root.classList.add("js");
 
@@ -65,8 +67,14 @@ function closeMenus(except) {
 
 document.addEventListener("click", (event) => {
   closeMenus(event.target.closest("details[data-menu]"));
+  event.target.closest(".sensitive")?.classList.add("shown");
   const opener = event.target.closest("[data-open]");
   if (opener) document.getElementById(opener.dataset.open).showModal();
 });
 
+document.addEventListener("submit", (event) => {
+  if (event.target.matches("[data-clears-drafts]")) dropAllCopies();
+});
+
+dropSubmittedCopies();
 document.getElementById("errors")?.focus();

@@ -27,10 +27,11 @@ const history = [];
 const fill = (key, values) => words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 function readPlaces() {
-  return radios.map((group) => {
+  const read = radios.map((group) => {
     const chosen = group.find((radio) => radio.checked);
     return chosen ? Number(chosen.value) : null;
   });
+  return moves.isComplete(read) ? moves.dense(read) : read;
 }
 
 // --- moves ---
@@ -288,13 +289,21 @@ function endDrag(isDropped) {
   document.body.classList.remove("is-dragging");
   if (!ghost) return handle.matches("[data-handle]") && isDropped ? focusOutput(index) : undefined;
   ghost.remove();
-  addEventListener("click", (event) => event.stopPropagation(), { capture: true, once: true });
-  setTimeout(() => current === index || ((current = index), show()), 0);
+  ignoreNextClick();
+  current = index;
+  show();
   if (!isDropped || !target) return;
   const lane = target.lane.dataset.lane;
   if (lane === "pool") move(index, "lift", "drag");
-  else if (lane === "0") places[index] !== 0 && move(index, "setApart", "drag");
-  else move(index, target.isGap ? "insert" : "put", "drag", Number(lane));
+  else if (Number(lane) !== moves.APART) move(index, target.isGap ? "insert" : "put", "drag", Number(lane));
+  else if (places[index] !== moves.APART) move(index, "setApart", "drag");
+}
+
+// Where a drag ends on the chip that it began on, the browser takes it for a click.
+function ignoreNextClick() {
+  const stop = (event) => event.stopPropagation();
+  addEventListener("click", stop, { capture: true, once: true });
+  setTimeout(() => removeEventListener("click", stop, { capture: true }), 0);
 }
 
 document.addEventListener("pointerup", () => endDrag(true));

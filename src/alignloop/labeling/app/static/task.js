@@ -21,6 +21,14 @@ if (clock) {
   }, 1000);
 }
 
+// --- how much of the window the prompt covers: what has the focus must not hide beneath it ---
+
+const prompt = document.querySelector(".task-prompt");
+if (prompt) {
+  const { style } = document.documentElement;
+  new ResizeObserver(() => style.setProperty("--prompt", `${prompt.offsetHeight}px`)).observe(prompt);
+}
+
 // --- plain or with formatting; list or columns: buttons that the server answers too ---
 
 function switches(name, attribute) {
@@ -45,6 +53,10 @@ const chooseLayout = switches("layout", "data-layout-button");
 form.querySelector("[data-toggle-layout]")?.addEventListener("click", () => {
   chooseLayout(form.dataset.layout === "list" ? "columns" : "list");
 });
+
+// --- a part that the server sent anew has other fields than before ---
+
+form.addEventListener("htmx:afterSwap", () => form.dispatchEvent(new Event("input")));
 
 // --- "none of these" and the flags exclude one another ---
 

@@ -1,0 +1,110 @@
+"""What becomes of a candidate: a row for the store where it is kept, a line for people where it is dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alignloop.data.curation.outcomes import Dropped, Kept
+from alignloop.data.incoming import Candidate, Rejected
+from alignloop.store.given import Answer
+from alignloop.store.prompts import NewPrompt
+
+
+def stored(kept: Kept) -> NewPrompt:
+    """A prompt as the store takes it. Personal data is noted where it stays, that is, in valid and test alone."""
+    one = kept.candidate
+    return NewPrompt(
+        author=kept.group,
+        split=kept.split,
+        kind=one.kind,
+        text=one.text,
+        text_digest=kept.text_digest,
+        prefix_digest=kept.prefix_digest,
+        history=one.history,
+        examples=one.examples,
+        use_case=one.use_case,
+        language=kept.language,
+        annotations=one.annotations,
+        tokens=kept.tokens,
+        consent=one.consent,
+        counted_for=kept.author,
+        pii=tuple(dict.fromkeys(found.span.kind for found in kept.pii)) if kept.flagged else (),
+        answers=answers_of(one),
+    )
+
+
+def answers_of(one: Candidate) -> tuple[Answer, ...]:
+    """The answers of a row as the store takes them."""
+    return tuple((answer.text, answer.rank, answer.model, one.labeler) for answer in one.answers)
+
+
+def as_plain(prompt: NewPrompt) -> tuple[Any, ...]:
+    """The prompt as plain values, which are quick to write down; `NewPrompt(*values)` brings it back."""
+    return (
+        *(prompt.author, prompt.split, prompt.kind, prompt.text, prompt.text_digest),
+        *(prompt.prefix_digest, prompt.history, prompt.examples, prompt.use_case),
+        *(prompt.language, prompt.annotations, prompt.details, prompt.tokens, prompt.consent),
+        *(prompt.counted_for, prompt.pii, prompt.answers),
+    )
+
+
+def dropped_line(dropped: Dropped, file: str) -> dict[str, Any]:
+    """A line of `dropped/REASON.jsonl`. What stands under `row` can be imported again, alone."""
+    one = dropped.candidate
+    line: dict[str, Any] = {
+        "file": file,
+        "line": one.place.line,
+        "reason": dropped.reason,
+        "detail": dropped.detail,
+    }
+    if dropped.reason == "exact_duplicate" and dropped.digest is not None:
+        line["prompt"] = f"prompt-{dropped.digest.hex()[:16]}"
+    return line | {"row": row_of(one)}
+
+
+def rejected_line(rejected: Rejected, file: str) -> dict[str, Any]:
+    """A line of `rejected.jsonl`."""
+    return {
+        "file": file,
+        "line": rejected.place.line,
+        "reason": rejected.reason,
+        "raw": rejected.raw,
+    }
+
+
+def row_of(one: Candidate) -> dict[str, Any]:
+    """A candidate as a row in the shape `plain` or `ranked`, which read it back as it was."""
+    row: dict[str, Any] = {"text": one.text, "kind": one.kind}
+    if one.history:
+        row["history"] = [{"role": role, "text": text} for role, text in one.history]
+    if one.examples:
+        row["examples"] = [{"input": asked, "output": said} for asked, said in one.examples]
+    row |= {
+        name: value
+        for name, value in (
+            ("user", one.user),
+            ("organization", one.organization),
+            ("use_case", one.use_case),
+            ("language", one.language),
+            ("annotations", list(one.annotations)),
+            ("labeler", one.labeler),
+        )
+        if value
+    }
+    if one.consent is not None:
+        row["consent"] = one.consent
+    return row | _answers(one)
+
+
+def _answers(one: Candidate) -> dict[str, Any]:
+    if len(one.answers) == 1:
+        [answer] = one.answers
+        return {"response": answer.text} | ({"model": answer.model} if answer.model else {})
+    if not one.answers:
+        return {}
+    row: dict[str, Any] = {"candidates": [answer.text for answer in one.answers]}
+    if all(answer.rank is not None for answer in one.answers):
+        row["ranks"] = [answer.rank for answer in one.answers]
+    if any(answer.model for answer in one.answers):
+        row["models"] = [answer.model for answer in one.answers]
+    return row

@@ -1,0 +1,86 @@
+"""How a project curates its prompts: settled by its first import, and the same for all that follow.
+
+Under two caps or two shares of the split a project's prompts would be neither the one selection nor the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from alignloop.config import load_config
+from alignloop.data.curation.config import CurationConfig
+from alignloop.errors import ConfigError
+from alignloop.store import prompts
+
+KEY = "curation"
+
+
+def settled(connection: Connection) -> CurationConfig | None:
+    """The project's settings, once its first import is in.
+
+    Raises:
+        ConfigError: another version of this program wrote them, and this one cannot read them.
+    """
+    values: Any = prompts.setting(connection, KEY)
+    if values is None:
+        return None
+    try:
+        return CurationConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"the project's settings of curation cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}); "
+            "use the version of alignloop that it was begun with"
+        ) from None
+
+
+def given(path: Path | None, overrides: Sequence[str]) -> CurationConfig:
+    """The settings that the user gives; a tokenizer's path is made one that holds wherever the next import is started.
+
+    Raises:
+        ConfigError: they cannot be used.
+    """
+    config = load_config(CurationConfig, path, overrides)
+    if config.tokenizer is None:
+        return config
+    return config.model_copy(update={"tokenizer": str(Path(config.tokenizer).resolve())})
+
+
+def chosen(before: CurationConfig | None, given: CurationConfig) -> CurationConfig:
+    """The settings to import with: the project's where it has any, else those given.
+
+    Raises:
+        ConfigError: something is given that is not what the project was begun with.
+    """
+    if before is None:
+        return given
+    changed = [
+        f"{name} ({_shown(getattr(before, name))} there, {_shown(getattr(given, name))} here)"
+        for name in CurationConfig.model_fields
+        if name in given.model_fields_set and getattr(before, name) != getattr(given, name)
+    ]
+    if changed:
+        raise ConfigError(
+            f"the project's first import settled how its prompts are curated, and this would change "
+            f"{', '.join(changed)}; leave that out, or import everything into another project (--project)"
+        )
+    return before
+
+
+def settle(connection: Connection, config: CurationConfig) -> None:
+    """Fix the settings for the project, with the first import and in its transaction."""
+    if prompts.setting(connection, KEY) is None:
+        prompts.settle(connection, KEY, config.model_dump(mode="json"))
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(map(str, value)) or "empty" if isinstance(value, tuple) else str(value)
