@@ -61,7 +61,7 @@ class Desk:
                     prompts.add_completions(connection, prompt, policy, written)
         with self.site.store.read() as connection:
             rows = connection.execute(select(policies)).all()
-            self.policies = {row.name: row.public_id for row in rows}
+            self.policies = {row.name: row.public_id for row in rows if row.name in SECRET_MODELS}
         return found
 
     def campaign(self, sizes: Sequence[int] = (4,), **given: object) -> Campaign:

@@ -105,7 +105,7 @@ class Jobs:
     def all(self) -> list[Job]:
         """Those that run and the last that failed, newest first."""
         with self._lock:
-            return sorted(self._jobs.values(), key=lambda job: job.at, reverse=True)
+            return list(self._jobs.values())[::-1]
 
     def wait(self, seconds: float = 60) -> None:
         """Until all that run are done."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from sqlalchemy import Connection
@@ -45,6 +45,7 @@ _COHORTS = {"train": "training", "heldout": "heldout"}
 _ROLES = ("labeler", "researcher")
 _DECISIONS = {"accept": "qualified", "reject": "declined"}
 _STATES = get_args(LabelerState)
+_NONE = (None, None, None)
 _ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
 _SHOWN_DAYS = 60
 _CUTOFFS = Cutoffs(
@@ -230,7 +231,8 @@ def _rows(known: Known, connection: Connection, only: User | None = None) -> lis
             user,
             _state(user, practised.get(user.id, 0) < tasks),
             work.get(user.id, OfLabeler()),
-            measures.get(user.id, (None, None, None)),
+            # Held-out labelers are not screened (section 3.4).
+            measures.get(user.id, _NONE) if user.cohort != "heldout" else _NONE,
             agreement.get(user.id),
         )
         for user in found
@@ -305,8 +307,6 @@ def _show_labeler(ask: Ask, errors: Mapping[str, Message]) -> Response:
         user = people.get_user(connection, ask.path("labeler"))
         known = Known(ask, connection)
         [row] = _rows(known, connection, user)
-        if user.cohort == "heldout":
-            row = replace(row, screening=Screening(topics=user.topics))
         quality = _quality(known, connection, user)
         page = LabelerPage(
             row=row,
