@@ -112,7 +112,7 @@ def rank_everything(app: App, person: Person) -> list[tuple[dict[str, int | None
             shown.append((shown_ranks(page), dict(zip(letters, texts, strict=True))))
             before = page.url
             press(page, "Control+Enter")
-            page.wait_for_url(lambda url: url != before)
+            page.wait_for_url(lambda url, before=before: url != before)
         browser.close()
     assert heard == []
     return shown
