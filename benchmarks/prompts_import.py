@@ -1,9 +1,9 @@
 """`alignloop prompts import`, from ten thousand prompts to a million: seconds, peak memory, and how they grow.
 
 The whole command is timed, from its start to the report on disk: reading JSON Lines, curation with detection of the
-language, the database (SQLite), what people can read of the rest. Then `prompts report` once more, a second import of the
-same file, and `prompts export`. The prompts are those of `prompt_curation`, written to a file beforehand; memory is that
-of the process and of all that it starts, together. Nothing is read by anybody else in between, so files come from memory.
+language, the database (SQLite), the files for people. Then `prompts report` once more, a second import of the same
+file, and `prompts export`. The prompts are those of `prompt_curation`, written to a file beforehand, which the system
+still has in memory; peak memory is that of the process and of all that it starts, together.
 
     python -m benchmarks.prompts_import --rows 10000 30000 100000 --json import.json
 """

@@ -52,6 +52,20 @@ def test_help_of_every_verb_loads_nothing_that_is_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_an_import_loads_nothing_that_only_training_needs(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", some(24))
+    program = (
+        "import sys\nfrom alignloop.cli.main import app\n"
+        f"app(['prompts', 'import', {str(file)!r}, '--project', {str(tmp_path / 'lab')!r}], standalone_mode=False)\n"
+        f"app(['prompts', 'report', '--project', {str(tmp_path / 'lab')!r}], standalone_mode=False)\n"
+        "assert not [name for name in ('torch', 'transformers', 'matplotlib', 'pyarrow') if name in sys.modules]\n"
+    )
+
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_import_says_what_it_saw_what_became_of_it_and_what_to_type_next(
     tmp_path: Path, files: list[Path]
 ) -> None:

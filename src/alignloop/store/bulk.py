@@ -6,6 +6,7 @@ SQLAlchemy's own way to insert takes several times as long on SQLite, which wait
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
@@ -75,14 +76,17 @@ def _large(connection: Connection) -> Generator[None]:
 def shrink_log(store: Store) -> None:
     """After such a transaction, outside of any: SQLite's write-ahead log is as large as it, and would stay so.
 
-    Where somebody reads at this moment nothing happens; the last one to close the store does it then.
+    Where somebody reads at this moment, or the disk is full, nothing happens; the last one to close the store does it
+    then. What was committed is safe either way.
     """
     if store.dialect != "sqlite":
         return
-    with closing(store.engine.raw_connection()) as connection:
-        cursor = connection.cursor()
+    with (
+        closing(store.engine.raw_connection()) as connection,
+        closing(connection.cursor()) as cursor,
+        suppress(sqlite3.OperationalError),
+    ):
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        cursor.close()
 
 
 def _encoded(row: Sequence[Any], as_json: Sequence[int]) -> tuple[Any, ...]:

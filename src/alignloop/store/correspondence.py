@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from alignloop.store import events
-from alignloop.store.people import User, new_public_id
+from alignloop.store.people import User, in_line, new_public_id
 from alignloop.store.schema import acknowledgements, guidelines, messages, users
 
 # Asked for with every page: put together once.
@@ -86,6 +86,7 @@ def latest_version(connection: Connection, purpose: str) -> int:
 
 def acknowledge(connection: Connection, now: int, user: User, guideline_id: int) -> None:
     """Note that a labeler has read a version; twice is once."""
+    in_line(connection, user)
     if acknowledged_at(connection, user, guideline_id) is None:
         connection.execute(
             acknowledgements.insert().values(user_id=user.id, guideline_id=guideline_id, at=now)

@@ -7,10 +7,11 @@ write begins with BEGIN IMMEDIATE: a read that turns into a write could be refus
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import deque
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class Store:
                 )
             _refuse_network_file_system(path)
             path.parent.mkdir(parents=True, exist_ok=True)
+            _make_private(path)
         store = cls(url)
         try:
             store._upgrade()
@@ -112,7 +114,9 @@ class Store:
         """
         if self.dialect != "sqlite":
             return None
-        lock = FileLock(f"{self.url.database}.serve.lock", blocking=False)
+        # One file has one lock, whatever links lead to it.
+        path = Path(self.url.database or "").resolve()
+        lock = FileLock(f"{path}.serve.lock", blocking=False)
         try:
             lock.acquire()
         except Timeout:
@@ -225,10 +229,21 @@ def shown(url: URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
+def _make_private(path: Path) -> None:
+    """A new database is its owner's alone to read, like what SQLite puts beside it: it holds people's words."""
+    with suppress(OSError):  # it is there, or SQLite will say what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
 def _engine(url: URL) -> Engine:
+    # What a statement was given (texts, hashes) is no part of an error: errors are logged.
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000}, pool_size=10)
+        return create_engine(
+            url, pool_size=10, max_overflow=20, pool_pre_ping=True, hide_parameters=True
+        )
+    engine = create_engine(
+        url, connect_args={"timeout": _BUSY_MS / 1000}, pool_size=10, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: Any) -> None:  # pyright: ignore[reportUnusedFunction]

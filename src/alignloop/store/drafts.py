@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from alignloop.errors import ConflictError
 from alignloop.store.campaigns import get_campaign
-from alignloop.store.people import User
+from alignloop.store.people import User, in_line
 from alignloop.store.queue import Assignment, extend_lease, get_assignment
 from alignloop.store.schema import assignments, drafts
 
@@ -64,6 +64,7 @@ def save_draft(
     Raises:
         ConflictError: another tab has saved since.
     """
+    in_line(connection, user)
     assignment = get_assignment(connection, user, public_id, to_change=True)
     if assignment.state != "open":
         raise ConflictError(f"this task is {assignment.state} already")

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, bindparam, select, update
 from alignloop.errors import ConflictError, JudgmentError
 from alignloop.store import events
 from alignloop.store.drafts import note_time
-from alignloop.store.people import User, new_public_id
+from alignloop.store.people import User, in_line, new_public_id
 from alignloop.store.queue import Assignment, get_assignment, retake_slot
 from alignloop.store.schema import (
     ANSWER_TABLES,
@@ -158,6 +158,7 @@ def submit(
         JudgmentError: it is not theirs, or it is incomplete (from here, or from the database's guards).
         ConflictError: the client's id was used for another assignment.
     """
+    in_line(connection, user)
     assignment = get_assignment(connection, user, assignment_id, to_change=True)
     again = find_submission(connection, client_uuid)
     if again is not None:

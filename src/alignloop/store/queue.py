@@ -11,14 +11,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Row,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from alignloop.errors import JudgmentError
 from alignloop.seeds import derive_seed
 from alignloop.store import events
 from alignloop.store.campaigns import Campaign, get_campaign, items_of
 from alignloop.store.correspondence import guideline_id
-from alignloop.store.people import User, new_public_id
+from alignloop.store.people import User, in_line, new_public_id
 from alignloop.store.repeats import next_repeat
 from alignloop.store.schema import (
     assignments,
@@ -27,7 +39,6 @@ from alignloop.store.schema import (
     slots,
     submissions,
     tasks,
-    users,
 )
 
 UNDO_MS = 600_000
@@ -72,27 +83,43 @@ _FREE_OF_CAMPAIGN = (
     )
     .order_by(slots.c.slot_no, slots.c.place)
     .limit(1)
+    .offset(bindparam("after"))
     .with_for_update(of=slots, skip_locked=True)
 )
 _FREE_OF_TASK = (
-    select(slots.c.slot_no, slots.c.assignee_id)
+    select(slots.c.task_id, slots.c.slot_no, slots.c.assignee_id)
     .where(slots.c.task_id == bindparam("task_id"), _IS_FREE)
     .order_by(slots.c.slot_no)
     .limit(1)
+    .offset(bindparam("after"))
     .with_for_update(skip_locked=True)
 )
-_USER_IN_LINE = select(users.c.id).where(users.c.id == bindparam("user_id")).with_for_update()
+_OWNER = (
+    select(assignments.c.id)
+    .where(
+        assignments.c.task_id == bindparam("task_id"), assignments.c.user_id == bindparam("user_id")
+    )
+    .with_for_update(skip_locked=True)
+)
 _LEASE = (
     update(slots)
     .where(slots.c.task_id == bindparam("b_task"), slots.c.slot_no == bindparam("b_slot"))
     .values(state="leased", assignee_id=bindparam("b_user"), lease_until=bindparam("b_until"))
 )
+# Without waiting for whoever is about to take the slot over: they may be waiting for this transaction.
+_HELD = slots.alias("held")
 _EXTEND = (
     update(slots)
     .where(
-        slots.c.task_id == bindparam("b_task"),
-        slots.c.assignee_id == bindparam("b_user"),
-        slots.c.state == "leased",
+        tuple_(slots.c.task_id, slots.c.slot_no).in_(
+            select(_HELD.c.task_id, _HELD.c.slot_no)
+            .where(
+                _HELD.c.task_id == bindparam("b_task"),
+                _HELD.c.assignee_id == bindparam("b_user"),
+                _HELD.c.state == "leased",
+            )
+            .with_for_update(skip_locked=True)
+        )
     )
     .values(lease_until=bindparam("b_until"))
 )
@@ -126,8 +153,7 @@ def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> A
     """
     if campaign.state != "open":
         raise JudgmentError(f"'{campaign.name}' is not open")
-    # Two clicks at once are put in line, or each would get a task.
-    connection.execute(_USER_IN_LINE, {"user_id": user.id})
+    in_line(connection, user)  # two clicks at once would each get a task
     held = open_assignment(connection, user, campaign)
     if held is not None:
         extend_lease(connection, now, held, campaign)
@@ -141,13 +167,11 @@ def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> A
     if (again := next_repeat(connection, now, user, campaign)) is not None:
         slot_no = _gold_slot(connection, now, user, again)
         return _assign(connection, now, user, campaign, again, slot_no)
-    found = connection.execute(
-        _FREE_OF_CAMPAIGN, {"campaign_id": campaign.id, "user_id": user.id, "now": now}
-    ).first()
+    found = _free_slot(
+        connection, _FREE_OF_CAMPAIGN, campaign_id=campaign.id, user_id=user.id, now=now
+    )
     if found is None:
         return None
-    if found.assignee_id is not None:
-        _release(connection, found.task_id, found.assignee_id)
     _lease(connection, found.task_id, found.slot_no, user, now + campaign.lease_ms)
     return _assign(connection, now, user, campaign, found.task_id, found.slot_no)
 
@@ -160,11 +184,10 @@ def assign_to(
     Raises:
         JudgmentError: no slot of it is free, or they have had it before.
     """
-    found = connection.execute(_FREE_OF_TASK, {"task_id": task_id, "now": now}).first()
+    in_line(connection, user)
+    found = _free_slot(connection, _FREE_OF_TASK, task_id=task_id, now=now)
     if found is None:
         raise JudgmentError("no label is wanted of this task any more")
-    if found.assignee_id is not None:
-        _release(connection, task_id, found.assignee_id)
     _lease(connection, task_id, found.slot_no, user, now + campaign.lease_ms)
     return _assign(connection, now, user, campaign, task_id, found.slot_no)
 
@@ -202,11 +225,14 @@ def extend_lease(
 def skip(connection: Connection, now: int, user: User, public_id: str, reason: str) -> None:
     """Give a task back, with a reason; the slot is open again, and three skips stop the task for a researcher.
 
+    What was submitted before the task was re-opened is withdrawn: kept, and counted no longer.
+
     Raises:
         JudgmentError: no reason was given, or the task is submitted.
     """
     if not reason.strip():
         raise JudgmentError("say why the task is skipped")
+    in_line(connection, user)
     assignment = get_assignment(connection, user, public_id, to_change=True)
     if assignment.state == "submitted":
         raise JudgmentError("this task is submitted: re-open it under My work")
@@ -216,12 +242,13 @@ def skip(connection: Connection, now: int, user: User, public_id: str, reason: s
         .values(state="skipped", skip_reason=reason.strip()[:500], slot_no=None)
     )
     connection.execute(
+        update(submissions)
+        .where(submissions.c.assignment_id == assignment.id, submissions.c.state == "final")
+        .values(state="withdrawn")
+    )
+    connection.execute(
         update(slots)
-        .where(
-            slots.c.task_id == assignment.task_id,
-            slots.c.assignee_id == user.id,
-            slots.c.state == "leased",
-        )
+        .where(slots.c.task_id == assignment.task_id, slots.c.assignee_id == user.id)
         .values(state="open", assignee_id=None, lease_until=None)
     )
     events.append(connection, now, user.public_id, "skip", public_id)
@@ -242,6 +269,7 @@ def reopen(connection: Connection, now: int, user: User, public_id: str) -> Assi
     Raises:
         JudgmentError: it is too late, or it is none of the last twenty, or its campaign was closed.
     """
+    in_line(connection, user)
     assignment = get_assignment(connection, user, public_id, to_change=True)
     recent = {row.assignment_id: row for row in last_submissions(connection, user)}
     row = recent.get(assignment.id)
@@ -286,12 +314,8 @@ def last_submissions(connection: Connection, user: User) -> Sequence[Any]:
 
 def retake_slot(connection: Connection, now: int, assignment: Assignment) -> int | None:
     """A slot for work that lost its own: any that is free, or None (the work is surplus then)."""
-    found = connection.execute(_FREE_OF_TASK, {"task_id": assignment.task_id, "now": now}).first()
-    if found is None:
-        return None
-    if found.assignee_id is not None:
-        _release(connection, assignment.task_id, found.assignee_id)
-    return found.slot_no
+    found = _free_slot(connection, _FREE_OF_TASK, task_id=assignment.task_id, now=now)
+    return None if found is None else found.slot_no
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
@@ -302,13 +326,27 @@ def _lease(connection: Connection, task_id: int, slot_no: int, user: User, until
     connection.execute(_LEASE, told)
 
 
-def _release(connection: Connection, task_id: int, user_id: int) -> None:
-    """A slot is taken over: the assignment stays in its owner's hands, without it."""
-    connection.execute(
-        update(assignments)
-        .where(assignments.c.task_id == task_id, assignments.c.user_id == user_id)
-        .values(slot_no=None)
-    )
+def _free_slot(connection: Connection, query: Executable, **told: int) -> Row[Any] | None:
+    """The first free slot, this transaction's now; whose lease on it ran out has lost it.
+
+    Where that person is handing it in, or saving, at this very moment, it is theirs: the next one is looked at.
+    """
+    after = 0
+    while (found := connection.execute(query, {**told, "after": after}).first()) is not None:
+        if found.assignee_id is None or _release(connection, found.task_id, found.assignee_id):
+            return found
+        after += 1
+    return None
+
+
+def _release(connection: Connection, task_id: int, user_id: int) -> bool:
+    """A slot is taken over: the assignment stays in its owner's hands, without it. False where they are at it."""
+    told = {"task_id": task_id, "user_id": user_id}
+    owner = connection.execute(_OWNER, told).scalar_one_or_none()
+    if owner is None:
+        return False
+    connection.execute(update(assignments).where(assignments.c.id == owner).values(slot_no=None))
+    return True
 
 
 def _assign(

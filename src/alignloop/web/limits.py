@@ -24,9 +24,12 @@ class RateLimit:
         return max(1, round(reset - now))
 
 
-def login_wait_ms(failures: int, last_at: int, now: int) -> int:
-    """How long to wait after so many failed sign-ins in a row: nothing for five, then twice as long each time."""
-    if failures < 5:
+def login_wait_ms(failures: int, last_at: int, now: int, free: int = 5) -> int:
+    """How long to wait after so many failed sign-ins: nothing for the free ones, then twice as long each time.
+
+    At most a quarter of an hour, in milliseconds.
+    """
+    if failures < free:
         return 0
-    wait = min(2 ** (failures - 5), 900) * 1000
+    wait = min(2 ** min(failures - free, 10), 900) * 1000
     return max(0, last_at + wait - now)

@@ -6,6 +6,7 @@ no such header; a request with neither is refused. The session's token in the fo
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -113,6 +114,36 @@ class SecurityMiddleware:
         schemes = ("https",) if self.origins.behind_tls else ("http", "https")
         usual = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
         return parts.scheme in schemes and origin == f"{parts.scheme}://{host.removesuffix(usual)}"
+
+
+def address_of(scope: Scope, origins: Origins) -> str:
+    """Whom a limit by address counts: who asks, or whom our own proxy asks for; of IPv6, the network.
+
+    Only a proxy on this machine is believed, and of what it says only what it added itself, which stands last.
+    """
+    peer = (scope.get("client") or ("", 0))[0]
+    if origins.behind_tls and _is_loopback(peer):
+        said = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
+        last = said.rpartition(",")[2].strip()
+        if _parsed(last) is not None:
+            peer = last
+    address = _parsed(peer)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return peer if address is None else str(address)
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
+
+
+def _is_loopback(address: str) -> bool:
+    found = _parsed(address)
+    return found is not None and found.is_loopback
 
 
 def _name(host: str) -> str | None:
