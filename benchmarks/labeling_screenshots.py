@@ -49,7 +49,7 @@ def shots(scene: Scene) -> list[Shot]:
     rank = f"/tasks/{task['rank']}/rank"
     return [
         Shot("rank", scene.labeler, rank),
-        Shot("rate", scene.labeler, f"/tasks/{task['rank']}/rate/2", height=860),
+        Shot("rate", scene.labeler, f"/tasks/{task['rank']}/rate/{scene.weak_item}", height=900),
         Shot("demonstrate", scene.labeler, f"/tasks/{task['demonstrate']}/demonstrate"),
         Shot("overview", scene.researcher, "/overview", height=1000),
         Shot("rank-dark", scene.labeler, rank, dark),
@@ -83,7 +83,7 @@ def main(only: list[str], out: Path) -> None:
     with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
         now = time.time_ns() // 1_000_000
         store = open_project(Path(made)).open()
-        scene = make_scene(store, now, rankings=110)
+        scene = make_scene(store, now, rankings=240, days=29)
         with store.write() as connection:
             yun = scene.reader_of_chinese.user
             people.change_user(connection, now, "scene", yun, locale="zh")

@@ -1,6 +1,18 @@
-"""Answers to three of the example prompts, from good to bad, written for pictures and tests of the pages."""
+"""Texts of the scene: the bundled example prompts and fables, and answers to three of the prompts, from good to bad."""
 
 from __future__ import annotations
+
+import gzip
+import json
+from functools import cache
+from typing import Any
+
+from alignloop.resources import asset
+
+ASKED = (
+    "Go on with this fable, and end with its moral.",
+    "Tell this fable to its end, for a child of six.",
+)
 
 BREAD = (
     "It is mostly the starch, not lost water. In fresh bread the starch is soft and disordered. As the loaf cools it slowly "
@@ -19,6 +31,9 @@ BREAD = (
 )
 """To "Why does bread go stale faster in the fridge than on the kitchen counter?"."""
 
+INVENTED = BREAD[3]
+"""The one that makes things up."""
+
 CRAB = (
     "按正常的量一起吃，不会中毒。\n\n这种说法大概来自两点：柿子里的鞣酸多，空腹吃很多，尤其是没熟透的，容易在胃里结块，让人难受；"
     "螃蟹要是不新鲜、没蒸熟，会引起腹泻。两样碰巧同一天吃，就被说成是“相克”。\n\n螃蟹蒸透，柿子选熟的，别空腹，别贪多，就可以放心。"
@@ -35,3 +50,45 @@ GRANDPA = (
     "We cannot visit him or call him, and that makes us sad. But we can remember him: what he smelled like, the"
 )
 """The beginning of an answer to "My father-in-law died last month ...", as somebody is writing it."""
+
+
+@cache
+def examples() -> list[dict[str, Any]]:
+    """The bundled example prompts."""
+    return [json.loads(line) for line in _lines("prompts/examples.jsonl")]
+
+
+def example(word: str) -> str:
+    """Text of the first example that holds a word."""
+    return next(one["text"] for one in examples() if word in one["text"])
+
+
+@cache
+def fables() -> list[dict[str, str]]:
+    """`title`, `fable` and `moral` of each."""
+    return [json.loads(line) for line in _lines("stories/aesop_for_children.jsonl.gz")]
+
+
+def fable_task(number: int, k: int) -> tuple[str, list[str], list[float]]:
+    """A prompt with up to k outputs, and what they are worth: the fable's end, parts of it, and the ends of others.
+
+    Each number below twice the number of fables is another prompt.
+    """
+    found = fables()
+    times, at = divmod(number, len(found))
+    fable = found[at]
+    sentences = fable["fable"].split(". ")
+    cut = max(len(sentences) // 2, 1)
+    begun, end = ". ".join(sentences[:cut]) + ".", ". ".join(sentences[cut:])
+    worth = {end + "\n\n" + fable["moral"]: 3.8, end: 3.4, end[: len(end) // 2] + "...": 2.3}
+    for step in range(1, k):
+        other = found[(at + step) % len(found)]
+        worth[other["fable"].split(". ")[-1] + "\n\n" + other["moral"]] = 1.9 - 0.3 * step
+    chosen = [text for text in worth if text.strip(". ")][:k]
+    return f"{ASKED[times % 2]}\n\n{begun}", chosen, [worth[text] for text in chosen]
+
+
+def _lines(name: str) -> list[str]:
+    read = asset(name).read_bytes()
+    text = (gzip.decompress(read) if name.endswith(".gz") else read).decode("utf-8")
+    return [line for line in text.splitlines() if line.strip()]
