@@ -25,6 +25,7 @@ def findings(page: object) -> list[str]:
     ]
 
 
+@pytest.mark.full  # every day the running app's pages are looked at, in test_app_looks
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_has_no_serious_finding(look_at: Open, name: str, theme: str) -> None:
@@ -33,6 +34,7 @@ def test_a_page_has_no_serious_finding(look_at: Open, name: str, theme: str) -> 
     assert findings(page) == []
 
 
+@pytest.mark.full  # as above
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_fits_a_phone_in_either_language(look_at: Open, name: str) -> None:
     for locale in ("en", "zh"):
