@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
-from alignloop.errors import ConflictError
-from alignloop.labeling import partition
-from alignloop.labeling.app import answers, drafts, tasks
+from alignloop.errors import ConflictError, JudgmentError
+from alignloop.labeling.app import answers, buttons, drafts, tasks
 from alignloop.labeling.app.access import Ask, Refused
 from alignloop.labeling.app.answers import Checked
 from alignloop.labeling.app.drafts import Fields
-from alignloop.labeling.app.pages.common import Message, Notice
+from alignloop.labeling.app.pages.common import Errors, Message, Notice
 from alignloop.labeling.app.pages.tasks import ConflictPage, Difference
 from alignloop.labeling.app.paths import path_to
 from alignloop.labeling.app.tasks import Work
 from alignloop.labeling.ready import what_blocks
-from alignloop.store import campaigns, figures, judgments, queue
+from alignloop.store import campaigns, events, figures, judgments, people, queue
 from alignloop.store import drafts as saved
 from alignloop.store.judgments import Answer
 from alignloop.store.queue import Assignment
@@ -40,10 +41,25 @@ def save(ask: Ask, sent: Fields) -> Work:
     Raises:
         ConflictError: the form was made from another revision.
     """
+    return _press(ask, sent, "save")[0]
+
+
+def _press(ask: Ask, sent: Fields, verb: str) -> tuple[Work, Errors]:
+    """The same with what a button does to the fields besides; also what is wrong with them."""
     with ask.lab.store.write() as connection:
+        people.in_line(connection, ask.who)  # what is read here is what is written over
         work = tasks.load(connection, ask.who, ask.path("task"))
-        payload = drafts.merge(work.payload, sent)
-        return replace(work, payload=payload, rev=_keep(connection, ask, work, payload))
+        payload = _merged(work.payload, sent)
+        payload["fields"], errors = buttons.press(verb, replace(work, payload=payload))
+        rev = _keep(connection, ask, work, payload)
+        return replace(work, payload=payload, rev=rev), errors
+
+
+def _merged(payload: dict[str, Any], sent: Fields) -> dict[str, Any]:
+    found = drafts.merge(payload, sent)
+    if drafts.size_of(found) > drafts.LARGEST_DRAFT:
+        raise Refused(413)
+    return found
 
 
 def _keep(connection: Connection, ask: Ask, work: Work, payload: dict[str, Any]) -> int:
@@ -73,15 +89,17 @@ def act(ask: Ask, screen: tuple[str, str]) -> Response:
     sent["screen"], sent["item"] = [screen[0]], [screen[1]]
     if action == "submit":
         return _hand_in(ask, screen, sent)
+    verb, _, argument = action.partition(":")
     try:
-        work = save(ask, sent)
+        work, errors = _press(ask, sent, verb)
     except ConflictError:
         return _conflict(ask, screen, sent, action)
     if screen not in tasks.screens(work):
         raise Refused(404)
-    verb, _, argument = action.partition(":")
+    if errors:
+        return ask.show(tasks.page_of(ask, work, screen, errors), 422)
     match verb:
-        case "next":
+        case "next" if screen[0] in ("rate", "toxicity"):
             return _next(ask, work, screen)
         case "back":
             at = tasks.screens(work).index(screen)
@@ -94,10 +112,8 @@ def act(ask: Ask, screen: tuple[str, str]) -> Response:
             return go_to_screen(ask, work, target)
         case "skip":
             return _skip(ask, work, screen)
-        case "seed":
-            return _seed(ask, work, screen)
-        case "continue" | "take_back":
-            return _converse(ask, work, screen, verb)
+        case "seed" | "continue" | "take_back":
+            return go_to_screen(ask, work, screen)
         case "text" | "layout":
             response = go_to_screen(ask, work, screen)
             ask.remember(response, **{verb: argument[:10]})
@@ -131,18 +147,19 @@ def _hand_in(ask: Ask, screen: tuple[str, str], sent: Fields) -> Response:
         raise Refused(429, 10)
     try:
         with ask.lab.store.write() as connection:
+            people.in_line(connection, ask.who)
             work = tasks.load(connection, ask.who, ask.path("task"))
             if screen not in tasks.screens(work):
                 raise Refused(404)
             payload = _whole_payload(connection, ask, work, sent)
+            work = replace(work, payload=payload)
             checked = _check(work, drafts.fields_of(payload))
             done = following = None
             if checked.answer is not None:
                 done = _submit(connection, ask, work, checked.answer, payload)
                 following = next_task(connection, ask, work)
             elif work.assignment.state == "open":
-                rev = _keep(connection, ask, work, payload)
-                work = replace(work, payload=payload, rev=rev)
+                work = replace(work, rev=_keep(connection, ask, work, payload))
     except ConflictError:
         return _conflict(ask, screen, sent, "submit")
     if done is None:
@@ -166,10 +183,10 @@ def _whole_payload(connection: Connection, ask: Ask, work: Work, sent: Fields) -
     """
     if work.assignment.state == "submitted":
         before = figures.final_of(connection, work.assignment.id).payload
-        return drafts.merge(before, sent)
+        return _merged(before, sent)
     if sent and _revision(ask, work) != work.rev:
         raise ConflictError("another tab has saved another version of this task")
-    return drafts.merge(work.payload, sent) if sent else work.payload
+    return _merged(work.payload, sent) if sent else work.payload
 
 
 def _submit(
@@ -182,7 +199,7 @@ def _submit(
         ask.who,
         work.id,
         answer,
-        client_uuid=_client_uuid(ask, work),
+        client_uuid=click_of(ask, work.id, payload),
         payload=payload,
         comment=answers.one(drafts.fields_of(payload), "notes"),
         active_ms=times.active_ms,
@@ -191,9 +208,14 @@ def _submit(
     )
 
 
-def _client_uuid(ask: Ask, work: Work) -> str:
-    """Names one attempt to submit, and cannot meet another person's."""
-    return f"{work.id}/{ask.field('client_uuid')[:64] or uuid.uuid4().hex}"
+def click_of(ask: Ask, whose: str, payload: dict[str, Any]) -> str:
+    """Names one attempt to submit, and cannot meet another person's.
+
+    What was typed is part of it: the same page sent again with something else on it is another attempt.
+    """
+    said = events.canonical(drafts.fields_of(payload))
+    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+    return f"{whose}/{ask.field('client_uuid')[:64] or uuid.uuid4().hex}/{digest}"
 
 
 def _check(work: Work, fields: Fields) -> Checked:
@@ -222,55 +244,6 @@ def _skip(ask: Ask, work: Work, screen: tuple[str, str]) -> Response:
     return ask.go("home", Notice("skipped", "info"))
 
 
-def _seed(ask: Ask, work: Work, screen: tuple[str, str]) -> Response:
-    """Start the ranking from the grades of screen (a)."""
-    grades = [
-        answers.rating_of(work.fields, str(at)).likert for at in range(1, len(work.order) + 1)
-    ]
-    fields = {
-        **work.fields,
-        **{
-            f"rank[{at}]": [str(place)]
-            for at, place in enumerate(partition.from_scores(grades), start=1)
-            if place is not None
-        },
-    }
-    _replace_fields(ask, work, fields)
-    return go_to_screen(ask, work, screen)
-
-
-def _converse(ask: Ask, work: Work, screen: tuple[str, str], verb: str) -> Response:
-    """A dialogue, of which the labeler writes both sides: one more exchange, or the last one back."""
-    if not work.campaign.dialogue:
-        raise Refused(404)
-    fields = work.fields
-    said = fields.get("turns", [])
-    response, user_turn = answers.one(fields, "response"), answers.one(fields, "user_turn")
-    if verb == "continue":
-        errors = {
-            name: Message("required")
-            for name, text in (("response", response), ("user_turn", user_turn))
-            if not text.strip()
-        }
-        if errors:
-            return ask.show(tasks.page_of(ask, work, screen, errors), 422)
-        said, response, user_turn = [*said, response, user_turn], "", ""
-    elif len(said) >= 2:
-        said, response, user_turn = said[:-2], said[-2], said[-1]
-    _replace_fields(
-        ask,
-        work,
-        {**fields, "turns": said, "response": [response], "user_turn": [user_turn]},
-    )
-    return go_to_screen(ask, work, screen)
-
-
-def _replace_fields(ask: Ask, work: Work, fields: Fields) -> None:
-    payload = {**work.payload, "fields": fields}
-    with ask.lab.store.write() as connection:
-        saved.save_draft(connection, ask.now, ask.who, work.id, payload, rev=work.rev)
-
-
 def go_to_screen(
     ask: Ask, work: Work, screen: tuple[str, str], notice: Notice | None = None
 ) -> Response:
@@ -280,9 +253,20 @@ def go_to_screen(
 def _conflict(ask: Ask, screen: tuple[str, str], sent: Fields, action: str) -> Response:
     """Two tabs: both versions, and the person decides. Nothing of either is lost."""
     work = load(ask)
+    if work.assignment.state == "submitted" and action != "submit":
+        return _too_late(ask, work, screen, sent)
     if work.assignment.state != "open":
-        return ask.go("work", Notice("surplus", "info"))
+        return ask.go("work")
     return show_conflict(ask, work, screen, sent, action)
+
+
+def _too_late(ask: Ask, work: Work, screen: tuple[str, str], sent: Fields) -> Response:
+    """A form of a task that another tab has submitted: what it says besides is kept beside that, as `late`."""
+    with ask.lab.store.read() as connection:
+        before = figures.final_of(connection, work.assignment.id).payload
+    if drafts.fields_of(_merged(before, sent)) == drafts.fields_of(before):
+        return ask.go("work")
+    return _hand_in(ask, screen, sent)
 
 
 def show_conflict(
@@ -333,7 +317,11 @@ def next_task(connection: Connection, ask: Ask, work: Work) -> Assignment | None
     campaign = campaigns.get_campaign(connection, campaign_id=work.campaign.id)
     if campaign.state != "open" or what_blocks(connection, ask.who, campaign) is not None:
         return None
-    return queue.claim(connection, ask.now, ask.who, campaign)
+    try:
+        with connection.begin_nested():  # whatever comes of it, what was handed in stays
+            return queue.claim(connection, ask.now, ask.who, campaign)
+    except (JudgmentError, IntegrityError):
+        return None
 
 
 def go_to_next(ask: Ask, work: Work, following: Assignment | None) -> Response:

@@ -47,9 +47,10 @@ def one(fields: Fields, name: str) -> str:
 def number(fields: Fields, name: str, low: int, high: int) -> int | None:
     """A field as a number within bounds."""
     text = one(fields, name)
-    if not text.removeprefix("-").isascii() or not text.removeprefix("-").isdigit():
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 4:
         return None
-    value = int(text[:4])
+    value = int(text)
     return value if low <= value <= high else None
 
 

@@ -19,6 +19,8 @@ Fields = dict[str, list[str]]
 SCREENS = ("demonstrate", "rate", "rank", "compare", "toxicity", "prompt")
 LONGEST_TEXT = 100_000
 """Characters of one field; more is cut where a draft is kept, and refused where it is submitted."""
+LARGEST_DRAFT = 1_000_000
+"""Characters of all fields together: forty turns of a dialogue, or nine outputs with all their notes, are a third."""
 _LONGEST_VISIT_MS = 24 * 3_600_000
 _MOST_VISITS = 200
 _SHARED = ("skip_reason", "skip_note")
@@ -108,6 +110,11 @@ def belongs(name: str, screen: str, item: str) -> bool:
 def fields_of(payload: Mapping[str, Any] | None) -> Fields:
     """The fields of a draft, or of what was submitted."""
     return {name: list(values) for name, values in _fields(payload or {}).items()}
+
+
+def size_of(payload: Mapping[str, Any]) -> int:
+    """Characters of all fields."""
+    return sum(len(value) for values in _fields(payload).values() for value in values)
 
 
 def times_of(payload: Mapping[str, Any]) -> Times:
