@@ -30,6 +30,7 @@ RESAMPLES = 1000
 """Of a page's intervals, and fewer where there are many tasks: what they lie between hardly moves then."""
 SEED = 0
 _DRAWS = 3_000_000
+_TASKS_OF_DRIFT = 10
 
 T = TypeVar("T")
 Money = tuple[Decimal, str]
@@ -163,7 +164,10 @@ class Known:
         return self.keep(("over time", days), compute)
 
     def drifting(self) -> list[int]:
-        """Ids of labelers whose agreement of the last week lies below what it was before, interval beside interval."""
+        """Ids of labelers whose agreement of the last week lies below what it was before, interval beside interval.
+
+        Fewer tasks than ten say nothing: intervals over so few are too narrow.
+        """
         week = self.now - self.now % DAY - 7 * DAY
 
         def compute() -> list[int]:
@@ -173,7 +177,8 @@ class Known:
             return [
                 labeler
                 for labeler, now in recent.items()
-                if str(labeler) in before
+                if now.n >= _TASKS_OF_DRIFT
+                and str(labeler) in before
                 and (then := estimate(before[str(labeler)].strict)) is not None
                 and now.high < then.low
             ]
