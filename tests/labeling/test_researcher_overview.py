@@ -63,7 +63,7 @@ def test_labels_queue_people_hours_and_cost(lab: Desk) -> None:
     assert figure(week, "Labels in 7 days") == "3"
     assert figure(week, "Waiting in queues") == "8"
     assert figure(week, "Labelers at work") == "1 / 2"
-    assert figure(week, "Paid hours") == "0.8 h" and figure(every, "Paid hours") == "1.8 h"
+    assert figure(week, "Paid hours") == "45 min" and figure(every, "Paid hours") == "1.8 h"
     assert figure(week, "Cost") == "EUR 27.00" and figure(every, "Cost") == "EUR 63.00"
     assert (
         figure(week, "Cost per label") == "EUR 9.00"
