@@ -319,7 +319,7 @@ def test_our_host_is_ours_with_any_port(lab: World, host: str) -> None:
 def test_two_hosts_are_none(lab: World) -> None:
     http = anonymous(lab.site.lab).http
     request = http.build_request("GET", "/sign-in")
-    request.headers = [("host", "localhost"), ("host", "localhost")]  # type: ignore[assignment]
+    request.headers = type(request.headers)([("host", "localhost"), ("host", "localhost")])
 
     assert http.send(request).status_code == 403
 
