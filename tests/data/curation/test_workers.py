@@ -24,6 +24,10 @@ MANY = [candidate(f"Number {i} of the fox", i, user=f"u{i}") for i in range(1100
 CONFIG = CurationConfig(prefix_characters=None)
 
 SCRIPT = """
+import signal
+
+# A job in the background starts with this signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import subprocess, sys, tempfile
 from pathlib import Path
 
