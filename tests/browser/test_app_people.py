@@ -207,13 +207,13 @@ def test_a_labeler_in_chinese(app: App, enter: Enter) -> None:
         assert page.evaluate(ENGLISH) == []
 
     look()
-    page.get_by_role("link", name="准则").first.click()
+    page.get_by_role("link", name="指南").first.click()
     look()
     languages = page.locator(".guideline-body .passage").evaluate_all(
         "(all) => all.map((p) => p.lang)"
     )
     assert set(languages) == {"zh-Hans"}
-    page.get_by_role("button", name="我已阅读").click()
+    page.get_by_role("button", name="我已读完").click()
     look()
     app.qualify(ann)
     page.reload()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from alignloop.errors import JudgmentError
 from alignloop.seeds import derive_seed
@@ -41,10 +43,8 @@ from alignloop.store.schema import (
     tasks,
 )
 
-UNDO_MS = 600_000
-"""How long a submission can be re-opened: ten minutes."""
-UNDO_LAST = 20
-"""And only the last so many."""
+UNDO_MS = 600_000  # a submission can be re-opened for ten minutes,
+UNDO_LAST = 20  # and only the last so many
 
 
 # Statements that every request needs are put together once: building them takes longer than running them.
@@ -174,6 +174,15 @@ def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> A
         return None
     _lease(connection, found.task_id, found.slot_no, user, now + campaign.lease_ms)
     return _assign(connection, now, user, campaign, found.task_id, found.slot_no)
+
+
+def claim_if_possible(
+    connection: Connection, now: int, user: User, campaign: Campaign
+) -> Assignment | None:
+    """The same for whoever has just handed in: whatever comes of it, what was handed in stays."""
+    with suppress(JudgmentError, IntegrityError), connection.begin_nested():
+        return claim(connection, now, user, campaign)
+    return None
 
 
 def assign_to(

@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
-from alignloop.errors import ConflictError, JudgmentError
+from alignloop.errors import ConflictError
 from alignloop.labeling.app import answers, buttons, drafts, tasks
 from alignloop.labeling.app.access import Ask, Refused
 from alignloop.labeling.app.answers import Checked
@@ -317,11 +316,7 @@ def next_task(connection: Connection, ask: Ask, work: Work) -> Assignment | None
     campaign = campaigns.get_campaign(connection, campaign_id=work.campaign.id)
     if campaign.state != "open" or what_blocks(connection, ask.who, campaign) is not None:
         return None
-    try:
-        with connection.begin_nested():  # whatever comes of it, what was handed in stays
-            return queue.claim(connection, ask.now, ask.who, campaign)
-    except (JudgmentError, IntegrityError):
-        return None
+    return queue.claim_if_possible(connection, ask.now, ask.who, campaign)
 
 
 def go_to_next(ask: Ask, work: Work, following: Assignment | None) -> Response:
