@@ -10,6 +10,7 @@
     |- EngineError              a rollout engine that gave something else than one response per prompt
     |- NumericsError            NaN or infinity in a loss or gradient
     |- StoreError               a database that cannot be opened, or that does not fit this version
+    |  `- BusyError             one that others keep from answering just now
     |- JudgmentError            a label that the store refuses, with the rule that it breaks
     |- ConflictError            a draft that another tab has changed since
     |- MissingExtraError        a package that an extra would install
@@ -61,6 +62,17 @@ class NumericsError(AlignloopError):
 
 class StoreError(AlignloopError):
     """A database that cannot be opened, is in use, or is not of this version."""
+
+
+class BusyError(StoreError):
+    """A database that others keep from answering just now; the same again a little later will do.
+
+    `at_once`: it need not be later, since whoever was in the way is through.
+    """
+
+    def __init__(self, message: str, *, at_once: bool = False) -> None:
+        super().__init__(message)
+        self.at_once = at_once
 
 
 class JudgmentError(AlignloopError):

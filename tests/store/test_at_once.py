@@ -11,8 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from alignloop.errors import JudgmentError
-from alignloop.store import correspondence, drafts, events, judgments, people, prompts, queue
+from alignloop.errors import BusyError, JudgmentError
+from alignloop.store import (
+    correspondence,
+    database,
+    drafts,
+    events,
+    judgments,
+    people,
+    prompts,
+    queue,
+)
 from alignloop.store.database import Store
 from alignloop.store.judgments import RankedOutputs
 from tests.store import crowd
@@ -291,6 +300,43 @@ def test_errors_of_the_database_quote_nothing(store: Store) -> None:
         connection.execute(text("select * from no_such_table where x = :x"), {"x": "a secret"})
 
     assert "a secret" not in str(caught.value)
+
+
+def test_a_writer_that_another_process_keeps_waiting_is_told_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_MS", 10)
+    first, second = Store.open(tmp_path), Store.open(tmp_path)
+    with first.write() as connection:
+        events.append(connection, 0, "test", "note", "x")
+        with pytest.raises(BusyError, match="try again") as caught, second.write() as _:
+            pass
+        with second.read() as reading:  # readers need not wait
+            assert events.audit(reading).entries == 0
+
+    assert caught.value.at_once is False
+
+
+def test_a_deadlock_asks_for_the_same_again(lab: Lab) -> None:
+    if lab.store.dialect == "sqlite":
+        return  # one writer at a time cannot have any
+    users, met = [lab.labeler(), lab.labeler()], threading.Barrier(2, timeout=30)
+
+    def lock(first: int, second: int) -> None:
+        with lab.store.write() as connection:
+            people.in_line(connection, users[first])
+            met.wait()
+            people.in_line(connection, users[second])
+
+    both = [Beside(lambda: lock(0, 1)), Beside(lambda: lock(1, 0))]
+    errors: list[BaseException] = []
+    for one in both:
+        try:
+            one.wait()
+        except BusyError as error:
+            errors.append(error)
+
+    assert [error.at_once for error in errors if isinstance(error, BusyError)] == [True]
 
 
 def test_the_log_keeps_no_names(lab: Lab) -> None:

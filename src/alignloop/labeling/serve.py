@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import signal
 import socket
 import time
@@ -94,8 +95,14 @@ def _run(lab: Lab, listening: socket.socket) -> int:
         proxy_headers=False,
         timeout_graceful_shutdown=10,
         limit_concurrency=500,
+        # Whatever else is installed: this one bounds what it reads of a request's head.
+        http="h11",
         h11_max_incomplete_event_size=64 * 1024,
+        ws="none",
+        lifespan="off",
     )
+    # The app has said where a bug is; a traceback would quote what somebody wrote.
+    logging.getLogger("uvicorn.error").addFilter(_without_traceback)
     server = uvicorn.Server(config)
     received: list[int] = []
     handle_exit = server.handle_exit
@@ -112,11 +119,26 @@ def _run(lab: Lab, listening: socket.socket) -> int:
     return 128 + received[0] if received and received[0] != signal.SIGINT else 0
 
 
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info:
+        record.exc_info, record.exc_text = None, None
+        record.msg, record.args = "a request ended in an error", ()
+    return True
+
+
 def _setup_token(connection: Connection, email: str) -> str | None:
-    """A one-time link for the first researcher, new at every start until somebody has used one."""
+    """A one-time link for the first researcher, new at every start until somebody has used one.
+
+    Raises:
+        ConfigError: somebody else has that address.
+    """
     if people.has_researcher(connection):
         return None
     user = people.find_user(connection, email=email)
+    if user is not None and (user.role != "researcher" or user.state != "invited"):
+        raise ConfigError(
+            f"no researcher can sign in, and {email} is a {user.state} {user.role}; give the first one another --email"
+        )
     if user is None:
         user = people.add_user(
             connection, _now(), "setup", email=email, name="Researcher", role="researcher"

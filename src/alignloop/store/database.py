@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError
 
-from alignloop.errors import JudgmentError, MissingExtraError, StoreError
+from alignloop.errors import BusyError, JudgmentError, MissingExtraError, StoreError
 from alignloop.store.guards import guards
 from alignloop.store.schema import chain, metadata
 
@@ -78,9 +78,18 @@ class Store:
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        """A connection in a transaction that writes nothing."""
-        with self.engine.begin() as connection:
-            yield connection
+        """A connection in a transaction that writes nothing.
+
+        Raises:
+            BusyError: the database does not answer just now.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            if (busy := _busy(self.url, error)) is not None:
+                raise busy from error
+            raise
 
     @contextmanager
     def write(self) -> Generator[Connection]:
@@ -88,6 +97,7 @@ class Store:
 
         Raises:
             JudgmentError: a rule of the database was broken; nothing was written.
+            BusyError: another writer is in the way; nothing was written.
         """
         try:
             with self._one_writer(), self.engine.connect() as connection:
@@ -96,6 +106,10 @@ class Store:
                     yield connection
         except IntegrityError as error:
             raise JudgmentError(_rule_of(error)) from error
+        except OperationalError as error:
+            if (busy := _busy(self.url, error)) is not None:
+                raise busy from error
+            raise
 
     @contextmanager
     def _one_writer(self) -> Generator[None]:
@@ -333,6 +347,24 @@ def _drop_guards(connection: Connection, dialect: str) -> None:
         "where n.nspname = current_schema() and p.proname like 'guard_%%'"
     ).all():
         connection.exec_driver_sql(f'DROP FUNCTION "{name}"()')
+
+
+def _busy(url: URL, error: OperationalError) -> BusyError | None:
+    """What will pass by itself; None where it will not."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state in _AGAIN:
+        return BusyError(f"{shown(url)}: another transaction came first", at_once=True)
+    is_locked = state == "" and "locked" in str(error.orig)
+    if is_locked or error.connection_invalidated or state.startswith(_LATER):
+        told = f"cannot be written or read just now ({_first_line(error.orig or error)})"
+        return BusyError(f"{shown(url)}: {told}; try again in a little while")
+    return None
+
+
+_AGAIN = ("40001", "40P01")
+"""PostgreSQL: could not serialize; deadlock."""
+_LATER = ("08", "53", "55P03", "57P")
+"""PostgreSQL: no connection, no resources, a lock not had, the server going down or coming up."""
 
 
 def _rule_of(error: IntegrityError) -> str:

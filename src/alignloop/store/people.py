@@ -368,9 +368,13 @@ def failed_logins(connection: Connection, since: int, who: str) -> tuple[int, in
     return int(row[0]), int(row[1])
 
 
-def forget_failed_logins(connection: Connection, who: str) -> None:
-    """A sign-in that succeeded clears the account."""
-    connection.execute(delete(login_attempts).where(login_attempts.c.who == who))
+def forget_failed_logins(connection: Connection, now: int, account: str, address: str) -> None:
+    """A sign-in that succeeded clears the account, and of the address what was noted for it just now."""
+    connection.execute(delete(login_attempts).where(login_attempts.c.who == account))
+    noted = select(func.max(login_attempts.c.id)).where(
+        login_attempts.c.who == address, login_attempts.c.at == now
+    )
+    connection.execute(delete(login_attempts).where(login_attempts.c.id == noted.scalar_subquery()))
 
 
 def _user(row: Any) -> User:

@@ -7,12 +7,11 @@ from __future__ import annotations
 import enum
 import hmac
 import secrets
-import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,25 +21,25 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from alignloop.errors import ConflictError, JudgmentError
+from alignloop.errors import BusyError, ConflictError, JudgmentError
 from alignloop.labeling.app import cookies, pages
 from alignloop.labeling.app.described import described
 from alignloop.labeling.app.forms import LARGEST_FORM, clean, read_form
 from alignloop.labeling.app.i18n import choose_locale
+from alignloop.labeling.app.lab import Lab
 from alignloop.labeling.app.logged import line, trace
-from alignloop.labeling.app.memory import Memory
 from alignloop.labeling.app.pages.common import LOCALES, Locale, Notice, Page, View
 from alignloop.labeling.app.pages.labeler import ErrorPage
 from alignloop.labeling.app.paths import PATHS, path_to
 from alignloop.labeling.app.render import render
 from alignloop.progress import say
 from alignloop.store import correspondence, people
-from alignloop.store.database import Store
 from alignloop.store.people import User
-from alignloop.web.limits import RateLimit
-from alignloop.web.security import Origins
 
 _SEEN_EVERY_MS = 60_000
+_BUSY_SECONDS = 5
+_PAGES = (403, 404, 413, 429, 500)
+"""Statuses with words of their own; 503 has those of 429, to wait and send it again."""
 _LONGEST_PATH = 2000
 """Characters of an address to go on to."""
 
@@ -61,32 +60,6 @@ class Refused(Exception):
         super().__init__(str(status))
         self.status = status
         self.wait_seconds = wait_seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Lab:
-    """What the routes work on."""
-
-    store: Store
-    origins: Origins
-    folder: Path
-    """The project's folder, for the files of exports."""
-    memory: Memory = field(default_factory=Memory)
-    """Figures that took long, and exports that are being made."""
-    clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    """Milliseconds since 1970, UTC."""
-    submits: RateLimit = field(default_factory=lambda: RateLimit(120, 60))
-    """Submissions per person and minute: far above what anybody reads."""
-    drafts: RateLimit = field(default_factory=lambda: RateLimit(300, 60))
-
-    def cookie(self, name: cookies.Name) -> str:
-        """What a cookie of ours is called."""
-        return cookies.cookie_name(name, behind_tls=self.origins.behind_tls)
-
-    @property
-    def session_cookie(self) -> str:
-        """The one that signs somebody in."""
-        return self.cookie("session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +262,9 @@ def _answer(lab: Lab, route: Route, request: Request, form: FormData) -> Respons
     try:
         if (response := _refusal(route, ask)) is not None:
             return response
-        return route.handler(ask)
+        return _handled(route, ask)
+    except BusyError:
+        return error_response(ask, 503, _BUSY_SECONDS)
     except Refused as refused:
         return error_response(ask, refused.status, refused.wait_seconds)
     except ConflictError:
@@ -298,6 +273,17 @@ def _answer(lab: Lab, route: Route, request: Request, form: FormData) -> Respons
         # A rule of the store, met outside a form that could show it: a page made for another state of things.
         say(line(f"alignloop: refused {route.method} {route.name}: {error}"))
         return error_response(ask, 404)
+
+
+def _handled(route: Route, ask: Ask) -> Response:
+    """What the route answers; again where the database asks for that, since sending a form twice is harmless."""
+    for _ in range(2):
+        try:
+            return route.handler(ask)
+        except BusyError as error:
+            if not error.at_once:
+                raise
+    return route.handler(ask)
 
 
 def _ask(lab: Lab, request: Request, form: FormData, *, with_user: bool = True) -> Ask:
@@ -311,7 +297,8 @@ def _ask(lab: Lab, request: Request, form: FormData, *, with_user: bool = True) 
         if found is not None:
             user, csrf_token, seen_at = found
             if now - seen_at > _SEEN_EVERY_MS:
-                with lab.store.write() as connection:
+                # Looking at a page does not wait for long writers, a large import for one.
+                with suppress(BusyError), lab.store.write() as connection:
                     people.touch_session(connection, now, token)
     preferences = dict(parse_qsl(request.cookies.get(lab.cookie("preferences"), "")[:1000]))
     chosen = user.locale if user is not None else preferences.get("locale", "")
@@ -357,7 +344,7 @@ def error_response(ask: Ask, status: int, wait_seconds: int = 0) -> Response:
     if "json" in ask.request.headers.get("accept", ""):
         return JSONResponse({"status": status}, status_code=status, headers=headers)
     page = ErrorPage(
-        status=cast(Any, status if status in (403, 404, 413, 429, 500) else 404),
+        status=cast(Any, {503: 429}.get(status, status if status in _PAGES else 404)),
         wait_seconds=wait_seconds,
         limit_bytes=LARGEST_FORM,
     )

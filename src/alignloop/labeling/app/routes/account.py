@@ -21,11 +21,15 @@ from alignloop.store import correspondence, people
 from alignloop.store.people import User
 from alignloop.web import passwords
 from alignloop.web.limits import login_wait_ms
+from alignloop.web.security import address_of
 
 routes = Routes()
 
 MESSAGE_CHARACTERS = 4000
 _HOUR = 3_600_000
+_FREE_OF_ACCOUNT = 5
+_FREE_OF_ADDRESS = 30
+"""Failed sign-ins within an hour that nobody waits for. Many people may share an address, and mistype now and then."""
 
 
 @routes.get("sign_in", Access.ANYBODY)
@@ -40,27 +44,32 @@ def sign_in_page(ask: Ask) -> Response:
 def sign_in(ask: Ask) -> Response:
     """Check the password, slower and slower where it is wrong; a new session each time."""
     email, password = ask.field("email").strip().lower(), ask.field("password")
-    account, address = _hashed("account", email), _hashed("address", _address(ask))
-    with ask.lab.store.read() as connection:
+    account = _hashed("account", email)
+    address = _hashed("address", address_of(ask.request.scope, ask.lab.origins))
+    with ask.lab.store.write() as connection:
         waits = [
-            login_wait_ms(*people.failed_logins(connection, ask.now - _HOUR, who), ask.now)
-            for who in (account, address)
+            login_wait_ms(*people.failed_logins(connection, ask.now - _HOUR, who), ask.now, free)
+            for who, free in ((account, _FREE_OF_ACCOUNT), (address, _FREE_OF_ADDRESS))
         ]
+        if not any(waits):
+            # Counted before it is looked at: many at once are no way round.
+            people.note_failed_login(connection, ask.now, account, address)
         user = people.find_user(connection, email=email)
         known = None if user is None else people.password_of(connection, user)
     if wait := max(waits):
         seconds = -(-wait // 1000)
-        return _sign_in_again(ask, Message("throttled", {"seconds": seconds}), 429)
+        answer = _sign_in_again(ask, Message("throttled", {"seconds": seconds}), 429)
+        answer.headers["Retry-After"] = str(seconds)
+        return answer
     if not passwords.is_right(known, password) or user is None or user.state != "active":
-        with ask.lab.store.write() as connection:
-            people.note_failed_login(connection, ask.now, account, address)
         return _sign_in_again(ask, Message("sign_in"), 422)
+    hashed_anew = ""
+    if known is not None and passwords.is_outdated(known):
+        hashed_anew = passwords.hash_password(password)
     with ask.lab.store.write() as connection:
-        people.forget_failed_logins(connection, account)
-        if known is not None and passwords.is_outdated(known):
-            people.set_password(
-                connection, ask.now, user, passwords.hash_password(password), rehash=True
-            )
+        people.forget_failed_logins(connection, ask.now, account, address)
+        if hashed_anew:
+            people.set_password(connection, ask.now, user, hashed_anew, rehash=True)
         if ask.session:
             people.end_session(connection, ask.session)
         token = people.start_session(connection, ask.now, user)
@@ -94,12 +103,16 @@ def invite_page(ask: Ask) -> Response:
 def accept_invite(ask: Ask) -> Response:
     """Set a name and a password, and be signed in."""
     token, name, password = ask.path("token"), ask.field("name").strip(), ask.field("password")
+    with ask.lab.store.read() as connection:
+        guest = people.invited(connection, ask.now, token)
+    if guest is None:
+        raise Refused(404)
     errors: dict[str, Message] = {}
     if not name:
         errors["name"] = Message("required")
     if len(name) > 100:
         errors["name"] = Message("too_long", {"limit": 100})
-    complaint = passwords.complaint(password)
+    complaint = passwords.complaint(password, name, guest.email)
     if complaint == "long":
         errors["password"] = Message("too_long", {"limit": passwords.LONGEST})
     elif complaint == "short":
@@ -110,9 +123,6 @@ def accept_invite(ask: Ask) -> Response:
         errors["password_again"] = Message("passwords_differ")
     if errors:
         return _show_invite(ask, errors)
-    with ask.lab.store.read() as connection:
-        if people.invited(connection, ask.now, token) is None:
-            raise Refused(404)
     password_hash = passwords.hash_password(password)
     locale = ask.field("locale")
     with ask.lab.store.write() as connection:
@@ -123,6 +133,8 @@ def accept_invite(ask: Ask) -> Response:
             raise Refused(404)
         if locale in LOCALES:
             user = people.change_user(connection, ask.now, user.public_id, user, locale=locale)
+        if ask.session:
+            people.end_session(connection, ask.session)
         session = people.start_session(connection, ask.now, user)
     response = ask.go("home", Notice("welcome"))
     ask.sign_in(response, session)
@@ -196,6 +208,8 @@ def messages_page(ask: Ask) -> Response:
 def write_message(ask: Ask) -> Response:
     """Write to the researchers."""
     body = ask.field("body").strip()
+    if not ask.lab.submits.allows(str(ask.who.id)):
+        raise Refused(429, 10)
     if problem := message_problem(body):
         return _show_messages(ask, body, {"body": problem})
     with ask.lab.store.write() as connection:
@@ -267,10 +281,6 @@ def _reads_for_evaluation(ask: Ask) -> bool:
 
 def _hashed(kind: str, name: str) -> str:
     return hashlib.sha256(f"{kind}/{name}".encode()).hexdigest()
-
-
-def _address(ask: Ask) -> str:
-    return ask.request.client.host if ask.request.client else ""
 
 
 def _moment(at: int) -> datetime:
