@@ -52,30 +52,26 @@ def take_in(
 ) -> WrittenPrompt:
     """Keep a prompt, where the store does not have the same one already; returns what to submit."""
     text_digest, prefix_digest = digests(text, (), examples, None)
+    prompts.in_turn(connection)  # or two people could both find that it is not there
     if prompts.find_prompt(connection, text_digest) is not None:
         return WrittenPrompt(text, kind, tuple(examples), use_case, None)
     key = f"labeler/{author.public_id}"
-    [prompt_id] = prompts.add_prompts(
-        connection,
-        now,
-        [
-            prompts.NewPrompt(
-                author=key,
-                split="train",
-                kind=kind,
-                text=text,
-                text_digest=text_digest,
-                prefix_digest=prefix_digest,
-                examples=examples,
-                use_case=use_case,
-                language=language,
-                tokens=len(text.encode()) // 4,
-                consent=True,
-                counted_for=key,
-                pii=list(dict.fromkeys(findings)),
-            )
-        ],
+    new = prompts.NewPrompt(
+        author=key,
+        split="train",
+        kind=kind,
+        text=text,
+        text_digest=text_digest,
+        prefix_digest=prefix_digest,
+        examples=examples,
+        use_case=use_case,
+        language=language,
+        tokens=len(text.encode()) // 4,
+        consent=True,
+        counted_for=key,
+        pii=list(dict.fromkeys(findings)),
     )
+    [prompt_id] = prompts.add_prompts(connection, now, [new])
     return WrittenPrompt(text, kind, tuple(examples), use_case, prompt_id)
 
 

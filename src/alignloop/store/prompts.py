@@ -139,7 +139,7 @@ def add_import(
     `first_id`, that of the file's first prompt, is noted with them: the others follow it without a gap. A file is in
     whole, or not at all.
     """
-    _in_turn(connection)
+    in_turn(connection)
     import_id = (connection.execute(select(func.max(imports.c.id))).scalar() or 0) + 1
     first_id, taken = last_id(connection) + 1, 0
     connection.execute(
@@ -172,7 +172,7 @@ def add_prompts(
     """
     if not new:
         return []
-    _in_turn(connection)
+    in_turn(connection)
     first_id = last_id(connection) + 1
     _add(connection, now, new, first_id, import_id, {})
     return list(range(first_id, first_id + len(new)))
@@ -234,7 +234,7 @@ def _find_authors(
         author_ids.update((key, number) for number, key, _ in rows)
 
 
-def _in_turn(connection: Connection) -> None:
+def in_turn(connection: Connection) -> None:
     """On PostgreSQL, where several may write at once, one after the other: ids are the last one's and one more."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("select pg_advisory_xact_lock(4207718)"))

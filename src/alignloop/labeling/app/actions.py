@@ -48,13 +48,14 @@ def _press(ask: Ask, sent: Fields, verb: str) -> tuple[Work, Errors]:
     with ask.lab.store.write() as connection:
         people.in_line(connection, ask.who)  # what is read here is what is written over
         work = tasks.load(connection, ask.who, ask.path("task"))
-        payload = _merged(work.payload, sent)
+        payload = merged(work.payload, sent)
         payload["fields"], errors = buttons.press(verb, replace(work, payload=payload))
         rev = _keep(connection, ask, work, payload)
         return replace(work, payload=payload, rev=rev), errors
 
 
-def _merged(payload: dict[str, Any], sent: Fields) -> dict[str, Any]:
+def merged(payload: dict[str, Any], sent: Fields) -> dict[str, Any]:
+    """A draft with a form over it, where that is of a size that is kept."""
     found = drafts.merge(payload, sent)
     if drafts.size_of(found) > drafts.LARGEST_DRAFT:
         raise Refused(413)
@@ -182,10 +183,10 @@ def _whole_payload(connection: Connection, ask: Ask, work: Work, sent: Fields) -
     """
     if work.assignment.state == "submitted":
         before = figures.final_of(connection, work.assignment.id).payload
-        return _merged(before, sent)
+        return merged(before, sent)
     if sent and _revision(ask, work) != work.rev:
         raise ConflictError("another tab has saved another version of this task")
-    return _merged(work.payload, sent) if sent else work.payload
+    return merged(work.payload, sent) if sent else work.payload
 
 
 def _submit(
@@ -263,7 +264,7 @@ def _too_late(ask: Ask, work: Work, screen: tuple[str, str], sent: Fields) -> Re
     """A form of a task that another tab has submitted: what it says besides is kept beside that, as `late`."""
     with ask.lab.store.read() as connection:
         before = figures.final_of(connection, work.assignment.id).payload
-    if drafts.fields_of(_merged(before, sent)) == drafts.fields_of(before):
+    if drafts.fields_of(merged(before, sent)) == drafts.fields_of(before):
         return ask.go("work")
     return _hand_in(ask, screen, sent)
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any, cast
 
+from sqlalchemy import Connection
 from starlette.responses import JSONResponse, Response
 
 from alignloop.data.incoming import USE_CASES, Kind
 from alignloop.errors import ConflictError
 from alignloop.labeling.app import answers, drafts, tasks
 from alignloop.labeling.app.access import Access, Ask, Refused, Routes
-from alignloop.labeling.app.actions import go_to_next, next_task, show_conflict
+from alignloop.labeling.app.actions import click_of, merged, next_task, show_conflict
 from alignloop.labeling.app.drafts import Fields
 from alignloop.labeling.app.pages.common import Errors, Message, Notice, Passage
 from alignloop.labeling.app.pages.tasks import ExamplePair, Finding, PromptPage
 from alignloop.labeling.app.tasks import Work
+from alignloop.labeling.ready import what_blocks
 from alignloop.labeling.writing import consent_text, findings_in, take_in
-from alignloop.store import campaigns, figures, judgments, queue
+from alignloop.store import campaigns, figures, judgments, people, queue
 from alignloop.store import drafts as saved
 
 routes = Routes()
@@ -30,6 +33,7 @@ KINDS: dict[str, Kind] = {
 LONGEST = 8000
 """Characters of a prompt."""
 MOST_PAIRS = 20
+LANGUAGES = ("en", "zh")
 _FIELDS = (
     "rev client_uuid active_ms idle_ms first_input_ms action kind text pairs query[1] response[1] use_case lang "
     "consent findings_seen scenario"
@@ -39,7 +43,8 @@ _FIELDS = (
 @routes.get("write_prompt", Access.LABELER)
 def prompt_page(ask: Ask) -> Response:
     """The form, of the task in hand; a task is taken at home, since looking at a page takes nothing."""
-    work = _work(ask)
+    with ask.lab.store.read() as connection:
+        work = _in_hand(connection, ask)
     if work is None:
         return ask.go("home")
     return ask.show(_page(ask, work, kind=ask.query("kind")))
@@ -50,52 +55,80 @@ def prompt_draft(ask: Ask) -> Response:
     """Keep what the form holds."""
     if not ask.lab.drafts.allows(str(ask.who.id)):
         raise Refused(429, 5)
-    work = _work(ask)
-    if work is None:
-        raise Refused(404)
     try:
-        return JSONResponse({"rev": _save(ask, work, drafts.merge(work.payload, _sent(ask)))})
+        with ask.lab.store.write() as connection:
+            people.in_line(connection, ask.who)
+            work = _in_hand(connection, ask)
+            if work is None:
+                raise Refused(404)
+            return JSONResponse(
+                {"rev": _save(connection, ask, work, merged(work.payload, _sent(ask)))}
+            )
     except ConflictError:
-        return JSONResponse({"rev": work.rev}, status_code=409)
+        with ask.lab.store.read() as connection:
+            found = _in_hand(connection, ask)
+        return JSONResponse({"rev": 0 if found is None else found.rev}, status_code=409)
 
 
 @routes.post("write_prompt", Access.LABELER, _FIELDS)
 def write_prompt(ask: Ask) -> Response:
-    """What the form asks for."""
-    work = _work(ask)
-    if work is None:
-        return ask.go("home", Notice("queue_empty", "info"))
-    payload = drafts.merge(work.payload, _sent(ask))
+    """What the form asks for: one transaction, durable before anybody is told."""
     verb, _, argument = ask.field("action", "save").partition(":")
-    fields = drafts.fields_of(payload)
-    match verb:
-        case "add_pair":
-            fields["pairs"] = [str(min(_pair_count(fields) + 1, MOST_PAIRS))]
-        case "remove_pair":
-            fields = _without_pair(fields, argument)
-        case "kind" if argument in KINDS:
-            fields["kind"] = [argument]
-        case _:
-            pass
+    if verb == "submit" and not ask.lab.submits.allows(str(ask.who.id)):
+        raise Refused(429, 10)
+    errors, following = dict[str, Message](), None
     try:
-        _save(ask, work, {**payload, "fields": fields})
+        with ask.lab.store.write() as connection:
+            people.in_line(connection, ask.who)
+            if judgments.find_submission(connection, _click(ask)) is not None:
+                # Pressed twice: what is in hand now is another task.
+                return _go_on(ask, _in_hand(connection, ask) is not None)
+            work = _in_hand(connection, ask) or _taken(connection, ask)
+            if work is not None:
+                payload = merged(work.payload, _sent(ask))
+                payload["fields"] = _pressed(drafts.fields_of(payload), verb, argument)
+                rev = _save(connection, ask, work, payload)
+                work = replace(work, payload=payload, rev=rev)
+                errors = _errors(work.fields) if verb == "submit" else {}
+                if verb == "submit" and not errors:
+                    _hand_in(connection, ask, work)
+                    following = next_task(connection, ask, work)
     except ConflictError:
-        return show_conflict(ask, work, ("write_prompt", ""), _sent(ask), ask.field("action"))
-    again = _reload(ask, work, {**payload, "fields": fields})
-    return _submit(ask, again) if verb == "submit" else ask.show(_page(ask, again))
+        with ask.lab.store.read() as connection:
+            stored = _in_hand(connection, ask)
+        if stored is None:
+            raise Refused(404) from None
+        return show_conflict(ask, stored, ("write_prompt", ""), _sent(ask), ask.field("action"))
+    if work is None:
+        # Nobody wants another prompt; what was written is still on the page.
+        typed = drafts.fields_of(drafts.merge({}, _sent(ask)))
+        return ask.show(_page(ask, None, typed), 409, Notice("queue_empty", "warning"))
+    if verb == "submit" and not errors:
+        return _go_on(ask, following is not None)
+    return ask.show(_page(ask, work, errors=errors), 422 if errors else 200)
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
 
 
-def _work(ask: Ask) -> Work | None:
-    """The prompt in hand."""
-    with ask.lab.store.read() as connection:
-        for campaign in campaigns.all_campaigns(connection, state="open"):
-            if campaign.form == "write":
-                held = queue.open_assignment(connection, ask.who, campaign)
-                if held is not None:
-                    return tasks.load(connection, ask.who, held.public_id)
+def _in_hand(connection: Connection, ask: Ask) -> Work | None:
+    """The prompt in hand; of a campaign that was closed meanwhile too, where there is no other."""
+    found = campaigns.all_campaigns(connection)
+    for campaign in sorted(found, key=lambda campaign: campaign.state != "open"):
+        if campaign.form == "write":
+            held = queue.open_assignment(connection, ask.who, campaign)
+            if held is not None:
+                return tasks.load(connection, ask.who, held.public_id)
+    return None
+
+
+def _taken(connection: Connection, ask: Ask) -> Work | None:
+    """One for whoever has written without: from a tab whose task another tab has handed in."""
+    for campaign in campaigns.all_campaigns(connection, state="open"):
+        if campaign.form == "write" and what_blocks(connection, ask.who, campaign) is None:
+            taken = queue.claim_if_possible(connection, ask.now, ask.who, campaign)
+            if taken is not None:
+                return tasks.load(connection, ask.who, taken.public_id)
     return None
 
 
@@ -103,68 +136,69 @@ def _sent(ask: Ask) -> Fields:
     return {**ask.fields(), "screen": ["prompt"], "item": [""]}
 
 
-def _save(ask: Ask, work: Work, payload: dict[str, Any]) -> int:
+def _click(ask: Ask) -> str:
+    """Names one attempt to hand in; no task is part of it, since the form names none."""
+    return click_of(ask, f"prompt/{ask.who.public_id}", drafts.merge({}, _sent(ask)))
+
+
+def _pressed(fields: Fields, verb: str, argument: str) -> Fields:
+    """What a button does to the fields."""
+    match verb:
+        case "add_pair":
+            return {**fields, "pairs": [str(min(_pair_count(fields) + 1, MOST_PAIRS))]}
+        case "remove_pair":
+            return _without_pair(fields, argument)
+        case "kind" if argument in KINDS:
+            return {**fields, "kind": [argument]}
+        case _:
+            return fields
+
+
+def _save(connection: Connection, ask: Ask, work: Work, payload: dict[str, Any]) -> int:
     times = drafts.times_of(payload)
-    with ask.lab.store.write() as connection:
-        return saved.save_draft(
-            connection,
-            ask.now,
-            ask.who,
-            work.id,
-            payload,
-            rev=drafts.revision(
-                work.payload, work.rev, ask.whole_number("rev"), ask.field("client_uuid")
-            ),
-            active_ms=times.active_ms,
-            idle_ms=times.idle_ms,
-            first_input_ms=times.first_input_ms,
-        )
-
-
-def _reload(ask: Ask, work: Work, payload: dict[str, Any]) -> Work:
-    with ask.lab.store.read() as connection:
-        found = tasks.load(connection, ask.who, work.id)
-    return Work(
-        found.assignment, found.campaign, found.task, found.items, found.flags, found.rev, payload
+    visit = ask.field("client_uuid")
+    return saved.save_draft(
+        connection,
+        ask.now,
+        ask.who,
+        work.id,
+        payload,
+        rev=drafts.revision(work.payload, work.rev, ask.whole_number("rev"), visit),
+        active_ms=times.active_ms,
+        idle_ms=times.idle_ms,
+        first_input_ms=times.first_input_ms,
     )
 
 
-def _submit(ask: Ask, work: Work) -> Response:
-    if not ask.lab.submits.allows(str(ask.who.id)):
-        raise Refused(429, 10)
-    fields, errors = work.fields, _errors(work.fields)
-    findings = findings_in(_everything(fields))
-    if not errors and findings and answers.one(fields, "findings_seen") != "1":
-        errors = {"text": Message("pii")}
-    if errors:
-        return ask.show(_page(ask, work, errors=errors), 422)
-    times = drafts.times_of(work.payload)
-    with ask.lab.store.write() as connection:
-        written = take_in(
-            connection,
-            ask.now,
-            ask.who,
-            kind=KINDS[_kind(fields)],
-            text=answers.one(fields, "text").strip(),
-            examples=_pairs(fields) if _kind(fields) == "few_shot" else [],
-            use_case=answers.one(fields, "use_case"),
-            language=answers.one(fields, "lang"),
-            findings=[finding.kind for finding in findings],
-        )
-        judgments.submit(
-            connection,
-            ask.now,
-            ask.who,
-            work.id,
-            written,
-            client_uuid=f"{work.id}/{ask.field('client_uuid')[:64] or uuid.uuid4().hex}",
-            payload=work.payload,
-            active_ms=times.active_ms,
-            idle_ms=times.idle_ms,
-            first_input_ms=times.first_input_ms,
-        )
-        following = next_task(connection, ask, work)
-    return go_to_next(ask, work, following)
+def _hand_in(connection: Connection, ask: Ask, work: Work) -> None:
+    fields, times = work.fields, drafts.times_of(work.payload)
+    written = take_in(
+        connection,
+        ask.now,
+        ask.who,
+        kind=KINDS[_kind(fields)],
+        text=answers.one(fields, "text").strip(),
+        examples=_pairs(fields) if _kind(fields) == "few_shot" else [],
+        use_case=answers.one(fields, "use_case"),
+        language=answers.one(fields, "lang"),
+        findings=[finding.kind for finding in findings_in(_everything(fields))],
+    )
+    judgments.submit(
+        connection,
+        ask.now,
+        ask.who,
+        work.id,
+        written,
+        client_uuid=_click(ask),
+        payload=work.payload,
+        active_ms=times.active_ms,
+        idle_ms=times.idle_ms,
+        first_input_ms=times.first_input_ms,
+    )
+
+
+def _go_on(ask: Ask, has_more: bool) -> Response:
+    return ask.go("write_prompt" if has_more else "home", Notice("submitted"))
 
 
 def _errors(fields: Fields) -> dict[str, Message]:
@@ -176,6 +210,8 @@ def _errors(fields: Fields) -> dict[str, Message]:
         errors["text"] = Message("too_long", {"limit": LONGEST})
     if answers.one(fields, "use_case") not in USE_CASES:
         errors["use_case"] = Message("required")
+    if answers.one(fields, "lang") not in LANGUAGES:
+        errors["lang"] = Message("required")
     if answers.one(fields, "consent") != "1":
         errors["consent"] = Message("consent")
     if _kind(fields) == "few_shot":
@@ -184,21 +220,34 @@ def _errors(fields: Fields) -> dict[str, Message]:
             if not query.strip() or not response.strip():
                 name = f"query[{number}]" if not query.strip() else f"response[{number}]"
                 errors[name] = Message("pair_empty")
+            for name, said in (("query", query), ("response", response)):
+                if len(said) > LONGEST:
+                    errors[f"{name}[{number}]"] = Message("too_long", {"limit": LONGEST})
         if len(pairs) < 2:
             errors["pairs"] = Message("pair_empty")
+    is_looked_at = answers.one(fields, "findings_seen") == "1"
+    if not errors and not is_looked_at and findings_in(_everything(fields)):
+        errors["text"] = Message("pii")
     return errors
 
 
-def _page(ask: Ask, work: Work, errors: Errors | None = None, kind: str = "") -> PromptPage:
-    fields = work.fields
+def _page(
+    ask: Ask,
+    work: Work | None,
+    typed: Fields | None = None,
+    errors: Errors | None = None,
+    kind: str = "",
+) -> PromptPage:
+    fields = work.fields if work is not None else typed or {}
     chosen = kind if kind in KINDS else _kind(fields)
-    with ask.lab.store.read() as connection:
-        written = figures.done_by(connection, ask.now, ask.who, work.campaign).submitted
-        agreed = consent_text(ask.locale)
+    written, agreed = 0, consent_text(ask.locale)
+    if work is not None:
+        with ask.lab.store.read() as connection:
+            written = figures.done_by(connection, ask.now, ask.who, work.campaign).submitted
     findings = findings_in(_everything(fields)) if errors and "text" in errors else ()
     return PromptPage(
         kind=cast(Any, chosen),
-        rev=work.rev,
+        rev=0 if work is None else work.rev,
         client_uuid=uuid.uuid4().hex,
         consent_text=Passage(agreed, "zh-Hans" if ask.locale == "zh" else "en"),
         text=answers.one(fields, "text"),
@@ -209,6 +258,7 @@ def _page(ask: Ask, work: Work, errors: Errors | None = None, kind: str = "") ->
         else (),
         use_case=cast(Any, answers.one(fields, "use_case") or None),
         lang=answers.one(fields, "lang") or ask.locale,
+        langs=LANGUAGES,
         consent=answers.one(fields, "consent") == "1",
         scenario=answers.one(fields, "scenario"),
         findings=tuple(
@@ -238,7 +288,7 @@ def _pairs(fields: Fields) -> list[tuple[str, str]]:
 
 def _without_pair(fields: Fields, which: str) -> Fields:
     pairs = _pairs(fields)
-    if not which.isdigit() or not 0 < int(which[:3]) <= len(pairs) or len(pairs) == 1:
+    if which not in [str(at) for at in range(1, len(pairs) + 1)] or len(pairs) == 1:
         return fields
     del pairs[int(which) - 1]
     kept = {
