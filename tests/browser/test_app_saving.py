@@ -257,8 +257,8 @@ def test_active_time_is_time_at_work(app: App, enter: Enter) -> None:
     page.wait_for_url(app.url + "/")
 
     label = app.label(ann)
-    assert 120_000 <= label.active_ms <= 130_000  # 30 + 60 + 30 + 5 s
-    assert 540_000 <= label.idle_ms <= 545_000
+    assert 115_000 <= label.active_ms <= 140_000  # 30 + 60 + 30 + 5 s
+    assert 530_000 <= label.idle_ms <= 550_000
 
 
 def test_a_hidden_tab_is_not_at_work(app: App, enter: Enter) -> None:
@@ -285,5 +285,5 @@ def test_a_hidden_tab_is_not_at_work(app: App, enter: Enter) -> None:
     page.wait_for_selector(".notice-good")
 
     label = app.label(ann)
-    assert 30_000 <= label.active_ms <= 33_000
-    assert 300_000 <= label.idle_ms <= 303_000
+    assert 25_000 <= label.active_ms <= 40_000
+    assert 290_000 <= label.idle_ms <= 310_000
