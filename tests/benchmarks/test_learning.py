@@ -246,6 +246,7 @@ def finished(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return out, arguments
 
 
+@pytest.mark.full
 def test_our_side_leaves_curves_and_a_picture(finished: tuple[Path, list[str | Path]]) -> None:
     out, _ = finished
 
@@ -274,6 +275,7 @@ def test_our_side_leaves_curves_and_a_picture(finished: tuple[Path, list[str | P
     assert not list(out.rglob("*.safetensors"))
 
 
+@pytest.mark.full
 def test_the_same_command_repeats_what_is_not_finished_and_comes_to_the_same(
     finished: tuple[Path, list[str | Path]],
 ) -> None:
@@ -293,6 +295,7 @@ def test_the_same_command_repeats_what_is_not_finished_and_comes_to_the_same(
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
+@pytest.mark.full
 def test_both_sides_read_the_prompts_in_the_order_of_the_stage(
     finished: tuple[Path, list[str | Path]], demo: Path
 ) -> None:
@@ -306,6 +309,7 @@ def test_both_sides_read_the_prompts_in_the_order_of_the_stage(
     assert len(asked["ids"]) == len(asked["tokens"]) == 4 * plan.SPEED_ITERATIONS
 
 
+@pytest.mark.full
 def test_a_setting_that_both_sides_have_is_the_demos(
     finished: tuple[Path, list[str | Path]],
 ) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.catalogue import BENCHMARKS
 from benchmarks.environments import PACKAGES
 
@@ -73,6 +75,7 @@ def test_ours_alone_leaves_the_json(tmp_path: Path) -> None:
     assert "ours" in done.stdout
 
 
+@pytest.mark.full
 def test_a_peer_takes_turns_with_us(tmp_path: Path) -> None:
     """The plain loop needs no environment of its own: two repeats of both, and the ratio of each repeat."""
     small = [one for one in SMALL if not one.startswith(("--prompt", "--response", "--repeats"))]

@@ -31,13 +31,14 @@ WINDOWS: dict[str, dict[str, object]] = {
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    """Not for the whole session: while it runs, no other test could start an event loop of its own."""
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium: install Debian's chromium")
@@ -116,8 +117,8 @@ def open_page(browser: Browser, site: Site, complaints: list[str]) -> Iterator[O
         page.context.close()
 
 
-@pytest.fixture(scope="session")
-def windows() -> Iterator[dict[str, Page]]:
+@pytest.fixture(scope="module")
+def windows(browser: Browser) -> Iterator[dict[str, Page]]:
     """Windows that stay open from test to test, by kind."""
     opened: dict[str, Page] = {}
     yield opened

@@ -99,6 +99,7 @@ def test_every_title_lies_on_one_side(texts: dict[str, list[Text]]) -> None:
     assert all(text.text.strip() and text.title for rows in texts.values() for text in rows)
 
 
+@pytest.mark.full
 def test_the_shipped_models_learned_from_the_train_side_of_their_collection(
     texts: dict[str, list[Text]], tmp_path: Path
 ) -> None:
