@@ -431,7 +431,6 @@ def labeler_pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
             replace(
                 prompt_page(locale),
                 kind="user_based",
-                scenario="u4",
                 description=Passage("Wants short texts for the menu of a small restaurant.", "en"),
                 errors={},
             ),

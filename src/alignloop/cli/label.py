@@ -167,6 +167,11 @@ def invite(
     help="How many tasks: prompts of the store to be answered, or whose outputs are shown; or prompts to be written.",
 )
 @click.option(
+    "--descriptions",
+    type=PATH,
+    help="Text file, on each line what a user wanted; given out in turn, for user-based prompts.",
+)
+@click.option(
     "--policy",
     "policies",
     multiple=True,
@@ -186,18 +191,30 @@ def invite(
 @click.option(
     "--seed", type=int, default=1, show_default=True, help="Draws orders and gold places."
 )
-def campaign(project: Path, database: str | None, **options: Any) -> None:
+def campaign(
+    project: Path, database: str | None, descriptions: Path | None, **options: Any
+) -> None:
     """Make a campaign, or add prompts to the one of that name.
 
     `alignloop sample --to-campaign` makes ranking campaigns too.
 
     Example: alignloop label campaign --project mylab "write answers" --form demonstrate --prompts 200 --open
 
+    User-based prompts: alignloop label campaign --project mylab "what users want" --form write
+    --descriptions wanted.txt --open
+
     Blind: alignloop label campaign --project mylab "ppo against sft" --form compare --purpose evaluation
     --policy sft --policy ppo --planned 200 --open
     """
+    from alignloop.errors import DataError
     from alignloop.labeling.planning import make_campaign
 
+    wanted: list[str] = []
+    if descriptions is not None:
+        wanted = [line.strip() for line in _text_of(descriptions).splitlines() if line.strip()]
+        if not wanted:
+            raise DataError(f"{descriptions}: a line per description is needed, and there is none")
+    options["descriptions"] = wanted
     with writing(project, database) as connection:
         click.echo(make_campaign(connection, now(), "command", **options))
 
@@ -237,19 +254,24 @@ def guideline(
 
     Example: alignloop label guideline --project mylab training.md --purpose training
     """
-    from alignloop.errors import DataError
     from alignloop.store import correspondence
 
-    try:
-        body = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from None
+    body = _text_of(file)
     with writing(project, database) as connection:
         number = version or correspondence.latest_version(connection, purpose) + 1
         correspondence.add_guideline(
             connection, now(), "command", purpose=purpose, version=number, locale=locale, body=body
         )
     click.echo(f"{purpose}, version {number}, {locale}")
+
+
+def _text_of(file: Path) -> str:
+    from alignloop.errors import DataError
+
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from None
 
 
 @command.command("gold")

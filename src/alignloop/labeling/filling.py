@@ -182,16 +182,21 @@ def add_prompts_to_answer(
     return len(prompt_ids)
 
 
-def add_prompts_to_write(connection: Connection, campaign: Campaign, count: int) -> int:
+def add_prompts_to_write(
+    connection: Connection, campaign: Campaign, count: int, descriptions: Sequence[str] = ()
+) -> int:
     """So many tasks in each of which a labeler writes a prompt.
+
+    `descriptions`: what users wanted, in the words of somebody else; given out in turn, for user-based prompts (A.1).
 
     Raises:
         JudgmentError: the campaign asks for something else.
     """
     if campaign.form != "write":
         raise JudgmentError(f"'{campaign.name}' does not ask for prompts")
-    for _ in range(count):
-        campaigns.add_task(connection, campaign, prompt_id=None)
+    for at in range(count):
+        description = descriptions[at % len(descriptions)] if descriptions else None
+        campaigns.add_task(connection, campaign, prompt_id=None, description=description)
     return count
 
 

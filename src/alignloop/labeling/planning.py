@@ -32,6 +32,7 @@ def make_campaign(
     currency: str = "USD",
     planned: int | None = None,
     prompt_count: int | None = None,
+    descriptions: Sequence[str] = (),
     split: str | None = None,
     policies: Sequence[str] = (),
     gold_every: int | None = None,
@@ -43,6 +44,8 @@ def make_campaign(
     Raises:
         JudgmentError: settings contradict one another, or the store has no prompts of that side left.
     """
+    if descriptions and form != "write":
+        raise JudgmentError("descriptions are for prompts to be written (--form write)")
     campaign = campaigns.find_campaign(connection, name)
     told: list[str] = []
     if campaign is None:
@@ -78,7 +81,12 @@ def make_campaign(
         )
     elif campaign.form != form:
         raise JudgmentError(f"'{name}' is a campaign to {campaign.form}, not to {form}")
-    if prompt_count is not None:
+    if descriptions:
+        count = add_prompts_to_write(
+            connection, campaign, prompt_count or len(descriptions), descriptions
+        )
+        told.append(f"{count} tasks added")
+    elif prompt_count is not None:
         told.append(
             f"{_add_prompts(connection, campaign, prompt_count, split or 'train')} tasks added"
         )

@@ -44,11 +44,10 @@ _OF_SCREEN: Mapping[str, tuple[str, ...]] = {
         "lang",
         "consent",
         "findings_seen",
-        "scenario",
     ),
 }
 NOT_SAID = frozenset(
-    ("moves_key", "moves_button", "moves_drag", "moves_undo", "pasted_chars", "pairs", "scenario")
+    ("moves_key", "moves_button", "moves_drag", "moves_undo", "pasted_chars", "pairs")
 )
 """Fields that count something or carry something along: nobody chooses between two versions of them."""
 _NUMBERED = {

@@ -95,6 +95,7 @@ tasks = Table(
     public_id_column(),
     ref("campaign_id", "campaigns.id"),
     ref("prompt_id", "prompts.id", nullable=True),  # none where a prompt is to be written
+    Column("description", Text),  # then: what a user wanted, for whoever writes a user-based prompt
     Column("place", Integer, nullable=False),  # the order in which they are handed out
     Column("is_gold", Boolean, nullable=False),
     Column("state", Text, nullable=False),
@@ -102,6 +103,7 @@ tasks = Table(
     UniqueConstraint("id", "prompt_id"),
     UniqueConstraint("id", "campaign_id"),
     one_of("state", "draft", "open", "stopped"),
+    CheckConstraint("description is null or prompt_id is null", name="description"),
     Index("ix_tasks_prompt_id", "prompt_id"),
 )
 

@@ -273,7 +273,7 @@ class PromptPage:
 
     Sends: `kind`; `text` (the prompt; the instruction of a few-shot one); for few-shot `pairs`, their number, and
     `query[N]`, `response[N]` for N = 1..pairs; `use_case`; `lang`; `consent` = 1; `findings_seen` = 1 where findings
-    were shown and are to stay; `scenario`, the id of a user-based description; `rev`, `client_uuid` and the times.
+    were shown and are to stay; `rev`, `client_uuid` and the times.
     Actions: submit, save, add_pair, remove_pair:N, kind:plain, kind:few_shot, kind:user_based. After add_pair and
     remove_pair the page comes back (200) with one pair more or less and everything that was typed.
     """
@@ -292,9 +292,8 @@ class PromptPage:
     langs: tuple[str, ...] = ("en", "zh")
     """Languages to choose from, BCP 47."""
     consent: bool = False
-    scenario: str = ""
     description: Passage | None = None
-    """For user-based prompts: the vague description of a task that a user wanted done."""
+    """For user-based prompts: what a user wanted, in the words of somebody else."""
     findings: tuple[Finding, ...] = ()
     written: int = 0
     limit: int = 200

@@ -36,7 +36,7 @@ MOST_PAIRS = 20
 LANGUAGES = ("en", "zh")
 _FIELDS = (
     "rev client_uuid active_ms idle_ms first_input_ms action kind text pairs query[1] response[1] use_case lang "
-    "consent findings_seen scenario"
+    "consent findings_seen"
 )
 
 
@@ -239,7 +239,9 @@ def _page(
     kind: str = "",
 ) -> PromptPage:
     fields = work.fields if work is not None else typed or {}
-    chosen = kind if kind in KINDS else _kind(fields)
+    description = _description(work)
+    usual = "plain" if description is None else "user_based"
+    chosen = kind if kind in KINDS else _kind(fields, usual)
     written, agreed = 0, consent_text(ask.locale)
     if work is not None:
         with ask.lab.store.read() as connection:
@@ -260,7 +262,7 @@ def _page(
         lang=answers.one(fields, "lang") or ask.locale,
         langs=LANGUAGES,
         consent=answers.one(fields, "consent") == "1",
-        scenario=answers.one(fields, "scenario"),
+        description=description,
         findings=tuple(
             Finding(cast(Any, finding.shown_as), finding.excerpt) for finding in findings
         ),
@@ -270,9 +272,14 @@ def _page(
     )
 
 
-def _kind(fields: Fields) -> str:
+def _description(work: Work | None) -> Passage | None:
+    text = None if work is None else work.task.description
+    return None if text is None else Passage(text, "und")
+
+
+def _kind(fields: Fields, usual: str = "plain") -> str:
     chosen = answers.one(fields, "kind")
-    return chosen if chosen in KINDS else "plain"
+    return chosen if chosen in KINDS else usual
 
 
 def _pair_count(fields: Fields) -> int:

@@ -308,6 +308,7 @@ CREATE TABLE tasks (
     public_id TEXT NOT NULL,
     campaign_id BIGINT NOT NULL,
     prompt_id BIGINT,
+    description TEXT,
     place INTEGER NOT NULL,
     is_gold BOOLEAN NOT NULL,
     state TEXT NOT NULL,
@@ -316,6 +317,7 @@ CREATE TABLE tasks (
     CONSTRAINT uq_tasks_id_prompt_id UNIQUE (id, prompt_id),
     CONSTRAINT uq_tasks_id_campaign_id UNIQUE (id, campaign_id),
     CONSTRAINT ck_tasks_state CHECK (state in ('draft', 'open', 'stopped')),
+    CONSTRAINT ck_tasks_description CHECK (description is null or prompt_id is null),
     CONSTRAINT uq_tasks_public_id UNIQUE (public_id),
     CONSTRAINT fk_tasks_campaign_id FOREIGN KEY(campaign_id) REFERENCES campaigns (id) ON DELETE RESTRICT,
     CONSTRAINT fk_tasks_prompt_id FOREIGN KEY(prompt_id) REFERENCES prompts (id) ON DELETE RESTRICT
