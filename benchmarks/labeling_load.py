@@ -49,7 +49,9 @@ def main() -> None:
     if given.json:
         given.json.write_text(json.dumps({"load_average": os.getloadavg(), "rows": rows}, indent=2))
     if not all(row["clean"] for row in rows):
-        raise SystemExit("something was lost, doubled, or answered with 5xx")
+        raise SystemExit(
+            "something was lost, doubled, or answered with 5xx, or a kill did not happen"
+        )
 
 
 def _measured(database: str, name: str, people: int, seconds: float) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def _one(
         "surprises": log.surprises[:10],
         "server_memory_mib": round(memory),
         **asdict(verdict),
-        "clean": verdict.is_clean and _is_clean(log),
+        "clean": verdict.is_clean and _is_clean(log) and happened == kills,
     }
 
 

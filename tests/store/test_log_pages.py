@@ -19,7 +19,7 @@ def test_entries_by_page_verb_and_actor(lab: Lab) -> None:
     with lab.store.write() as connection:
         for number in range(5):
             events.append(connection, lab.now + number, boss.public_id, "look", f"thing {number}")
-
+    with lab.store.read() as connection:
         newest = audit.entries(connection, limit=2, offset=0)
         following = audit.entries(connection, limit=2, offset=2)
         looks = audit.entries(connection, verb="look", limit=9, offset=0)
@@ -42,7 +42,7 @@ def test_the_chain_is_checked_in_pieces(lab: Lab) -> None:
     with lab.store.write() as connection:
         for number in range(10):
             events.append(connection, lab.now, "test", "look", f"thing {number}")
-
+    with lab.store.read() as connection:
         piece = audit.check_on(connection, Checked(), 4)
         rest = audit.check_on(connection, piece, 100)
         again = audit.check_on(connection, rest, 100)

@@ -25,6 +25,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError
 
 from alignloop.errors import BusyError, JudgmentError, MissingExtraError, StoreError
+from alignloop.store import events
 from alignloop.store.guards import guards
 from alignloop.store.schema import chain, metadata
 
@@ -101,9 +102,11 @@ class Store:
         """
         try:
             with self._one_writer(), self.engine.connect() as connection:
-                connection.execution_options(writes=True)
+                entries: list[events.Entry] = []
+                connection.execution_options(writes=True, entries=entries)
                 with connection.begin():
                     yield connection
+                    events.write_entries(connection, entries)
         except IntegrityError as error:
             raise JudgmentError(_rule_of(error)) from error
         except OperationalError as error:

@@ -16,11 +16,14 @@ from sqlalchemy import Connection, Table, bindparam, select
 
 from alignloop.store.schema import ANSWER_TABLES, chain, events, submissions
 
+Entry = tuple[int, str, str, str, str]
+"""At, actor, verb, object, detail."""
+
 # Every write adds an entry: put together once.
 _ADVANCE = (
     chain.update()
     .where(chain.c.id == 1)
-    .values(seq=chain.c.seq + 1)
+    .values(seq=chain.c.seq + bindparam("count"))
     .returning(chain.c.seq, chain.c.sha256)
 )
 _ENTER = events.insert()
@@ -57,24 +60,40 @@ class Audit:
 def append(
     connection: Connection, now: int, actor: str, verb: str, target: str, **detail: Any
 ) -> None:
-    """Add an entry. `detail` is small and holds no text of prompts, answers or people."""
-    advanced = connection.execute(_ADVANCE).one()
-    entry = (advanced.seq, now, actor, verb, target, canonical(detail))
-    sha256 = hash_of(entry, advanced.sha256)
-    connection.execute(
-        _ENTER,
-        {
-            "seq": advanced.seq,
-            "at": now,
-            "actor": actor,
-            "verb": verb,
-            "object": target,
-            "detail": entry[5],
-            "previous_sha256": advanced.sha256,
-            "sha256": sha256,
-        },
+    """Add an entry, at the end of the transaction. `detail` is small, without text of prompts, answers or people."""
+    connection.get_execution_options()["entries"].append(
+        (now, actor, verb, target, canonical(detail))
     )
-    connection.execute(_MOVE_HEAD, {"head": sha256})
+
+
+def write_entries(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Chain a transaction's entries to the log.
+
+    It is the last thing that a transaction does: all writers stand in line for the head of the chain, and one that
+    has it keeps the others waiting.
+    """
+    if not entries:
+        return
+    head = connection.execute(_ADVANCE, {"count": len(entries)}).one()
+    previous, first = head.sha256, head.seq - len(entries) + 1
+    rows: list[dict[str, Any]] = []
+    for seq, (now, actor, verb, target, detail) in enumerate(entries, start=first):
+        sha256 = hash_of((seq, now, actor, verb, target, detail), previous)
+        rows.append(
+            {
+                "seq": seq,
+                "at": now,
+                "actor": actor,
+                "verb": verb,
+                "object": target,
+                "detail": detail,
+                "previous_sha256": previous,
+                "sha256": sha256,
+            }
+        )
+        previous = sha256
+    connection.execute(_ENTER, rows)
+    connection.execute(_MOVE_HEAD, {"head": previous})
 
 
 def audit(connection: Connection) -> Audit:
