@@ -17,6 +17,9 @@ from schemathesis.checks import load_all_checks, not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import status_code_conformance
 
+from alignloop.labeling.app import drafts
+from alignloop.labeling.app.i18n import catalogue
+from alignloop.labeling.app.pages.common import LOCALES
 from alignloop.labeling.app.paths import PATHS
 from alignloop.labeling.app.server import create_app
 from alignloop.store import events, people
@@ -229,6 +232,16 @@ def test_every_route_takes_the_unexpected(fuzzed: Fuzzed) -> None:
 @pytest.mark.timeout(1800)
 def test_every_route_takes_the_unexpected_for_long(fuzzed: Fuzzed) -> None:
     _fuzz(fuzzed, THOROUGH)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_every_field_of_a_draft_has_a_word_for_the_page_of_two_versions(locale: Any) -> None:
+    """A form of two tabs is compared field by field, whatever it holds."""
+    for screen in drafts.SCREENS:
+        for pattern in drafts._OF_SCREEN[screen]:
+            name = pattern.partition("[")[0]
+            if name not in drafts.NOT_SAID:
+                assert catalogue(locale).label("field", name), (screen, name)
 
 
 def test_an_answer_that_nobody_documented_would_be_noticed(tmp_path: Path) -> None:
