@@ -24,7 +24,7 @@ _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
 def described(path: str, fields: Sequence[str] | None) -> dict[str, Any]:
-    """An address with its parameters and what it may answer; `fields` are those of its form, None where it takes none."""
+    """An address with its parameters and answers; `fields` are those of its form, None where it takes none."""
     found: dict[str, Any] = {
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
