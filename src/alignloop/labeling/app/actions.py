@@ -255,9 +255,11 @@ def _conflict(ask: Ask, screen: tuple[str, str], sent: Fields, action: str) -> R
     work = load(ask)
     if work.assignment.state == "submitted" and action != "submit":
         return _too_late(ask, work, screen, sent)
-    if work.assignment.state != "open":
-        return ask.go("work")
-    return show_conflict(ask, work, screen, sent, action)
+    if (
+        work.assignment.state == "open" or action == "submit"
+    ):  # passed on by another tab: they may mean it
+        return show_conflict(ask, work, screen, sent, action)
+    return ask.go("work")
 
 
 def _too_late(ask: Ask, work: Work, screen: tuple[str, str], sent: Fields) -> Response:

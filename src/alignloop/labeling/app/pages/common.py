@@ -67,6 +67,7 @@ FieldName = Literal[
     "notes",
     "rank",
     "response",
+    "user_turn",
     "verdict",
     "margin",
     "self_identified",

@@ -26,6 +26,8 @@ def claim(ask: Ask) -> Response:
     with ask.lab.store.write() as connection:
         campaign = campaigns.get_campaign(connection, public_id=ask.field("campaign"))
         blocked = what_blocks(connection, ask.who, campaign)
+        if campaign.state != "open" or blocked == "cohort":
+            raise Refused(404)  # not theirs is as if it were not there
         if blocked is not None:
             return ask.go("guidelines" if blocked == "guidelines" else "home")
         assignment = queue.claim(connection, ask.now, ask.who, campaign)
