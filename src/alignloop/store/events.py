@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, select
 
 from alignloop.store.schema import ANSWER_TABLES, chain, events, submissions
+from alignloop.store.words import clean, clean_all
 
 # Every write adds an entry: put together once.
 _ADVANCE = (
@@ -59,17 +60,19 @@ def append(
 ) -> None:
     """Add an entry. `detail` is small and holds no text of prompts, answers or people."""
     advanced = connection.execute(_ADVANCE).one()
-    entry = (advanced.seq, now, actor, verb, target, canonical(detail))
+    # As the columns will hold them: an entry's hash is made of what is read back.
+    told = canonical(clean_all(detail))
+    entry = (advanced.seq, now, clean(actor), verb, clean(target), told)
     sha256 = hash_of(entry, advanced.sha256)
     connection.execute(
         _ENTER,
         {
             "seq": advanced.seq,
             "at": now,
-            "actor": actor,
+            "actor": entry[2],
             "verb": verb,
-            "object": target,
-            "detail": entry[5],
+            "object": entry[4],
+            "detail": told,
             "previous_sha256": advanced.sha256,
             "sha256": sha256,
         },
