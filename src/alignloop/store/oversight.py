@@ -197,10 +197,12 @@ def drop_task(connection: Connection, now: int, by: User, campaign: Campaign, ta
 def pause(connection: Connection, now: int, by: User, campaign: Campaign) -> Campaign:
     """Stop handing out tasks until the campaign is opened again: closed, but with no date of closing.
 
+    An evaluation can be paused too: its tasks and their number are fixed, and it stays blind.
+
     Raises:
-        JudgmentError: it is not open; or it is an evaluation, which would stay closed.
+        JudgmentError: it is not open.
     """
-    if campaign.state != "open" or campaign.purpose == "evaluation":
+    if campaign.state != "open":
         raise JudgmentError(f"'{campaign.name}' cannot be paused")
     connection.execute(
         update(campaigns)
@@ -312,7 +314,7 @@ def authors_of_items(connection: Connection, campaign: Campaign) -> dict[tuple[i
 
 
 def _refuse_while_blind(campaign: Campaign) -> None:
-    if campaign.purpose == "evaluation" and campaign.state != "closed":
+    if campaign.is_blind:
         raise JudgmentError(
             f"'{campaign.name}' is not closed: which model wrote what is not shown before"
         )

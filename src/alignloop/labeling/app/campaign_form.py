@@ -122,7 +122,7 @@ def values_of(connection: Connection, campaign: Campaign) -> CampaignValues:
     """What a campaign's form holds. Which models an evaluation compares is told before it opens and after it closed."""
     kept = supply.plan_of(connection, campaign)
     plan = None if kept is None else Plan.from_json(kept)
-    is_blind = campaign.purpose == "evaluation" and campaign.state == "open"
+    is_blind = campaign.is_blind and campaign.state != "draft"
     policies: tuple[str, ...] = ()
     if plan is not None and not is_blind:
         known = {row.id: row.public_id for row in supply.all_policies(connection)}

@@ -187,7 +187,7 @@ def agreement_by_person(
         label=words.sentence("table.labeler"),
         references=[PAPER],
     )
-    return Chart(title, svg, "95 %")
+    return Chart(title, svg, words.sentence("chart.intervals"))
 
 
 def written_out(amounts: Sequence[Money]) -> str:

@@ -244,7 +244,7 @@ class ExportsPage:
     rows: tuple[ExportRow, ...]
     campaigns: tuple[Option, ...]
     flagged: int = 0
-    """Prompts that are not cleared of personal data: while there are any, nothing with prompts is exported."""
+    """Prompts of the training side in which something personal was found: exports of prompts leave them out."""
     errors: Errors = field(default_factory=dict[str, Message])
 
 

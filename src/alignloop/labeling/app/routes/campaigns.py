@@ -86,8 +86,7 @@ def campaign(ask: Ask) -> Response:
         known = Known(ask, connection)
         [row] = shown.campaign_rows(known, connection, [one])
         people = _labelers(connection, known, one)
-        may_tell = one.purpose != "evaluation" or one.state == "closed"
-        policies = oversight.policies_of(connection, one) if may_tell else []
+        policies = [] if one.is_blind else oversight.policies_of(connection, one)
         page = CampaignPage(
             row=row,
             guideline=f"{one.guideline_purpose}/{one.guideline_version}",
@@ -239,7 +238,7 @@ def _result(
     connection: Connection, known: Known, one: Campaign, policies: list[int]
 ) -> Estimate | None:
     """Win rate of the first of two policies, ties counted half, once nobody votes any more."""
-    if one.form != "compare" or one.state != "closed" or len(policies) != 2:
+    if one.form != "compare" or shown.state_of(one) != "closed" or len(policies) != 2:
         return None
 
     def compute() -> Estimate | None:

@@ -20,7 +20,7 @@ from alignloop.labeling.app.pages.quality import (
 )
 from alignloop.labeling.app.tasks import moment
 from alignloop.labeling.exporting import Wish, file_of, make_export
-from alignloop.store import events, log, people
+from alignloop.store import events, log, people, prompts
 from alignloop.store.people import new_public_id
 
 routes = Routes()
@@ -97,7 +97,8 @@ def _show(ask: Ask, errors: Errors) -> Response:
     with ask.lab.store.read() as connection:
         rows = [*_jobs(ask), *_done(ask, connection)]
         campaigns = shown.campaign_options(connection, ("demonstrate", "rank", "compare"))
-    page = ExportsPage(rows=tuple(rows), campaigns=campaigns, errors=errors)
+        flagged = prompts.count_flagged(connection)
+    page = ExportsPage(rows=tuple(rows), campaigns=campaigns, flagged=flagged, errors=errors)
     return ask.show(page, 422 if errors else 200)
 
 

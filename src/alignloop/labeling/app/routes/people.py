@@ -378,7 +378,7 @@ def _charts(ask: Ask, known: Known, connection: Connection, user: User) -> tuple
             [shown.day_label(day) for day in stretches],
             [charts.Series(title, list(stretches.values()))],
             charts.chart_words(words),
-            label=words.sentence("table.day"),
+            label=words.sentence("table.week"),
             write="{:.0%}".format,
             from_zero=False,
         )
