@@ -423,7 +423,9 @@ def test_a_wrong_wish_is_told(lab: Desk, given: dict[str, str], wrong: str) -> N
 def test_a_campaign_that_is_not_there(lab: Desk) -> None:
     sent = {"kind": "rankings", "format": "jsonl", "campaign": "x", "split": "all", "seed": "1"}
 
-    assert lab.browser.post("exports", sent).status_code == 404
+    response = lab.browser.post("exports", sent)
+
+    assert (response.status_code, errors_in(response.text)) == (422, {"campaign"})
 
 
 def test_what_failed_is_told_and_leaves_nothing_behind(lab: Desk) -> None:

@@ -134,6 +134,9 @@ def test_only_stopped_tasks_of_the_campaign_are_decided_about(lab: Lab) -> None:
                 lab.store.write() as connection,
             ):
                 act(connection, lab.now, boss, of, name)
+    for act, is_done in ((oversight.keep_task, True), (oversight.drop_task, False)):
+        with lab.store.write() as connection:  # a second researcher comes too late
+            assert act(connection, lab.now, boss, campaign, task) == is_done
 
 
 def test_a_paused_campaign_hands_nothing_out_and_keeps_everything(lab: Lab) -> None:

@@ -169,26 +169,32 @@ def count_skipped_often(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def keep_task(connection: Connection, now: int, by: User, campaign: Campaign, task: str) -> None:
-    """Put a stopped task back into the queue.
+def keep_task(connection: Connection, now: int, by: User, campaign: Campaign, task: str) -> bool:
+    """Put a stopped task back into the queue; False where it is not stopped any more.
 
     Raises:
-        JudgmentError: the campaign has no such task that was stopped.
+        JudgmentError: the campaign has no such task.
     """
     row = _stopped(connection, campaign, task)
+    if row is None:
+        return False
     connection.execute(update(tasks).where(tasks.c.id == row.id).values(state="open"))
     events.append(connection, now, by.public_id, "keep task", task)
+    return True
 
 
-def drop_task(connection: Connection, now: int, by: User, campaign: Campaign, task: str) -> None:
-    """Want no more labels of a stopped task; those that there are stay.
+def drop_task(connection: Connection, now: int, by: User, campaign: Campaign, task: str) -> bool:
+    """Want no more labels of a stopped task, those that there are stay; False where it is not stopped any more.
 
     Raises:
-        JudgmentError: the campaign has no such task that was stopped.
+        JudgmentError: the campaign has no such task.
     """
     row = _stopped(connection, campaign, task)
+    if row is None:
+        return False
     connection.execute(delete(slots).where(slots.c.task_id == row.id, slots.c.state == "open"))
     events.append(connection, now, by.public_id, "drop task", task)
+    return True
 
 
 # --- changes ----------------------------------------------------------------------------------------------------
@@ -331,13 +337,10 @@ def _is_wanted() -> tuple[Any, ...]:
 
 
 def _stopped(connection: Connection, campaign: Campaign, task: str) -> Any:
+    query = select(tasks.c.id, tasks.c.state)
     row = connection.execute(
-        select(tasks.c.id).where(
-            tasks.c.public_id == task,
-            tasks.c.campaign_id == campaign.id,
-            tasks.c.state == "stopped",
-        )
+        query.where(tasks.c.public_id == task, tasks.c.campaign_id == campaign.id)
     ).first()
     if row is None:
-        raise JudgmentError("this campaign has no such task that was stopped")
-    return row
+        raise JudgmentError("this campaign has no such task")
+    return row if row.state == "stopped" else None

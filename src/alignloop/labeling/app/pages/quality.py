@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -245,6 +246,8 @@ class ExportsPage:
     campaigns: tuple[Option, ...]
     flagged: int = 0
     """Prompts of the training side in which something personal was found: exports of prompts leave them out."""
+    sent: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the form held that was refused, to be mended."""
     errors: Errors = field(default_factory=dict[str, Message])
 
 
