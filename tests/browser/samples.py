@@ -108,7 +108,7 @@ PLACES = (1, 5, 4, 3, 2, None, 0, 4, 2)
 
 def view(locale: Locale = "en", role: str = "labeler", **changes: object) -> View:
     """The view around a page, signed in as `role`; "" for nobody."""
-    names = {"labeler": "Mina Okafor", "researcher": "Jonas Weiss", "adjudicator": "Ada Lind"}
+    names = {"labeler": "Mina Okafor", "researcher": "Jonas Weiss"}
     base = View(
         csrf_token="token-of-the-session",
         now=NOW,

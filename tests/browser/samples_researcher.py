@@ -184,7 +184,7 @@ def campaign_rows(locale: Locale) -> tuple[CampaignRow, ...]:
         CampaignRow(
             "c4",
             names[3],
-            "screening",
+            "rank",
             "closed",
             320,
             320,
@@ -192,7 +192,7 @@ def campaign_rows(locale: Locale) -> tuple[CampaignRow, ...]:
             (4, 4),
             None,
             None,
-            "training",
+            "screening",
             "pilot",
         ),
     )
@@ -527,7 +527,7 @@ def researcher_pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
         "disagreements": (DisagreementsPage(disagreements, Paging(1, 4)), seen("/disagreements")),
         "adjudicate": (
             adjudicate_page(locale),
-            view(locale, "adjudicator", path="/disagreements/t12"),
+            view(locale, "researcher", path="/disagreements/t12"),
         ),
         "economics": (economics_page(locale), seen("/economics")),
         "agreement": (agreement_page(locale), seen("/agreement")),

@@ -66,7 +66,7 @@ def keys_of_templates() -> set[str]:
 def keys_of_modules() -> set[str]:
     """Keys that Python asks for: a constant given to `.text` or `.sentence`."""
     found: set[str] = set()
-    for path in APP.glob("*.py"):
+    for path in APP.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
                 first = call.args[0] if call.args else None

@@ -216,7 +216,9 @@ def test_a_transaction_that_ended_late_is_not_missed(lab: Desk) -> None:
         assert kept(memory, connection) == found
 
 
-def test_agreement_by_stretch_counts_when_both_had_judged(lab: Desk) -> None:
+def test_agreement_by_stretch_counts_when_both_had_judged(
+    lab: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     week = 7 * 24 * 60 * MINUTE
     rows = [
         Judged(Judgment("t1", "1", (1, 2)), 1, 1, 0),
@@ -227,5 +229,7 @@ def test_agreement_by_stretch_counts_when_both_had_judged(lab: Desk) -> None:
         Judged(Judgment("t3", "2", (2, 1)), 6, 1, 3 * week),
     ]
 
+    assert judged.agreement_by_stretch(rows, "1", week, 7) == {}  # two pairs say nothing
+    monkeypatch.setattr(judged, "LEAST_PAIRS", 2)
     assert judged.agreement_by_stretch(rows, "1", week, 7) == {7: 0.5}
     assert judged.only(judged.shared(rows), since=week + 1) == [row.judgment for row in rows[2:]]

@@ -232,7 +232,7 @@ def test_a_flag_set_of_ones_own(lab: Desk) -> None:
 @pytest.mark.parametrize(
     ("given", "form", "purpose"),
     [
-        ({"kind": "screening"}, "rank", "screening"),
+        ({"purpose": "screening"}, "rank", "screening"),
         ({"kind": "demo", "purpose": "screening", "cohort": "pilot"}, "demonstrate", "screening"),
         ({"kind": "rank", "purpose": "practice", "cohort": "pilot"}, "rank", "practice"),
         ({"kind": "demo"}, "demonstrate", "training"),
@@ -543,8 +543,8 @@ def items(lab: Desk, one: campaigns.Campaign) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("sent", [{"state": "draft"}, {"state": ""}, {}, {"state": "paused"}])
-def test_a_draft_is_not_paused_and_a_state_has_to_be_one(lab: Desk, sent: dict[str, str]) -> None:
+@pytest.mark.parametrize("sent", [{"state": "draft"}, {"state": ""}, {}])
+def test_a_state_has_to_be_one_that_can_be_asked_for(lab: Desk, sent: dict[str, str]) -> None:
     lab.prompts("train", 3)
     made = make(lab, fields(lab))
 
@@ -552,7 +552,17 @@ def test_a_draft_is_not_paused_and_a_state_has_to_be_one(lab: Desk, sent: dict[s
     assert lab.again(made).state == "draft"
 
 
-def test_an_evaluation_is_neither_paused_nor_opened_again(lab: Desk) -> None:
+def test_a_draft_is_not_paused(lab: Desk) -> None:
+    lab.prompts("train", 3)
+    made = make(lab, fields(lab))
+
+    response = lab.browser.post("campaign_state", {"state": "paused"}, campaign=made.public_id)
+
+    assert "had changed meanwhile" in lab.browser.follow(response).text
+    assert lab.again(made).state == "draft"
+
+
+def test_an_evaluation_is_paused_blind_and_once_closed_stays_closed(lab: Desk) -> None:
     lab.prompts("test", 4)
     one = opened(lab, evaluation(lab))
 
@@ -561,9 +571,20 @@ def test_an_evaluation_is_neither_paused_nor_opened_again(lab: Desk) -> None:
             "campaign_state", {"state": state}, campaign=one.public_id
         ).status_code
 
-    assert (to("paused"), lab.again(one).state) == (404, "open")
+    def page() -> str:
+        return lab.browser.get("campaign", campaign=one.public_id).text
+
+    assert 'value="paused"' in page()
+    assert (to("paused"), lab.again(one).state) == (303, "closed")
+    for text in (page(), lab.browser.get("edit_campaign", campaign=one.public_id).text):
+        assert not any(f"{name}<" in text for name in SECRET_MODELS)
+        assert " checked" not in text
+    assert "Hidden until the run is closed" in page()
+    assert (to("open"), lab.again(one).state) == (303, "open")
+    assert (to("paused"), lab.again(one).closed_at) == (303, None)
     assert (to("closed"), lab.again(one).state) == (303, "closed")
-    assert (to("open"), lab.again(one).state) == (404, "closed")
+    assert (to("open"), lab.again(one).state) == (303, "closed")
+    assert "had changed meanwhile" in page()
 
 
 # --- looking ----------------------------------------------------------------------------------------------------
@@ -589,13 +610,15 @@ def test_one_campaign_with_its_people_cost_and_agreement(lab: Desk) -> None:
 
     html = lab.browser.get("campaign", campaign=one.public_id).text
 
-    assert figure(html, "Done") == "12 / 12"
+    assert figure(html, "Labels done") == "12 / 12"
     assert figure(html, "Cost") == "EUR 10.80"  # 18 minutes at 36 an hour
     assert figure(html, "Agreement").startswith("100.0%")
     assert cells(html, "Ann") == ["Ann", "6", "0", "02:00", cells(html, "Ann")[4], "16.7%", "–"]
     assert cells(html, "Bob")[3] == "01:00"
     assert "<svg" in html
-    assert figure(lab.browser.get("campaign", campaign=one.public_id).text, "Done") == "12 / 12"
+    assert (
+        figure(lab.browser.get("campaign", campaign=one.public_id).text, "Labels done") == "12 / 12"
+    )
 
 
 def test_gold_is_told_per_labeler(lab: Desk) -> None:
@@ -626,7 +649,7 @@ def test_skipped_tasks_are_kept_or_dropped(lab: Desk) -> None:
     assert send(task="another", drop="1") == 404
     assert send(task=skipped.public_id, keep="1") == 303
     assert "Skipped often" not in lab.browser.get("campaign", campaign=one.public_id).text
-    assert send(task=skipped.public_id, drop="1") == 404  # it is not stopped any more
+    assert send(task=skipped.public_id, drop="1") == 303  # it is not stopped any more
     lab.skip(one, "unclear")
     assert send(task=skipped.public_id, drop="1") == 303
     with lab.site.store.read() as connection:

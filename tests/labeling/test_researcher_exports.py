@@ -22,10 +22,10 @@ from alignloop.errors import DataError
 from alignloop.labeling import exporting
 from alignloop.labeling.app.routes import exports as routes
 from alignloop.runs.artifact import open_artifact
-from alignloop.store import events, log, queue
+from alignloop.store import events, log, prompts, queue
 from alignloop.store.people import User
 from alignloop.store.schema import exports
-from tests.labeling.client import ORIGIN
+from tests.labeling.client import NOW, ORIGIN
 from tests.labeling.research import SECRET_MODELS, Desk, desk, errors_in
 
 
@@ -210,8 +210,34 @@ def closed_evaluation(lab: Desk, ann: User) -> str:
     return one.public_id
 
 
+def test_prompts_of_the_training_side_with_personal_data_stay_and_are_counted(lab: Desk) -> None:
+    def new(name: str, split: str, pii: list[str]) -> prompts.NewPrompt:
+        return prompts.NewPrompt(
+            author=name,
+            split=split,
+            kind="customer",
+            text=f"I am {name}.",
+            text_digest=name.encode().ljust(16),
+            pii=pii,
+        )
+
+    assert "may hold personal data" not in lab.browser.get("exports").text
+    with lab.site.store.write() as connection:
+        given = [("ann", "train", ["name"]), ("bob", "train", []), ("cyd", "test", ["email"])]
+        prompts.add_prompts(connection, NOW, [new(*one) for one in given])
+
+    assert "1 prompt of the training side may hold" in lab.browser.get("exports").text
+    _, files = export(lab, kind="prompts")
+    left = b"".join(gzip.decompress(files[name]) for name in files if name.endswith(".gz"))
+    assert b"I am bob." in left and b"I am cyd." in left
+    assert b"I am ann." not in left
+
+
 def test_an_evaluation_leaves_when_it_is_closed_and_not_before(lab: Desk, ann: User) -> None:
     campaign = closed_evaluation(lab, ann)
+    assert "is not closed" in failed(lab, kind="evaluation", campaign=campaign)
+    assert "nothing to export" in failed(lab, kind="evaluation")
+    lab.browser.post("campaign_state", {"state": "paused"}, campaign=campaign)
     assert "is not closed" in failed(lab, kind="evaluation", campaign=campaign)
     assert "nothing to export" in failed(lab, kind="evaluation")
     assert not list((lab.site.lab.folder / "exports").iterdir())
@@ -397,7 +423,9 @@ def test_a_wrong_wish_is_told(lab: Desk, given: dict[str, str], wrong: str) -> N
 def test_a_campaign_that_is_not_there(lab: Desk) -> None:
     sent = {"kind": "rankings", "format": "jsonl", "campaign": "x", "split": "all", "seed": "1"}
 
-    assert lab.browser.post("exports", sent).status_code == 404
+    response = lab.browser.post("exports", sent)
+
+    assert (response.status_code, errors_in(response.text)) == (422, {"campaign"})
 
 
 def test_what_failed_is_told_and_leaves_nothing_behind(lab: Desk) -> None:

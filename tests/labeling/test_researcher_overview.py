@@ -115,12 +115,36 @@ def test_the_charts_show_each_day(lab: Desk) -> None:
 
     tables = [re.findall(r"<tr><th scope='row'>(.*?)</th><td class='number'>(.*?)</td>", table) for table in
               re.findall(r"<table><thead>.*?</table>", html, re.DOTALL)]  # fmt: skip
-    labels, waiting, trend = tables[:3]
+    labels, waiting = tables[:2]
     days = ["01-10", "01-11", "01-12", "01-13", "01-14", "01-15", "01-16", "01-17"][-7:]
     assert [day for day, _ in labels] == days
     assert [count for _, count in labels][-3:] == ["4", "6", "0"]
     assert [count for _, count in waiting][-4:] == ["12", "8", "2", "2"]
-    assert len(trend) == 7
+
+
+def test_the_trend_is_by_week_and_leaves_weeks_of_few_pairs_out(lab: Desk) -> None:
+    ann, bob = lab.site.labeler("Ann"), lab.site.labeler("Bob")
+    one = lab.campaign([4] * 8, overlap=2)
+
+    def rank(count: int) -> None:
+        for _ in range(count):
+            lab.rank(ann, one, [1, 2, 3, 4])
+            lab.rank(bob, one, [1, 2, 4, 3])
+
+    rank(2)  # 12 pairs
+    later(lab, 7 * DAY)
+    rank(5)  # 30 pairs
+    later(lab, 7 * DAY)
+
+    html = page(lab, period="30d")
+
+    caption = html.rindex("<figure")
+    assert "By week; weeks with fewer than 30 pairs" in html[caption:]
+    trend = re.findall(
+        r"<tr><th scope='row'>(.*?)</th><td class='number'>(.*?)</td>", html[caption:], re.DOTALL
+    )
+    # Weeks begin on Thursdays, as 1970 did; the clock of the tests begins on Friday, 15 January.
+    assert trend[-3:] == [("01-14", "–"), ("01-21", "83%"), ("01-28", "–")]
 
 
 def test_no_chart_has_more_bars_than_fit(lab: Desk) -> None:

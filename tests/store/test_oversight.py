@@ -134,6 +134,9 @@ def test_only_stopped_tasks_of_the_campaign_are_decided_about(lab: Lab) -> None:
                 lab.store.write() as connection,
             ):
                 act(connection, lab.now, boss, of, name)
+    for act, is_done in ((oversight.keep_task, True), (oversight.drop_task, False)):
+        with lab.store.write() as connection:  # a second researcher comes too late
+            assert act(connection, lab.now, boss, campaign, task) == is_done
 
 
 def test_a_paused_campaign_hands_nothing_out_and_keeps_everything(lab: Lab) -> None:
@@ -154,15 +157,35 @@ def test_a_paused_campaign_hands_nothing_out_and_keeps_everything(lab: Lab) -> N
     assert lab.claim(lab.labeler(), again) is not None
 
 
-def test_an_evaluation_is_never_paused(lab: Lab) -> None:
+def test_an_evaluation_is_paused_without_a_word_of_who_wrote_what(lab: Lab) -> None:
     campaign = lab.campaign([2], form="compare", purpose="evaluation", cohort="any", split="test")
     boss = lab.researcher()
-    for one in (campaign, lab.campaign(opened=False)):
-        with (
-            pytest.raises(JudgmentError, match="cannot be paused"),
-            lab.store.write() as connection,
-        ):
-            oversight.pause(connection, lab.now, boss, one)
+    with lab.store.write() as connection:
+        paused = oversight.pause(connection, lab.now, boss, campaign)
+    assert paused.is_blind and paused.frozen_at == campaign.frozen_at
+    with lab.store.read() as connection:
+        for asked in (oversight.policies_of, oversight.authors_of_items):
+            with pytest.raises(JudgmentError, match="not closed"):
+                asked(connection, paused)
+        with pytest.raises(JudgmentError, match="not closed"):
+            campaigns.models_of(connection, paused, boss)
+    with pytest.raises(JudgmentError, match="no task joins"), lab.store.write() as connection:
+        campaigns.add_task(connection, paused, prompt_id=lab.prompt(connection, split="test"))
+
+    with lab.store.write() as connection:
+        again = campaigns.set_state(connection, lab.now, "test", paused, "open")
+        closed = campaigns.set_state(connection, lab.now, "test", again, "closed")
+        assert not closed.is_blind and oversight.policies_of(connection, closed)
+    for way in ({"state": "open"}, {"closed_at": None}):
+        # Not by a detour either: whoever has seen the names does not make it a paused one.
+        with pytest.raises(JudgmentError, match="stays closed"), lab.store.write() as connection:
+            oversight.change_campaign(connection, lab.now, boss, closed, way)
+
+
+def test_what_is_not_open_is_not_paused(lab: Lab) -> None:
+    draft, boss = lab.campaign(opened=False), lab.researcher()
+    with pytest.raises(JudgmentError, match="cannot be paused"), lab.store.write() as connection:
+        oversight.pause(connection, lab.now, boss, draft)
 
 
 def test_what_was_asked_of_labelers_is_not_changed_later(lab: Lab) -> None:

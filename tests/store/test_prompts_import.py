@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, Column, Integer, LargeBinary, MetaData, Table, Text, select
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, select
 
 from alignloop.errors import StoreError
 from alignloop.store import bulk, given, prompt_figures, prompts
@@ -17,6 +17,7 @@ from alignloop.store.prompts import NewPrompt
 from alignloop.store.schema import authors, given_answers
 from alignloop.store.schema import imports as imports_table
 from alignloop.store.schema import prompts as prompts_table
+from alignloop.store.words import JSON, Text
 from tests.store.conftest import NOW
 from tests.workflow.prompts.helpers import everything, imported, some, write
 
@@ -275,10 +276,10 @@ def test_rows_in_bulk_are_encoded_as_sqlalchemy_does(tmp_path: Any) -> None:
         Column("text", Text),
         Column("blob", LargeBinary),
     )
-    values: list[Any] = [[], {}, (), "", 0, None, [["\N{SNOWMAN}", None]], {"a": [1.5, True]}]
+    values: list[Any] = [[], {}, (), "", 0, None, [["\N{SNOWMAN} \0", None]], {"a": [1.5, True]}]
     with store.write() as connection:
         table.create(connection)
-        rows = [(n, value, f"{n}", bytes([n])) for n, value in enumerate(values)]
+        rows = [(n, value, f"{n}\0", bytes([n])) for n, value in enumerate(values)]
         bulk.insert_many(connection, table, ("id", "order", "text", "blob"), rows)
         bulk.insert_many(connection, table, ("id", "order"), [])
         as_bulk = connection.exec_driver_sql("select * from scratch order by id").all()

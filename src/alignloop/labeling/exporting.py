@@ -168,7 +168,8 @@ def _rows(connection: Connection, wish: Wish) -> Iterator[_Row]:
     match wish.kind:
         case "prompts":
             for row in prompts.each_prompt(connection):
-                yield row.split, row.id, prompts.prompt_record(row)
+                if not prompts.is_withheld(row):
+                    yield row.split, row.id, prompts.prompt_record(row)
         case "evaluation":
             yield from _votes(connection, wish)
         case _:
@@ -219,14 +220,18 @@ def _votes(connection: Connection, wish: Wish) -> Iterator[_Row]:
 def _closed_evaluations(connection: Connection, wish: Wish) -> list[Campaign]:
     if wish.campaign:
         campaign = campaigns.get_campaign(connection, name=wish.campaign)
-        if campaign.purpose == "evaluation" and campaign.state != "closed":
+        if campaign.is_blind:
             raise DataError(
                 f"'{campaign.name}' is not closed: which model wrote what leaves when it is"
             )
         found = [campaign]
     else:
         found = campaigns.all_campaigns(connection, state="closed")[::-1]
-    return [one for one in found if one.purpose == "evaluation" and one.form == "compare"]
+    return [
+        one
+        for one in found
+        if one.purpose == "evaluation" and one.form == "compare" and not one.is_blind
+    ]
 
 
 def _chosen(wish: Wish, rows: Iterable[_Row]) -> Iterator[_Row]:

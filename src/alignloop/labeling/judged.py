@@ -24,6 +24,8 @@ from alignloop.store import quality
 from alignloop.store.campaigns import flags_of
 from alignloop.store.quality import Scope
 
+LEAST_PAIRS = 30
+"""Pairs that two labelers ordered, for a point of a chart: half of the width of its interval is 0.16 then."""
 EVERY_PURPOSE = ("training", "evaluation", "screening", "practice")
 _AS_RANKS: Mapping[str, tuple[int, int]] = {
     "item_1": (1, 2),
@@ -222,6 +224,8 @@ def agreement_by_stretch(
 ) -> dict[int, float]:
     """First day of each stretch -> a labeler's strict agreement with the others on the tasks judged in it.
 
+    A stretch with fewer than `LEAST_PAIRS` pairs that both ordered has none.
+
     Args:
         found: all judgments of the tasks that the labeler judged.
         stretch_ms: how long a stretch is.
@@ -234,7 +238,11 @@ def agreement_by_stretch(
         if own is not None and one is not own:
             later = max(own.submitted_at, one.submitted_at) // stretch_ms * days
             counts[later] += compare_ranks(own.judgment.ranks, one.judgment.ranks)
-    return {day: counts[day].ordered_share for day in sorted(counts) if counts[day].ordered}
+    return {
+        day: counts[day].ordered_share
+        for day in sorted(counts)
+        if counts[day].ordered >= LEAST_PAIRS
+    }
 
 
 def votes_in(

@@ -69,6 +69,14 @@ def rankings_of(connection: Connection, task_id: int) -> list[SaidRanking]:
     ]
 
 
+def has_labeled(connection: Connection, task: Any, user: User) -> bool:
+    """Whether somebody has worked on a task, and so does not decide it."""
+    query = select(assignments.c.id).where(
+        assignments.c.task_id == task.id, assignments.c.user_id == user.id
+    )
+    return connection.execute(query).first() is not None
+
+
 def decided_tasks(connection: Connection) -> list[int]:
     """Ids of the tasks that were decided, the last decision first."""
     last = func.max(adjudications.c.id)

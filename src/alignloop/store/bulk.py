@@ -11,11 +11,12 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Table
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import OperationalError
 
 from alignloop.errors import StoreError
 from alignloop.store.database import Store, shown
+from alignloop.store.words import JSON, Text, clean, clean_all
 
 _CACHE_KIB = 128 * 1024
 """Indexes over random values are written all over: two million entries of 40 bytes, and room for pages half full."""
@@ -30,11 +31,13 @@ def insert_many(
     if connection.dialect.name != "sqlite":
         connection.execute(table.insert(), [dict(zip(names, row, strict=True)) for row in rows])
         return
-    as_json = [at for at, name in enumerate(names) if isinstance(table.c[name].type, JSON)]
+    types = [table.c[name].type for name in names]
+    as_json = [at for at, one in enumerate(types) if isinstance(one, JSON)]
+    as_text = [at for at, one in enumerate(types) if isinstance(one, Text)]
     quote = connection.dialect.identifier_preparer.quote
     columns = ", ".join(quote(name) for name in names)
     marks = ", ".join("?" * len(names))
-    values = [_encoded(row, as_json) for row in rows]
+    values = [_encoded(row, as_json, as_text) for row in rows]
     statement = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({marks})"
     connection.exec_driver_sql(statement, values)
 
@@ -89,8 +92,11 @@ def shrink_log(store: Store) -> None:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _encoded(row: Sequence[Any], as_json: Sequence[int]) -> tuple[Any, ...]:
+def _encoded(row: Sequence[Any], as_json: Sequence[int], as_text: Sequence[int]) -> tuple[Any, ...]:
     values = list(row)
+    for at in as_text:
+        if (value := values[at]) is not None:
+            values[at] = clean(value)
     for at in as_json:
         value = values[at]
         if not value and isinstance(value, list | tuple):
@@ -98,5 +104,5 @@ def _encoded(row: Sequence[Any], as_json: Sequence[int]) -> tuple[Any, ...]:
         elif not value and isinstance(value, dict):
             values[at] = "{}"
         else:
-            values[at] = json.dumps(value)
+            values[at] = json.dumps(clean_all(value))
     return tuple(values)

@@ -117,6 +117,14 @@ class Campaign:
         """Whose priorities hold: in training helpfulness first, in evaluation truthfulness and harmlessness."""
         return "evaluation" if self.purpose == "evaluation" else "training"
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether nobody may know which model wrote what: an evaluation that was not closed for good.
+
+        One that is paused goes on: it is closed with no date of closing, and as blind as one that runs.
+        """
+        return self.purpose == "evaluation" and (self.state != "closed" or self.closed_at is None)
+
 
 def add_flag_set(connection: Connection, name: str, keys: Sequence[str]) -> int:
     """The flag set of this name: made, or found.
@@ -421,7 +429,7 @@ def models_of(connection: Connection, campaign: Campaign, reader: User | None) -
     Raises:
         JudgmentError: an evaluation that is not closed yet.
     """
-    if campaign.purpose == "evaluation" and campaign.state != "closed" and reader is not None:
+    if campaign.is_blind and reader is not None:
         raise JudgmentError(
             f"'{campaign.name}' is not closed: which model wrote what is not shown before"
         )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 from alignloop.store import events
 from alignloop.store.people import User, in_line, new_public_id
 from alignloop.store.schema import acknowledgements, guidelines, messages, users
+from alignloop.store.words import clean
 
 # Asked for with every page: put together once.
 _UNREAD = select(messages.c.labeler_id, func.count()).where(messages.c.read_at.is_(None))
@@ -46,7 +47,7 @@ def add_guideline(
         .returning(guidelines.c.id)
     ).scalar_one()
     target = f"{purpose}/{version}/{locale}"
-    sha256 = hashlib.sha256(body.encode()).hexdigest()
+    sha256 = hashlib.sha256(clean(body).encode()).hexdigest()
     events.append(connection, now, actor, "add guideline", target, sha256=sha256)
     return guideline_id
 

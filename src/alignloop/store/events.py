@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, select
 
 from alignloop.store.schema import ANSWER_TABLES, chain, events, submissions
+from alignloop.store.words import clean, clean_all
 
 Entry = tuple[int, str, str, str, str]
 """At, actor, verb, object, detail."""
@@ -61,8 +62,10 @@ def append(
     connection: Connection, now: int, actor: str, verb: str, target: str, **detail: Any
 ) -> None:
     """Add an entry, at the end of the transaction. `detail` is small, without text of prompts, answers or people."""
+    # As the columns will hold them: an entry's hash is made of what is read back.
+    told = canonical(clean_all(detail))
     connection.get_execution_options()["entries"].append(
-        (now, actor, verb, target, canonical(detail))
+        (now, clean(actor), verb, clean(target), told)
     )
 
 

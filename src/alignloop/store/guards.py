@@ -281,7 +281,8 @@ def _work() -> Iterator[Guard]:
         "campaigns",
         "UPDATE",
         "an evaluation that was closed stays closed: the names of its models may be known",
-        "OLD.state = 'closed' and NEW.state <> 'closed' and OLD.purpose = 'evaluation'",
+        "OLD.purpose = 'evaluation' and OLD.closed_at is not null "
+        "and (NEW.state <> 'closed' or NEW.closed_at is null)",
         "guard_campaigns_closed",
     )
 

@@ -169,26 +169,32 @@ def count_skipped_often(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def keep_task(connection: Connection, now: int, by: User, campaign: Campaign, task: str) -> None:
-    """Put a stopped task back into the queue.
+def keep_task(connection: Connection, now: int, by: User, campaign: Campaign, task: str) -> bool:
+    """Put a stopped task back into the queue; False where it is not stopped any more.
 
     Raises:
-        JudgmentError: the campaign has no such task that was stopped.
+        JudgmentError: the campaign has no such task.
     """
     row = _stopped(connection, campaign, task)
+    if row is None:
+        return False
     connection.execute(update(tasks).where(tasks.c.id == row.id).values(state="open"))
     events.append(connection, now, by.public_id, "keep task", task)
+    return True
 
 
-def drop_task(connection: Connection, now: int, by: User, campaign: Campaign, task: str) -> None:
-    """Want no more labels of a stopped task; those that there are stay.
+def drop_task(connection: Connection, now: int, by: User, campaign: Campaign, task: str) -> bool:
+    """Want no more labels of a stopped task, those that there are stay; False where it is not stopped any more.
 
     Raises:
-        JudgmentError: the campaign has no such task that was stopped.
+        JudgmentError: the campaign has no such task.
     """
     row = _stopped(connection, campaign, task)
+    if row is None:
+        return False
     connection.execute(delete(slots).where(slots.c.task_id == row.id, slots.c.state == "open"))
     events.append(connection, now, by.public_id, "drop task", task)
+    return True
 
 
 # --- changes ----------------------------------------------------------------------------------------------------
@@ -197,10 +203,12 @@ def drop_task(connection: Connection, now: int, by: User, campaign: Campaign, ta
 def pause(connection: Connection, now: int, by: User, campaign: Campaign) -> Campaign:
     """Stop handing out tasks until the campaign is opened again: closed, but with no date of closing.
 
+    An evaluation can be paused too: its tasks and their number are fixed, and it stays blind.
+
     Raises:
-        JudgmentError: it is not open; or it is an evaluation, which would stay closed.
+        JudgmentError: it is not open.
     """
-    if campaign.state != "open" or campaign.purpose == "evaluation":
+    if campaign.state != "open":
         raise JudgmentError(f"'{campaign.name}' cannot be paused")
     connection.execute(
         update(campaigns)
@@ -312,7 +320,7 @@ def authors_of_items(connection: Connection, campaign: Campaign) -> dict[tuple[i
 
 
 def _refuse_while_blind(campaign: Campaign) -> None:
-    if campaign.purpose == "evaluation" and campaign.state != "closed":
+    if campaign.is_blind:
         raise JudgmentError(
             f"'{campaign.name}' is not closed: which model wrote what is not shown before"
         )
@@ -329,13 +337,10 @@ def _is_wanted() -> tuple[Any, ...]:
 
 
 def _stopped(connection: Connection, campaign: Campaign, task: str) -> Any:
+    query = select(tasks.c.id, tasks.c.state)
     row = connection.execute(
-        select(tasks.c.id).where(
-            tasks.c.public_id == task,
-            tasks.c.campaign_id == campaign.id,
-            tasks.c.state == "stopped",
-        )
+        query.where(tasks.c.public_id == task, tasks.c.campaign_id == campaign.id)
     ).first()
     if row is None:
-        raise JudgmentError("this campaign has no such task that was stopped")
-    return row
+        raise JudgmentError("this campaign has no such task")
+    return row if row.state == "stopped" else None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text
+from sqlalchemy import Connection, Row, String, cast, func, select, text
 
 from alignloop.data.curation.keys import digests
 from alignloop.data.incoming import KINDS
@@ -104,6 +104,19 @@ def find_import(connection: Connection, sha256: bytes) -> Row[Any] | None:
 def all_imports(connection: Connection) -> Sequence[Row[Any]]:
     """Every import, oldest first."""
     return connection.execute(select(imports).order_by(imports.c.id)).all()
+
+
+def is_withheld(row: Any) -> bool:
+    """Whether a prompt stays here: personal data that was found in it never leaves from the training side."""
+    return bool(row.pii) and row.split == "train"
+
+
+def count_flagged(connection: Connection) -> int:
+    """How many prompts stay here for what was found in them."""
+    query = select(func.count()).where(
+        prompts.c.split == "train", cast(prompts.c.pii, String) != "[]"
+    )
+    return connection.execute(query).scalar_one()
 
 
 def setting(connection: Connection, key: str) -> Any:

@@ -14,7 +14,7 @@ from alignloop.labeling.app.i18n import Catalogue
 from alignloop.labeling.app.pages.common import Errors, Message, Option
 from alignloop.labeling.app.pages.researcher import CampaignFormPage, CampaignValues
 from alignloop.labeling.app.routes.home import KINDS
-from alignloop.labeling.app.shown import COHORTS, kind_of, words_of, wrong
+from alignloop.labeling.app.shown import COHORTS, kind_of, words_of
 from alignloop.labeling.drawing import Plan
 from alignloop.store import campaigns, supply
 from alignloop.store.campaigns import Campaign, Form, Purpose
@@ -73,6 +73,7 @@ def form_page(
             Option(NO_FLAGS, "–"),
         ),
         is_frozen=campaign is not None and is_fixed(connection, campaign),
+        fixed=frozenset() if campaign is None else fixed_numbers(connection, campaign),
         errors=errors or dict[str, Message](),
     )
 
@@ -108,10 +109,11 @@ def first_values(connection: Connection) -> CampaignValues:
     )
 
 
-def sent_values(ask: Ask) -> CampaignValues:
-    """What was sent, as it was sent."""
+def sent_values(ask: Ask, unsent: CampaignValues | None = None) -> CampaignValues:
+    """What was sent, as it was sent; in place of a field that was not, what `unsent` has."""
+    unsent = unsent or CampaignValues()
     given = {
-        name: ask.field(name, getattr(CampaignValues(), name)).strip()[:1000]
+        name: ask.field(name, getattr(unsent, name)).strip()[:1000]
         for name in CampaignValues.__slots__
         if name != "policies"
     }
@@ -122,7 +124,7 @@ def values_of(connection: Connection, campaign: Campaign) -> CampaignValues:
     """What a campaign's form holds. Which models an evaluation compares is told before it opens and after it closed."""
     kept = supply.plan_of(connection, campaign)
     plan = None if kept is None else Plan.from_json(kept)
-    is_blind = campaign.purpose == "evaluation" and campaign.state == "open"
+    is_blind = campaign.is_blind and campaign.state != "draft"
     policies: tuple[str, ...] = ()
     if plan is not None and not is_blind:
         known = {row.id: row.public_id for row in supply.all_policies(connection)}
@@ -132,7 +134,7 @@ def values_of(connection: Connection, campaign: Campaign) -> CampaignValues:
     return CampaignValues(
         title=campaign.name,
         kind=kind_of(campaign),
-        purpose="training" if kind_of(campaign) == "screening" else campaign.purpose,
+        purpose=campaign.purpose,
         cohort=COHORTS[campaign.cohort],
         prompt_set="" if plan is None else _prompt_set(campaign, plan),
         policies=policies,
@@ -154,6 +156,14 @@ def values_of(connection: Connection, campaign: Campaign) -> CampaignValues:
 def is_fixed(connection: Connection, campaign: Campaign) -> bool:
     """Whether what is asked and of whom stays as it is: it was opened, or has tasks already."""
     return campaign.state != "draft" or campaigns.count_tasks(connection, campaign) > 0
+
+
+def fixed_numbers(connection: Connection, campaign: Campaign) -> frozenset[str]:
+    """Numbers that stay as well: which tasks several do was drawn, and of how many votes a verdict is made was told."""
+    if not is_fixed(connection, campaign):
+        return frozenset()
+    is_counted = campaign.purpose == "evaluation" and campaign.frozen_at is not None
+    return frozenset({"shared_percent", *(["overlap"] if is_counted else [])})
 
 
 def with_what_is_fixed(sent: CampaignValues, there: CampaignValues) -> CampaignValues:
@@ -224,9 +234,9 @@ def check_what_may_change(
     there = values_of(connection, campaign)
     if numbers.get("overlap", campaign.overlap) != campaign.overlap and campaign.frozen_at:
         # How many votes there are was fixed before the first of them.
-        errors["overlap"] = wrong("frozen", "number")
+        errors["overlap"] = Message("frozen")
     if numbers.get("shared_percent") not in (None, float(there.shared_percent)):
-        errors["shared_percent"] = wrong("frozen", "number")
+        errors["shared_percent"] = Message("frozen")
     if errors:
         return {}, 0.0, errors
     gold_every = _gold_every(numbers["gold_percent"])
@@ -268,28 +278,25 @@ def _check_title(
         one.name == values.title and (campaign is None or one.id != campaign.id)
         for one in campaigns.all_campaigns(connection)
     )
-    return {"title": wrong("taken", "required")} if taken else {}
+    return {"title": Message("taken")} if taken else {}
 
 
 def _form_and_purpose(values: CampaignValues, errors: dict[str, Message]) -> tuple[Form, Purpose]:
-    """Screening is a purpose; as a kind, it is to rank."""
     kind, purpose = values.kind, values.purpose
-    if kind == "screening":
-        kind, purpose = "rank", "screening"
     if kind not in _FORMS:
         errors["kind"] = Message("required")
     if purpose not in _PURPOSES:
         errors["purpose"] = Message("required")
     form = _FORMS.get(kind, "rank")
     if form in ("compare", "toxicity") and purpose == "training":
-        errors["purpose"] = wrong("contradicts", "required")  # votes train nothing
+        errors["purpose"] = Message("contradicts")  # votes train nothing
     return form, cast(Purpose, purpose)
 
 
 def _cohort(values: CampaignValues, purpose: str, errors: dict[str, Message]) -> str:
     cohort = _COHORTS.get(values.cohort)
     if cohort is None or (purpose == "training" and cohort != "training"):
-        errors["cohort"] = wrong("contradicts", "required")
+        errors["cohort"] = Message("contradicts")
     return cohort or "training"
 
 
@@ -337,11 +344,11 @@ def _plan(
         # Evaluation is on prompts that nobody trains on, and all else on other prompts.
         is_right = is_right and (split == "test") == (purpose == "evaluation")
     if not is_right:
-        errors["prompt_set"] = wrong("contradicts" if split else "required", "required")
+        errors["prompt_set"] = Message("contradicts" if split else "required")
     policies = {row.public_id: row.id for row in supply.all_policies(connection)}
     chosen = tuple(policies[one] for one in dict.fromkeys(values.policies) if one in policies)
     if form == "compare" and len(chosen) != 2:
-        errors["policies"] = wrong("two_policies", "required")
+        errors["policies"] = Message("two_policies")
     elif form in ("rank", "toxicity") and not chosen:
         errors["policies"] = Message("required")
     if errors:
@@ -360,7 +367,7 @@ def _pay(values: CampaignValues, errors: dict[str, Message]) -> int | None:
     if values.currency and not (
         len(values.currency) == 3 and values.currency.isascii() and values.currency.isupper()
     ):
-        errors["currency"] = wrong("currency", "required")
+        errors["currency"] = Message("currency")
     if not values.pay:
         return None
     try:

@@ -215,7 +215,7 @@ def _both_kinds(ask: Ask, connection: Connection, known: Known) -> Chart | None:
         label=words.sentence("campaign_form.kind"),
         write="{:,.2f}".format,
     )
-    return Chart(title, svg, "95 %")
+    return Chart(title, svg, words.sentence("chart.intervals"))
 
 
 def _costs(connection: Connection, known: Known, wages: Sequence[Any]) -> LabelCosts:

@@ -8,6 +8,8 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from alignloop.store import words
+
 LARGEST_FORM = 1_000_000
 """Bytes; drafts and answers are text."""
 MOST_FIELDS = 600
@@ -47,13 +49,5 @@ async def read_form(request: Request) -> FormData:
 
 
 def clean(text: str) -> str:
-    """As it was typed: line ends of one kind, not a browser's two, and nothing that no database takes.
-
-    That is NUL, and what is no character: half of a surrogate pair.
-    """
-    return (
-        text.replace("\r\n", "\n")
-        .replace("\x00", "\ufffd")
-        .encode("utf-8", "replace")
-        .decode("utf-8")
-    )
+    """As it was typed: line ends of one kind, not a browser's two, and nothing that the store would replace."""
+    return words.clean(text.replace("\r\n", "\n"))

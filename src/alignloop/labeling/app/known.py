@@ -131,7 +131,8 @@ class Known:
     def agreement_over_time(self, days: int) -> dict[str, dict[int, float]]:
         """Cohort -> start of each stretch of so many days -> strict agreement on what was compared in it.
 
-        Two judgments are compared when the later of them comes in.
+        Two judgments are compared when the later of them comes in. A stretch with fewer than `LEAST_PAIRS` pairs that
+        both ordered has none: it would be noise.
         """
 
         def compute() -> dict[str, dict[int, float]]:
@@ -157,7 +158,7 @@ class Known:
                 found[cohort] = {
                     int(start) * days: float(above[number] / below[number])
                     for number, start in enumerate(starts.tolist())
-                    if below[number]
+                    if below[number] >= judged.LEAST_PAIRS
                 }
             return found
 

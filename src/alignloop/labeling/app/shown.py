@@ -13,13 +13,10 @@ from alignloop.labeling.app.access import Ask
 from alignloop.labeling.app.i18n import Catalogue, catalogue
 from alignloop.labeling.app.known import Known, Money, estimate
 from alignloop.labeling.app.pages.common import (
-    ErrorKey,
     Estimate,
-    Message,
     Option,
     Paging,
     Passage,
-    Purpose,
     Turn,
 )
 from alignloop.labeling.app.pages.researcher import CampaignRow, CampaignState, Chart, Period
@@ -35,8 +32,6 @@ COHORTS: Mapping[str, str] = {"training": "train", "heldout": "heldout", "any": 
 PAPER = ("Ouyang et al.", 0.726)
 """The paper's agreement of training labelers, to compare with."""
 MOST_BARS = 60
-_PURPOSES = get_args(Purpose)
-_ERRORS = get_args(ErrorKey)
 
 
 def state_of(campaign: Campaign) -> CampaignState:
@@ -47,14 +42,8 @@ def state_of(campaign: Campaign) -> CampaignState:
 
 
 def kind_of(campaign: Campaign) -> str:
-    """What the face calls a campaign's form; rankings that screen have a name of their own."""
-    is_screening = campaign.purpose == "screening" and campaign.form == "rank"
-    return "screening" if is_screening else KINDS[campaign.form]
-
-
-def purpose_of(campaign: Campaign) -> Purpose:
-    """A campaign's purpose, where the face has a word for it; work that teaches or screens is for training."""
-    return cast(Purpose, campaign.purpose if campaign.purpose in _PURPOSES else "training")
+    """What the face calls a campaign's form."""
+    return KINDS[campaign.form]
 
 
 def campaign_rows(
@@ -79,7 +68,7 @@ def campaign_rows(
                 k_range=(one.k_min, one.k_max) if one.form in ("rank", "toxicity") else None,
                 agreement=agreement_in(known, one),
                 cost=pay.amounts[0] if pay and pay.amounts else None,
-                purpose=purpose_of(one),
+                purpose=one.purpose,
                 cohort=cast(Any, COHORTS[one.cohort]),
             )
         )
@@ -187,7 +176,7 @@ def agreement_by_person(
         label=words.sentence("table.labeler"),
         references=[PAPER],
     )
-    return Chart(title, svg, "95 %")
+    return Chart(title, svg, words.sentence("chart.intervals"))
 
 
 def written_out(amounts: Sequence[Money]) -> str:
@@ -195,7 +184,7 @@ def written_out(amounts: Sequence[Money]) -> str:
     return " + ".join(money(amount, currency) for amount, currency in amounts) or "–"
 
 
-# --- pages and errors -------------------------------------------------------------------------------------------
+# --- pages -------------------------------------------------------------------------------------------
 
 
 def page_number(ask: Ask) -> int:
@@ -208,9 +197,3 @@ def paging(ask: Ask, total: int, per_page: int) -> Paging:
     """Where in a list the request is; beyond its end is its last page."""
     pages = max(1, -(-total // per_page))
     return Paging(min(page_number(ask), pages), pages)
-
-
-def wrong(key: str, instead: ErrorKey, **values: str | int) -> Message:
-    """What is wrong, in the words of `key` where the catalogue has them."""
-    known = key in _ERRORS
-    return Message(cast(ErrorKey, key) if known else instead, values if known else {})

@@ -9,8 +9,9 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     MetaData,
-    Text,
 )
+
+from alignloop.store.words import Text
 
 metadata = MetaData(
     naming_convention={

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -13,7 +12,6 @@ from sqlalchemy import (
     Index,
     Integer,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
@@ -27,6 +25,7 @@ from alignloop.store.schema.columns import (
     public_id_column,
     ref,
 )
+from alignloop.store.words import JSON, Text
 
 assignments = Table(
     "assignments",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, CheckConstraint, Column, Integer, LargeBinary, Table, Text
+from sqlalchemy import CheckConstraint, Column, Integer, LargeBinary, Table
 
 from alignloop.store.schema.columns import Key, at, id_column, metadata, public_id_column, ref
+from alignloop.store.words import JSON, Text
 
 exports = Table(
     "exports",

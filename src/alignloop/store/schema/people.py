@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    JSON,
-    CheckConstraint,
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    Table,
-    Text,
-    UniqueConstraint,
-)
+from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, Table, UniqueConstraint
 
 from alignloop.store.schema.columns import at, id_column, metadata, one_of, public_id_column, ref
+from alignloop.store.words import JSON, Text
 
 users = Table(
     "users",

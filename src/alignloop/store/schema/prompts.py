@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sqlalchemy import (
-    JSON,
     Boolean,
     CheckConstraint,
     Column,
@@ -12,11 +11,11 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Table,
-    Text,
     UniqueConstraint,
 )
 
 from alignloop.store.schema.columns import at, id_column, metadata, one_of, public_id_column, ref
+from alignloop.store.words import JSON, Text
 
 imports = Table(
     "imports",

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Index,
     Integer,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
@@ -26,6 +25,7 @@ from alignloop.store.schema.columns import (
     public_id_column,
     ref,
 )
+from alignloop.store.words import Text
 
 flag_sets = Table(
     "flag_sets",

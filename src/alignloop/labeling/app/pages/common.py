@@ -20,11 +20,13 @@ Layout = Literal["list", "columns"]
 """How outputs are shown: one below the other, or side by side."""
 TextMode = Literal["plain", "rich"]
 """How texts are shown: as written, or with their formatting."""
-Role = Literal["labeler", "evaluator", "adjudicator", "researcher", "admin"]
-Kind = Literal["demo", "prompt", "rank", "eval", "toxicity", "screening"]
+Role = Literal["labeler", "researcher"]
+Kind = Literal["demo", "prompt", "rank", "eval", "toxicity"]
 """What a campaign asks for."""
 Purpose = Literal["training", "evaluation"]
 """What labels are for; it decides what comes first (section 3.4 of the paper)."""
+CampaignPurpose = Literal["training", "evaluation", "practice", "screening"]
+"""What a campaign is for: the last two teach and screen, by the priorities of training."""
 Cohort = Literal["train", "heldout", "pilot"]
 
 Flag = Literal[
@@ -101,6 +103,20 @@ FieldName = Literal[
     "note",
     "body",
     "seed",
+    "purpose",
+    "cohort",
+    "prompt_set",
+    "guideline",
+    "flag_set",
+    "shared_percent",
+    "gold_percent",
+    "repeat_percent",
+    "lease_minutes",
+    "currency",
+    "role",
+    "split",
+    "format",
+    "campaign",
 ]
 """Fields of forms, for lists of what is missing and of what two versions differ in; without what is in brackets."""
 
@@ -126,8 +142,19 @@ ErrorKey = Literal[
     "consent",
     "pii",
     "expired",
+    "taken",
+    "contradicts",
+    "two_policies",
+    "currency",
+    "too_few",
+    "frozen",
+    "cohort_kept",
+    "own_work",
 ]
-"""What can be wrong with a field. `too_short`, `too_long` and `password_short` take `limit`, `throttled` `seconds`."""
+"""What can be wrong with a field.
+
+`too_short`, `too_long` and `password_short` take `limit`, `throttled` `seconds`, `too_few` `n`.
+"""
 
 NoticeKey = Literal[
     "saved",
@@ -144,6 +171,7 @@ NoticeKey = Literal[
     "settings",
     "campaign_saved",
     "campaign_state",
+    "campaign_stale",
     "labeler_saved",
     "adjudicated",
     "export_started",
@@ -156,7 +184,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "theme": get_args(Theme),
     "role": get_args(Role),
     "kind": get_args(Kind),
-    "purpose": get_args(Purpose),
+    "purpose": get_args(CampaignPurpose),
     "priority": get_args(Purpose),
     "cohort": get_args(Cohort),
     "flag": FLAGS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -244,7 +245,9 @@ class ExportsPage:
     rows: tuple[ExportRow, ...]
     campaigns: tuple[Option, ...]
     flagged: int = 0
-    """Prompts that are not cleared of personal data: while there are any, nothing with prompts is exported."""
+    """Prompts of the training side in which something personal was found: exports of prompts leave them out."""
+    sent: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the form held that was refused, to be mended."""
     errors: Errors = field(default_factory=dict[str, Message])
 
 

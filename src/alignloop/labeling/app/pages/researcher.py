@@ -11,13 +11,13 @@ from typing import ClassVar, Literal, get_args
 from markupsafe import Markup
 
 from alignloop.labeling.app.pages.common import (
+    CampaignPurpose,
     Cohort,
     Errors,
     Estimate,
     Kind,
     Message,
     Option,
-    Purpose,
     Role,
     Turn,
 )
@@ -96,7 +96,7 @@ class CampaignRow:
     k_range: tuple[int, int] | None
     agreement: Estimate | None
     cost: tuple[Decimal, str] | None
-    purpose: Purpose
+    purpose: CampaignPurpose
     cohort: Cohort
 
 
@@ -168,7 +168,9 @@ class CampaignFormPage:
     guidelines: tuple[Option, ...]
     flag_sets: tuple[Option, ...]
     is_frozen: bool = False
-    """Whether labels exist already: only title, pay, leases and overlap may change then."""
+    """Whether it has tasks already: what was asked and of whom stays then."""
+    fixed: frozenset[str] = frozenset()
+    """Fields beside those that stay too: `shared_percent`, and `overlap` of an evaluation that was opened."""
     errors: Errors = field(default_factory=dict[str, Message])
 
 
@@ -329,4 +331,7 @@ class LabelerPage:
     """Correlation of rank with place on the page."""
     length_bias: float | None = None
     """Correlation of rank with length."""
+    asked: Literal["", "decision", "cohort", "state"] = ""
+    """The form that was sent and refused, with `note` in it."""
+    note: str = ""
     errors: Errors = field(default_factory=dict[str, Message])

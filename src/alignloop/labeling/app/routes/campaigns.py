@@ -38,6 +38,12 @@ _FIELDS = (
     "lease_minutes pay currency guideline flag_set planned"
 )
 _SKIPS = get_args(SkipReason)
+_AFTER = {
+    "open": ("draft", "paused", "closed"),
+    "paused": ("open",),
+    "closed": ("draft", "open", "paused"),
+}
+"""State -> those from which a campaign comes to it; an evaluation that was closed stays so."""
 
 
 @routes.get("campaigns", Access.RESEARCHER)
@@ -86,8 +92,7 @@ def campaign(ask: Ask) -> Response:
         known = Known(ask, connection)
         [row] = shown.campaign_rows(known, connection, [one])
         people = _labelers(connection, known, one)
-        may_tell = one.purpose != "evaluation" or one.state == "closed"
-        policies = oversight.policies_of(connection, one) if may_tell else []
+        policies = [] if one.is_blind else oversight.policies_of(connection, one)
         page = CampaignPage(
             row=row,
             guideline=f"{one.guideline_purpose}/{one.guideline_version}",
@@ -117,9 +122,10 @@ def edit_campaign(ask: Ask) -> Response:
     """Change what may still change: everything of a draft; title, pay, leases and overlap afterwards."""
     with ask.lab.store.write() as connection:
         one = _campaign(ask, connection)
-        values = campaign_form.sent_values(ask)
-        if campaign_form.is_fixed(connection, one):
-            there = campaign_form.values_of(connection, one)
+        there = campaign_form.values_of(connection, one)
+        is_fixed = campaign_form.is_fixed(connection, one)
+        values = campaign_form.sent_values(ask, there if is_fixed else None)
+        if is_fixed:
             values = campaign_form.with_what_is_fixed(values, there)
             columns, repeats, errors = campaign_form.check_what_may_change(connection, values, one)
             if not errors:
@@ -141,25 +147,31 @@ def campaign_state(ask: Ask) -> Response:
     wanted, task = ask.field("state"), ask.field("task")
     with ask.lab.store.write() as connection:
         one = _campaign(ask, connection)
+        state = shown.state_of(one)
         if task:
             act = oversight.drop_task if ask.field("drop") == "1" else oversight.keep_task
             if (ask.field("drop") == "1") == (ask.field("keep") == "1"):
                 raise Refused(404)
-            act(connection, ask.now, ask.who, one, task)
+            if not act(connection, ask.now, ask.who, one, task):
+                return _stale(ask, one)
+        elif wanted not in _AFTER:
+            raise Refused(404)
+        elif wanted != state and (
+            state not in _AFTER[wanted] or (state == "closed" and one.purpose == "evaluation")
+        ):
+            return _stale(ask, one)
+        elif wanted == state:
+            pass
         elif wanted == "open":
             errors = _fill(connection, one)
             if errors:
                 values = campaign_form.values_of(connection, one)
                 return _form_again(ask, connection, one, values, errors)
-            if one.state != "open":
-                campaigns.set_state(connection, ask.now, ask.who.public_id, one, "open")
+            campaigns.set_state(connection, ask.now, ask.who.public_id, one, "open")
         elif wanted == "paused":
             oversight.pause(connection, ask.now, ask.who, one)
-        elif wanted == "closed":
-            if shown.state_of(one) != "closed":
-                campaigns.set_state(connection, ask.now, ask.who.public_id, one, "closed")
         else:
-            raise Refused(404)
+            campaigns.set_state(connection, ask.now, ask.who.public_id, one, "closed")
     return ask.go("campaign", Notice("campaign_state"), campaign=one.public_id)
 
 
@@ -168,6 +180,11 @@ def campaign_state(ask: Ask) -> Response:
 
 def _campaign(ask: Ask, connection: Connection) -> Campaign:
     return campaigns.get_campaign(connection, public_id=ask.path("campaign"))
+
+
+def _stale(ask: Ask, one: Campaign) -> Response:
+    """Somebody else was quicker; the page shows what can be done now."""
+    return ask.go("campaign", Notice("campaign_stale", "warning"), campaign=one.public_id)
 
 
 def _labelers(
@@ -239,7 +256,7 @@ def _result(
     connection: Connection, known: Known, one: Campaign, policies: list[int]
 ) -> Estimate | None:
     """Win rate of the first of two policies, ties counted half, once nobody votes any more."""
-    if one.form != "compare" or one.state != "closed" or len(policies) != 2:
+    if one.form != "compare" or shown.state_of(one) != "closed" or len(policies) != 2:
         return None
 
     def compute() -> Estimate | None:
@@ -308,9 +325,9 @@ def _fill(connection: Connection, one: Campaign) -> Errors:
         try:
             there = drawing.fill(connection, one, Plan.from_json(kept))
         except TooFewError as error:
-            return {field: shown.wrong("too_few", "number", n=error.there)}
+            return {field: Message("too_few", {"n": error.there})}
     if one.purpose == "evaluation" and one.planned not in (None, there) and one.state == "draft":
-        return {field: shown.wrong("too_few", "number", n=there)}
+        return {field: Message("too_few", {"n": there})}
     return {}
 
 

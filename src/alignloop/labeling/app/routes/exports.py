@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response
 from alignloop.labeling.app import shown
 from alignloop.labeling.app.access import Access, Ask, Refused, Routes
 from alignloop.labeling.app.memory import Job
-from alignloop.labeling.app.pages.common import Errors, Message, Notice
+from alignloop.labeling.app.pages.common import Errors, Message, Notice, Option
 from alignloop.labeling.app.pages.quality import (
     ExportFormat,
     ExportKind,
@@ -20,7 +20,7 @@ from alignloop.labeling.app.pages.quality import (
 )
 from alignloop.labeling.app.tasks import moment
 from alignloop.labeling.exporting import Wish, file_of, make_export
-from alignloop.store import events, log, people
+from alignloop.store import events, log, people, prompts
 from alignloop.store.people import new_public_id
 
 routes = Routes()
@@ -56,6 +56,9 @@ def start_export(ask: Ask) -> Response:
     if ask.lab.memory.exports.running() >= AT_ONCE:
         raise Refused(429, _WAIT_S)
     with ask.lab.store.read() as connection:
+        offered = {one.value for one in _campaigns(connection)}
+        if ask.field("campaign") not in {"", *offered}:
+            return _show(ask, {"campaign": Message("required")})
         campaign = shown.chosen_campaign(connection, ask.field("campaign"))
     wish = Wish(
         kind=cast(Any, ask.field("kind")),
@@ -96,9 +99,21 @@ def export_file(ask: Ask) -> Response:
 def _show(ask: Ask, errors: Errors) -> Response:
     with ask.lab.store.read() as connection:
         rows = [*_jobs(ask), *_done(ask, connection)]
-        campaigns = shown.campaign_options(connection, ("demonstrate", "rank", "compare"))
-    page = ExportsPage(rows=tuple(rows), campaigns=campaigns, errors=errors)
+        campaigns = _campaigns(connection)
+        flagged = prompts.count_flagged(connection)
+    page = ExportsPage(
+        rows=tuple(rows), campaigns=campaigns, flagged=flagged, sent=_sent(ask), errors=errors
+    )
     return ask.show(page, 422 if errors else 200)
+
+
+def _campaigns(connection: Connection) -> tuple[Option, ...]:
+    return shown.campaign_options(connection, ("demonstrate", "rank", "compare"))
+
+
+def _sent(ask: Ask) -> dict[str, str]:
+    names = ("kind", "campaign", "split", "format", "seed", "include_ties", "include_surplus")
+    return {name: ask.field(name)[:100] for name in names} if ask.form else {}
 
 
 def _jobs(ask: Ask) -> list[ExportRow]:

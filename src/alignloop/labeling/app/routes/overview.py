@@ -9,6 +9,7 @@ from decimal import Decimal
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from alignloop.labeling import judged
 from alignloop.labeling.app import charts, shown
 from alignloop.labeling.app.access import Access, Ask, Routes
 from alignloop.labeling.app.known import Known, estimate, total
@@ -21,6 +22,7 @@ from alignloop.store.people import DAY
 
 routes = Routes()
 
+_WEEK = 7
 _SHORT = 0.1
 """A queue with less than this share of its labels left is nearly empty."""
 
@@ -141,9 +143,9 @@ def _queue(
 def _trend(ask: Ask, known: Known, first: int) -> Chart | None:
     words, last = shown.words_of(ask), ask.now // DAY
     first = first or min((row.day for row in known.work()), default=last)
-    days = shown.stretch(first, last)
+    days = max(_WEEK, shown.stretch(first, last))
     found = known.agreement_over_time(days)
-    starts = shown.stretches(first, last)
+    starts = list(range(first // days * days, last + 1, days))
     series = [
         charts.Series(
             words.sentence(f"cohort.{shown.COHORTS[cohort]}"),
@@ -160,11 +162,12 @@ def _trend(ask: Ask, known: Known, first: int) -> Chart | None:
         [shown.day_label(start) for start in starts],
         series,
         charts.chart_words(words),
-        label=words.sentence("table.day"),
+        label=words.sentence("table.week"),
         write="{:.0%}".format,
         from_zero=False,
     )
-    return Chart(title, svg, words.sentence("agreement.paper", value="72.6 ± 1.5%"))
+    paper = words.sentence("agreement.paper", value="72.6 ± 1.5%")
+    return Chart(title, svg, words.sentence("chart.weeks", n=judged.LEAST_PAIRS, paper=paper))
 
 
 def _alerts(

@@ -77,7 +77,7 @@ def send_invite(ask: Ask) -> Response:
         if user is None or user.state == "invited":
             token = _invite(connection, ask, user, sent)
     if not token:
-        return _show_labelers(ask, sent, {"email": shown.wrong("taken", "email")})
+        return _show_labelers(ask, sent, {"email": Message("taken")})
     scheme = "https" if ask.lab.origins.behind_tls else ask.request.url.scheme
     link = f"{scheme}://{ask.request.headers['host']}{path_to('invite', token=token)}"
     return _show_labelers(ask, link=link)
@@ -94,7 +94,7 @@ def decide(ask: Ask) -> Response:
     """Take a labeler on, or not; the four measures are kept as they stand."""
     decision, note = _DECISIONS.get(ask.field("decision")), ask.field("note").strip()
     if errors := _note_problem(note):
-        return _show_labeler(ask, errors)
+        return _show_labeler(ask, errors, "decision")
     with ask.lab.store.write() as connection:
         user = _labeler(connection, ask)
         # Held-out labelers are not screened (section 3.4): they are to be like people that nobody chose.
@@ -115,7 +115,7 @@ def change_cohort(ask: Ask) -> Response:
     if cohort is None:
         errors["cohort"] = Message("required")
     if errors or cohort is None:
-        return _show_labeler(ask, errors)
+        return _show_labeler(ask, errors, "cohort")
     try:
         with ask.lab.store.write() as connection:
             user = _labeler(connection, ask)
@@ -124,7 +124,7 @@ def change_cohort(ask: Ask) -> Response:
             if cohort != user.cohort:
                 _change(connection, ask, user, note, cohort=cohort, standing=standing)
     except JudgmentError:
-        return _show_labeler(ask, {"cohort": shown.wrong("cohort_kept", "required")})
+        return _show_labeler(ask, {"cohort": Message("cohort_kept")}, "cohort")
     return ask.go("labeler", Notice("labeler_saved"), labeler=user.public_id)
 
 
@@ -133,7 +133,7 @@ def change_state(ask: Ask) -> Response:
     """Suspend a labeler, or let them work again; what was submitted stays."""
     state, note = ask.field("state"), ask.field("note").strip()
     if errors := _note_problem(note):
-        return _show_labeler(ask, errors)
+        return _show_labeler(ask, errors, "state")
     with ask.lab.store.write() as connection:
         user = _labeler(connection, ask)
         if state not in ("active", "suspended"):
@@ -162,15 +162,10 @@ class _Invitation:
         if not _ADDRESS.fullmatch(self.email):
             found["email"] = Message("email")
         if self.role not in _ROLES:
-            found["role"] = wrong_choice()
+            found["role"] = Message("contradicts")
         if self.role == "labeler" and self.cohort not in _COHORTS:
-            found["cohort"] = wrong_choice()
+            found["cohort"] = Message("contradicts")
         return found
-
-
-def wrong_choice() -> Message:
-    """Something that cannot be chosen here."""
-    return shown.wrong("contradicts", "required")
 
 
 def _invite(connection: Connection, ask: Ask, user: User | None, sent: _Invitation) -> str:
@@ -302,7 +297,7 @@ def _note_problem(note: str) -> dict[str, Message]:
     return {}
 
 
-def _show_labeler(ask: Ask, errors: Mapping[str, Message]) -> Response:
+def _show_labeler(ask: Ask, errors: Mapping[str, Message], asked: str = "") -> Response:
     with ask.lab.store.read() as connection:
         user = people.get_user(connection, ask.path("labeler"))
         known = Known(ask, connection)
@@ -319,6 +314,8 @@ def _show_labeler(ask: Ask, errors: Mapping[str, Message]) -> Response:
             self_consistency=_value(quality, "consistency"),
             position_bias=_value(quality, "position_correlation"),
             length_bias=_value(quality, "length_correlation"),
+            asked=cast(Any, asked),
+            note=ask.field("note")[: 2 * LONGEST_NOTE],
             errors=errors,
         )
     return ask.show(page, 422 if errors else 200)
@@ -378,7 +375,7 @@ def _charts(ask: Ask, known: Known, connection: Connection, user: User) -> tuple
             [shown.day_label(day) for day in stretches],
             [charts.Series(title, list(stretches.values()))],
             charts.chart_words(words),
-            label=words.sentence("table.day"),
+            label=words.sentence("table.week"),
             write="{:.0%}".format,
             from_zero=False,
         )

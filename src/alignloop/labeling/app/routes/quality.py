@@ -88,6 +88,8 @@ def adjudicate(ask: Ask) -> Response:
         order = _order(ask, connection, task)
         places = answers.places_of(ask.fields(), len(order))
         errors = _problems(ask, said, places)
+        if not errors and adjudication.has_labeled(connection, task, ask.who):
+            errors["choice"] = Message("own_work")
         if not errors:
             accepted = {one.public_id: one.submission_id for one in said}
             outcome = _OUTCOMES[ask.field("choice")]
