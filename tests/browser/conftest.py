@@ -48,9 +48,14 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of every page, in each language and theme."""
     folder = tmp_path_factory.mktemp("pages")
     write_pages(folder)
+    return folder
+
+
+def _served(folder: Path) -> Iterator[Site]:
     running = Site(folder)
     server = running.start()
     yield running
@@ -59,10 +64,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture
-def site(served: Site) -> Site:
-    """The pages' server, with nothing sent to it yet."""
-    served.forget()
-    return served
+def site(pages: Path) -> Iterator[Site]:
+    """The pages' server, at an address of its own: what the window of another test sends late does not arrive."""
+    yield from _served(pages)
+
+
+@pytest.fixture(scope="session")
+def shown(pages: Path) -> Iterator[Site]:
+    """One that stays, for windows that stay open."""
+    yield from _served(pages)
 
 
 @pytest.fixture(scope="session")
@@ -127,15 +137,15 @@ def windows(browser: Browser) -> Iterator[dict[str, Page]]:
 
 
 @pytest.fixture
-def look_at(browser: Browser, site: Site, complaints: list[str], windows: dict[str, Page]) -> Open:
+def look_at(browser: Browser, shown: Site, complaints: list[str], windows: dict[str, Page]) -> Open:
     """Open a page in a window that others used before: quicker, for tests that only look."""
 
     def open_(
         name: str, locale: str = "en", theme: str = "light", *, window: str = "desktop"
     ) -> Page:
         if window not in windows:
-            windows[window] = _new_page(browser, site.address, complaints, **WINDOWS[window])
-        windows[window].goto(site.page(name, locale, theme))
+            windows[window] = _new_page(browser, shown.address, complaints, **WINDOWS[window])
+        windows[window].goto(shown.page(name, locale, theme))
         return windows[window]
 
     return open_

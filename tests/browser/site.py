@@ -96,12 +96,6 @@ class Site:
     """How long a form waits for its answer."""
     address: str = ""
 
-    def forget(self) -> None:
-        """Begin anew: nothing sent, drafts accepted."""
-        self.sent.clear()
-        self.answer_draft = accept
-        self.form_seconds = 0.0
-
     @property
     def drafts(self) -> list[Sent]:
         """Drafts that arrived."""

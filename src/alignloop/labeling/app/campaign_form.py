@@ -61,7 +61,7 @@ def form_page(
         values=values,
         prompt_sets=sets,
         policies=tuple(
-            Option(row.public_id, f"{row.name} · {row.sha256[:8]}")
+            Option(row.public_id, " · ".join(filter(None, (row.name, row.sha256[:8]))))
             for row in supply.all_policies(connection)
         ),
         guidelines=tuple(

@@ -113,7 +113,9 @@ def _campaigns(connection: Connection) -> tuple[Option, ...]:
 
 def _sent(ask: Ask) -> dict[str, str]:
     names = ("kind", "campaign", "split", "format", "seed", "include_ties", "include_surplus")
-    return {name: ask.field(name)[:100] for name in names} if ask.form else {}
+    if not ask.form:
+        return {"include_ties": "1", "include_surplus": "1"}
+    return {name: ask.field(name)[:100] for name in names}
 
 
 def _jobs(ask: Ask) -> list[ExportRow]:
