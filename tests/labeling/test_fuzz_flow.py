@@ -31,7 +31,6 @@ from alignloop.store.campaigns import Campaign
 from alignloop.store.schema import (
     ANSWER_TABLES,
     assignments,
-    demonstrations,
     drafts,
     rank_entries,
     submissions,
@@ -39,7 +38,7 @@ from alignloop.store.schema import (
 from alignloop.web.limits import RateLimit
 from tests.labeling.client import MINUTE, site
 from tests.labeling.hostile import Parts
-from tests.labeling.world import fields_of, form_of, world
+from tests.labeling.world import fields_of
 from tests.store.conftest import Lab as Bench
 from tests.store.crowd import problems_of
 
@@ -443,31 +442,3 @@ def test_whatever_a_labeler_presses_nothing_is_lost_or_counted_twice() -> None:
 @pytest.mark.timeout(3600)
 def test_whatever_a_labeler_presses_for_long() -> None:
     _run(400, 60)
-
-
-def test_what_another_tab_passed_on_can_still_be_handed_in(tmp_path: Path) -> None:
-    with world(tmp_path) as lab:
-        client, task = lab.site.sign_in(lab.ann), lab.tasks["demonstrate"].public_id
-        first, second = (form_of(client, "demonstrate", task=task) for _ in range(2))
-        skip = {**first, "action": "skip", "skip_reason": "unclear"}
-        assert client.post("demonstrate", skip, task=task).status_code == 303
-
-        sent = {**second, "response": "Written for half an hour.", "action": "submit"}
-        shown = client.post("demonstrate", sent, task=task)
-        assert shown.status_code == 409
-        assert "Written for half an hour." in shown.text
-        kept = fields_of(shown.text, path_to("demonstrate", task=task))
-        done = client.post("demonstrate", {**kept, "action": "submit"}, task=task)
-
-        assert done.status_code == 303
-        with lab.store.read() as connection:
-            [row] = connection.execute(
-                select(demonstrations, submissions.c.state).join(submissions)
-            ).all()
-            assert (
-                problems_of(
-                    connection, list(connection.execute(select(submissions.c.public_id)).scalars())
-                )
-                == []
-            )
-    assert (row.text, row.state) == ("Written for half an hour.", "final")
