@@ -16,18 +16,21 @@ from hypothesis import strategies as st
 from schemathesis.checks import load_all_checks, not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import status_code_conformance
+from sqlalchemy import select
 
 from alignloop.labeling.app import drafts
 from alignloop.labeling.app.i18n import catalogue
 from alignloop.labeling.app.pages.common import LOCALES
-from alignloop.labeling.app.paths import PATHS
+from alignloop.labeling.app.paths import PATHS, path_to
 from alignloop.labeling.app.server import create_app
 from alignloop.store import events, people
+from alignloop.store.schema import demonstrations, submissions
 from alignloop.web.limits import RateLimit
 from alignloop.web.security import HEADERS
 from tests.labeling.client import ORIGIN, Client, anonymous
 from tests.labeling.hostile import PAYLOADS
-from tests.labeling.world import World, world
+from tests.labeling.world import World, fields_of, form_of, world
+from tests.store.crowd import problems_of
 
 load_all_checks()
 
@@ -253,3 +256,31 @@ def test_an_answer_that_nobody_documented_would_be_noticed(tmp_path: Path) -> No
         answer.status_code = status
         with pytest.raises(FailureGroup):
             case.validate_response(answer, checks=[not_a_server_error, status_code_conformance])
+
+
+def test_what_another_tab_passed_on_can_still_be_handed_in(tmp_path: Path) -> None:
+    with world(tmp_path) as lab:
+        client, task = lab.site.sign_in(lab.ann), lab.tasks["demonstrate"].public_id
+        first, second = (form_of(client, "demonstrate", task=task) for _ in range(2))
+        skip = {**first, "action": "skip", "skip_reason": "unclear"}
+        assert client.post("demonstrate", skip, task=task).status_code == 303
+
+        sent = {**second, "response": "Written for half an hour.", "action": "submit"}
+        shown = client.post("demonstrate", sent, task=task)
+        assert shown.status_code == 409
+        assert "Written for half an hour." in shown.text
+        kept = fields_of(shown.text, path_to("demonstrate", task=task))
+        done = client.post("demonstrate", {**kept, "action": "submit"}, task=task)
+
+        assert done.status_code == 303
+        with lab.store.read() as connection:
+            [row] = connection.execute(
+                select(demonstrations, submissions.c.state).join(submissions)
+            ).all()
+            assert (
+                problems_of(
+                    connection, list(connection.execute(select(submissions.c.public_id)).scalars())
+                )
+                == []
+            )
+    assert (row.text, row.state) == ("Written for half an hour.", "final")
