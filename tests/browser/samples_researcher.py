@@ -60,7 +60,7 @@ from alignloop.labeling.app.pages.researcher import (
     Screening,
     SkippedTask,
 )
-from alignloop.labeling.app.pages.tasks import FlagChoice
+from alignloop.labeling.app.pages.tasks import FlagChoice, Rating
 from tests.browser.samples import ago, labeler_pages, messages_page, outputs, task, view
 
 EUR = "EUR"
@@ -115,7 +115,7 @@ def charts(locale: Locale) -> dict[str, Chart]:
                 label=person,
                 references=[("Paper" if locale == "en" else "论文", 0.726)],
             ),
-            "95 %",
+            catalogue(locale).sentence("chart.intervals"),
         ),
         "rate": Chart(
             "Ordered pairs per paid hour" if locale == "en" else "每付费小时有序对数",
@@ -334,7 +334,7 @@ def adjudicate_page(locale: Locale) -> AdjudicatePage:
 
 
 def gold_page(locale: Locale) -> GoldPage:
-    shown = outputs(locale, 4, is_placed=False)
+    shown = tuple(replace(one, rating=Rating()) for one in outputs(locale, 4, is_placed=False))
     flags = tuple(FlagChoice(flag) for flag in FLAGS)
     title = campaign_rows(locale)[0].title
     return GoldPage(
