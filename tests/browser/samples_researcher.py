@@ -21,6 +21,7 @@ from alignloop.labeling.app.pages.common import (
     Paging,
     View,
 )
+from alignloop.labeling.app.pages.gold import GoldPage, GoldTask, GoldTasksPage, GradePage
 from alignloop.labeling.app.pages.quality import (
     AdjudicatedOutput,
     AdjudicatePage,
@@ -59,6 +60,7 @@ from alignloop.labeling.app.pages.researcher import (
     Screening,
     SkippedTask,
 )
+from alignloop.labeling.app.pages.tasks import FlagChoice, Rating
 from tests.browser.samples import ago, labeler_pages, messages_page, outputs, task, view
 
 EUR = "EUR"
@@ -113,7 +115,7 @@ def charts(locale: Locale) -> dict[str, Chart]:
                 label=person,
                 references=[("Paper" if locale == "en" else "论文", 0.726)],
             ),
-            "95 %",
+            catalogue(locale).sentence("chart.intervals"),
         ),
         "rate": Chart(
             "Ordered pairs per paid hour" if locale == "en" else "每付费小时有序对数",
@@ -331,6 +333,21 @@ def adjudicate_page(locale: Locale) -> AdjudicatePage:
     )
 
 
+def gold_page(locale: Locale) -> GoldPage:
+    shown = tuple(replace(one, rating=Rating()) for one in outputs(locale, 4, is_placed=False))
+    flags = tuple(FlagChoice(flag) for flag in FLAGS)
+    title = campaign_rows(locale)[0].title
+    return GoldPage(
+        "c1",
+        title,
+        "t12",
+        task(locale).prompt,
+        shown,
+        flags,
+        errors={"rank[i2]": Message("ranks"), "flag[i1]": Message("flags")},
+    )
+
+
 def economics_page(locale: Locale) -> EconomicsPage:
     bits = {4: 6.23, 5: 9.08, 6: 12.19, 7: 15.53, 8: 19.06, 9: 22.76}
     rows = tuple(
@@ -528,6 +545,27 @@ def researcher_pages(locale: Locale = "en") -> dict[str, tuple[Page, View]]:
         "adjudicate": (
             adjudicate_page(locale),
             view(locale, "researcher", path="/disagreements/t12"),
+        ),
+        "gold_tasks": (
+            GoldTasksPage(
+                "c1",
+                campaign_rows(locale)[0].title,
+                (GoldTask("t12", task(locale).prompt, 4), GoldTask("t13", task(locale).prompt, 6)),
+                3,
+                teaches=True,
+            ),
+            seen("/campaigns/c1/gold"),
+        ),
+        "gold": (gold_page(locale), seen("/campaigns/c1/gold/t12")),
+        "grade": (
+            GradePage(
+                "s1",
+                task(locale).prompt,
+                outputs(locale, 4)[0].passage,
+                7,
+                errors={"score": Message("likert")},
+            ),
+            seen("/grades"),
         ),
         "economics": (economics_page(locale), seen("/economics")),
         "agreement": (agreement_page(locale), seen("/agreement")),

@@ -233,3 +233,23 @@ def test_agreement_by_stretch_counts_when_both_had_judged(
     monkeypatch.setattr(judged, "LEAST_PAIRS", 2)
     assert judged.agreement_by_stretch(rows, "1", week, 7) == {7: 0.5}
     assert judged.only(judged.shared(rows), since=week + 1) == [row.judgment for row in rows[2:]]
+
+
+def test_a_server_reads_the_judgments_before_it_is_asked(lab: Desk) -> None:
+    one = lab.campaign([4, 4], overlap=2)
+    for user in (lab.site.labeler("Ann"), lab.site.labeler("Bob")):
+        lab.rank(user, one, [1, 2, 3, 3])
+    memory = lab.site.lab.memory
+
+    memory.warm(lab.site.store).join()
+
+    with lab.site.store.read() as connection:
+        version = quality.version(connection)
+        read = memory.judged.all(connection, version)
+        assert memory.judged.all(connection, version) == read
+        plain = judged.judgments_in(connection, quality.Scope())
+        full = judged.rankings_in(connection, quality.Scope())
+    assert [row.judgment.ranks for row in read] == [(1, 2, 3, 3)] * 2
+    assert read == plain
+    assert {row.judgment.positions for row in plain} == {()}
+    assert all(sorted(row.judgment.positions) == [0, 1, 2, 3] for row in full)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from alignloop.labeling.app import pages, render
 from alignloop.labeling.app.i18n import catalogue
-from alignloop.labeling.app.pages import common, labeler, quality, researcher, tasks
+from alignloop.labeling.app.pages import common, gold, labeler, quality, researcher, tasks
 from alignloop.labeling.app.paths import PATHS, path_to
 from tests.browser.samples import passage, task, view
 from tests.browser.samples_researcher import all_pages
@@ -111,7 +111,7 @@ def test_every_page_has_a_sample() -> None:
     """So that every test of all pages is one of all pages."""
     defined = {
         found
-        for module in (labeler, quality, researcher, tasks)
+        for module in (gold, labeler, quality, researcher, tasks)
         for found in vars(module).values()
         if dataclasses.is_dataclass(found) and hasattr(found, "template")
     }
@@ -122,7 +122,7 @@ def test_every_page_has_a_sample() -> None:
 def test_every_address_is_linked_or_named_in_the_contract() -> None:
     contract = "".join(
         (found.__doc__ or "")
-        for module in (common, labeler, quality, researcher, tasks)
+        for module in (common, gold, labeler, quality, researcher, tasks)
         for found in (module, *vars(module).values())
         if hasattr(found, "__doc__")
     )

@@ -10,6 +10,7 @@ import pytest
 from alignloop.labeling.app.access import Access
 from alignloop.labeling.app.paths import PATHS, path_to
 from alignloop.labeling.app.server import ALL_ROUTES
+from alignloop.store import answer_keys
 from tests.labeling.client import ORIGIN, anonymous
 from tests.labeling.research import Desk, desk
 
@@ -22,7 +23,7 @@ RESEARCHERS = [
 NAMES = {
     "overview", "campaigns", "new_campaign", "campaign", "edit_campaign", "campaign_state", "labelers", "send_invite",
     "labeler", "labeler_cohort", "labeler_decision", "labeler_state", "disagreements", "adjudicate", "economics",
-    "agreement", "exports", "export_file", "audit", "inbox", "thread",
+    "agreement", "exports", "export_file", "audit", "inbox", "thread", "gold_tasks", "gold", "grade",
 }  # fmt: skip
 
 
@@ -96,16 +97,20 @@ def test_one_campaigns_task_is_not_anothers(lab: Desk) -> None:
 @pytest.mark.parametrize("locale", ["en", "zh"])
 def test_every_page_in_every_language(lab: Desk, locale: str) -> None:
     ann = lab.site.labeler("Ann")
-    one = lab.campaign([4], overlap=2)
+    one, untouched = lab.campaign([4], overlap=2), lab.campaign([4])
     lab.rank(ann, one, [1, 2, 3, 4])
     task = lab.rank(lab.site.labeler("Bob"), one, [4, 3, 2, 1])
     lab.browser.post("settings", {"locale": locale})
+    with lab.site.store.read() as connection:
+        [unseen] = answer_keys.tasks_without(connection, untouched, 9)
     values = {"campaign": one.public_id, "labeler": ann.public_id, "task": task}
+    of_gold = {"campaign": untouched.public_id, "task": unseen.public_id}
 
     for name, method in RESEARCHERS:
         if method == "GET" and name != "export_file":
             parts = {part.partition("}")[0] for part in PATHS[name].split("{")[1:]}
-            answer = lab.browser.get(name, **{part: values[part] for part in parts})
+            chosen = of_gold if name == "gold" else values
+            answer = lab.browser.get(name, **{part: chosen[part] for part in parts})
             assert answer.status_code == 200, name
             assert f'<html lang="{"zh-Hans" if locale == "zh" else "en"}"' in answer.text
             assert "style=" not in answer.text  # the policy forbids it

@@ -51,17 +51,19 @@ def rankings_in(
     *,
     likert: bool = False,
     lengths: bool = False,
+    positions: bool = True,
 ) -> list[Judged]:
     """Rankings of a scope, oldest first; tasks, labelers and prompts are called by their numbers.
 
     Args:
         likert: bring the grades of the outputs along.
         lengths: bring the outputs' lengths along, in tokens.
+        positions: bring along where each output stood on the page.
     """
     grades = quality.likert_scores(connection, scope) if likert else {}
     tokens = quality.lengths(connection, scope) if lengths else {}
     found: list[Judged] = []
-    for one, answer in quality.each_ranking(connection, scope):
+    for one, answer in quality.each_ranking(connection, scope, order=positions):
         k: int = answer.k
         if answer.ranked < k or k < 2:
             continue
@@ -77,14 +79,18 @@ def rankings_in(
     return found
 
 
-def comparisons_in(connection: Connection, scope: Scope) -> list[Judged]:
+def comparisons_in(connection: Connection, scope: Scope, *, positions: bool = True) -> list[Judged]:
     """Comparisons of a scope as rankings of two, oldest first; where both were bad, neither was better."""
-    return [_judged(row, _AS_RANKS[row.verdict]) for row in quality.each_vote(connection, scope)]
+    found = quality.each_vote(connection, scope, order=positions)
+    return [_judged(row, _AS_RANKS[row.verdict]) for row in found]
 
 
 def judgments_in(connection: Connection, scope: Scope) -> list[Judged]:
-    """Rankings and comparisons of a scope: what agreement is measured on."""
-    return [*rankings_in(connection, scope), *comparisons_in(connection, scope)]
+    """Rankings and comparisons of a scope, without positions: what agreement is measured on."""
+    return [
+        *rankings_in(connection, scope, positions=False),
+        *comparisons_in(connection, scope, positions=False),
+    ]
 
 
 def repeats_in(connection: Connection, labeler_id: int) -> list[Judged]:
@@ -276,14 +282,14 @@ def votes_in(
 
 
 def _judged(row: Any, ranks: tuple[int, ...], **said: Any) -> Judged:
-    order = row.display_order
+    order: list[int] = row.display_order or []
     judgment = Judgment(
         task=str(row.task_id),
         labeler=str(row.user_id),
         ranks=ranks,
         prompt=str(row.prompt_id),
         cohort=row.cohort,
-        positions=tuple(order.index(item) for item in range(1, len(ranks) + 1)),
+        positions=tuple(order.index(item) for item in range(1, len(ranks) + 1)) if order else (),
         seconds=row.active_ms / 1000 if row.active_ms > 0 else None,
         **said,
     )

@@ -24,6 +24,7 @@ from alignloop.web.security import Origins
 
 SETUP_EMAIL = "researcher@localhost"
 """What the first account signs in with, unless another address is given."""
+_LAST_READ_S = 10
 
 
 def serve(
@@ -71,7 +72,12 @@ def serve(
                 say("Nobody can sign in yet. Open this link once to set up the first account:")
                 say(f"  {address}{path_to('invite', token=setup)}")
                 say(f"You will sign in as {email}; invite your labelers from the page Labelers.")
-            return _run(Lab(store, origins, project.folder), listening)
+            lab = Lab(store, origins, project.folder)
+            warming = lab.memory.warm(store)
+            try:
+                return _run(lab, listening)
+            finally:
+                warming.join(_LAST_READ_S)  # the store is closed after it
     finally:
         if lock is not None:
             lock.release()

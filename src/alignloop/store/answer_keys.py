@@ -27,6 +27,10 @@ def tasks_without(connection: Connection, campaign: Campaign, limit: int) -> Seq
 
     In practice and screening these are all that have none; elsewhere those that nobody has seen yet.
     """
+    return connection.execute(_without(campaign).order_by(tasks.c.place).limit(limit)).all()
+
+
+def _without(campaign: Campaign) -> Any:
     query = (
         select(tasks.c.id, tasks.c.public_id, prompts.c.text, prompts.c.history)
         .join(prompts, prompts.c.id == tasks.c.prompt_id)
@@ -37,12 +41,34 @@ def tasks_without(connection: Connection, campaign: Campaign, limit: int) -> Seq
             ~exists().where(gold_pairs.c.task_id == tasks.c.id),
             ~exists().where(gold_flags.c.task_id == tasks.c.id),
         )
-        .order_by(tasks.c.place)
-        .limit(limit)
     )
-    if not _teaches(campaign):
-        query = query.where(~_was_seen())
-    return connection.execute(query).all()
+    return query if teaches(campaign) else query.where(~_was_seen())
+
+
+def find_task_without(connection: Connection, campaign: Campaign, task: str) -> Any:
+    """One of those tasks, by the id that a browser sees; None where it has right answers, or somebody has seen it.
+
+    Raises:
+        JudgmentError: the campaign has no such task.
+    """
+    query = select(tasks.c.id).where(tasks.c.public_id == task, tasks.c.campaign_id == campaign.id)
+    if connection.execute(query).first() is None:
+        raise JudgmentError(f"'{campaign.name}' has no task {task}")
+    return connection.execute(_without(campaign).where(tasks.c.public_id == task)).first()
+
+
+def may_have_answers(campaign: Campaign) -> bool:
+    """Whether tasks of a campaign can be given right answers: rankings, and, where a copy has to join, not closed."""
+    return (
+        campaign.form == "rank"
+        and campaign.purpose != "evaluation"
+        and (teaches(campaign) or campaign.state != "closed")
+    )
+
+
+def teaches(campaign: Campaign) -> bool:
+    """Practice and screening: everybody does every task, so the tasks themselves have the answers."""
+    return campaign.purpose in ("practice", "screening")
 
 
 def count_gold(connection: Connection, campaign: Campaign) -> int:
@@ -88,7 +114,7 @@ def give_answers(
         raise JudgmentError(f"'{campaign.name}' does not ask about {', '.join(sorted(unknown))}")
     if row.is_gold or _has_answers(connection, row.id):
         raise JudgmentError(f"task {task} has right answers already; they are never changed")
-    if _teaches(campaign):
+    if teaches(campaign):
         write_answers(connection, row.id, answers)
         gold_id = row.id
     else:
@@ -107,10 +133,6 @@ def give_answers(
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
-
-
-def _teaches(campaign: Campaign) -> bool:
-    return campaign.purpose in ("practice", "screening")
 
 
 def _was_seen() -> Any:

@@ -64,7 +64,9 @@ def to_grade(
         select(
             submissions.c.public_id.label("submission"),
             prompts.c.text.label("prompt"),
+            prompts.c.text,
             prompts.c.history,
+            prompts.c.language,
             demonstrations.c.text.label("response"),
         )
         .join(demonstrations, demonstrations.c.submission_id == submissions.c.id)

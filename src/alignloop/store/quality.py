@@ -18,6 +18,7 @@ from sqlalchemy import (
     case,
     exists,
     func,
+    null,
     select,
 )
 
@@ -102,12 +103,18 @@ def replaced_since(connection: Connection, after: int) -> tuple[int, list[int]]:
     return found, list(connection.execute(query).scalars())
 
 
-def each_ranking(connection: Connection, scope: Scope) -> Iterator[tuple[Any, Any]]:
+def each_ranking(
+    connection: Connection, scope: Scope, *, order: bool = True
+) -> Iterator[tuple[Any, Any]]:
     """(submission, ranks): who judged what and when, and `k`, `ranked` and `item_1` to `item_9`, None for no rank.
 
     `ranked` is less than `k` where outputs were called not rankable. In the order in which they were submitted.
+
+    Args:
+        order: bring `display_order` along; None without it, which is read in half the time.
     """
-    return _with_answers(connection, scope, "rank", rank_entries, rank_entries.c.rank_group)
+    chosen = _chosen(scope, "rank", order=order)
+    return _with_answers(connection, chosen, rank_entries, rank_entries.c.rank_group)
 
 
 def likert_scores(connection: Connection, scope: Scope) -> dict[int, tuple[int | None, ...]]:
@@ -156,10 +163,10 @@ def yes_said(connection: Connection, scope: Scope) -> Iterator[Any]:
     return iter(connection.execute(query).yield_per(_BLOCK))
 
 
-def each_vote(connection: Connection, scope: Scope) -> Iterator[Any]:
+def each_vote(connection: Connection, scope: Scope, *, order: bool = True) -> Iterator[Any]:
     """Comparisons: the submission's columns with `verdict`, `margin`, `left_item` and `names_itself`."""
     query = (
-        _chosen(scope, "compare")
+        _chosen(scope, "compare", order=order)
         .add_columns(votes.c.verdict, votes.c.margin, votes.c.left_item, votes.c.names_itself)
         .join(votes, votes.c.submission_id == submissions.c.id)
         .order_by(submissions.c.id)
@@ -233,7 +240,7 @@ def each_time(connection: Connection, form: str, scope: Scope) -> Iterator[Any]:
 # --- inside -----------------------------------------------------------------------------------------------------
 
 
-def _chosen(scope: Scope, form: str) -> Any:
+def _chosen(scope: Scope, form: str, *, order: bool = True) -> Any:
     """The submissions of a scope that count, with whose they are and what about."""
     query = (
         select(
@@ -241,7 +248,7 @@ def _chosen(scope: Scope, form: str) -> Any:
             assignments.c.task_id,
             assignments.c.user_id,
             assignments.c.cohort,
-            assignments.c.display_order,
+            assignments.c.display_order if order else null().label("display_order"),
             tasks.c.prompt_id,
             tasks.c.campaign_id,
             submissions.c.active_ms,
@@ -287,10 +294,9 @@ def _chosen(scope: Scope, form: str) -> Any:
 
 
 def _with_answers(
-    connection: Connection, scope: Scope, form: str, table: Table, value: Column[Any]
+    connection: Connection, chosen: Any, table: Table, value: Column[Any]
 ) -> Iterator[tuple[Any, Any]]:
     """Submissions and their answers: two queries in the same order, merged by the submission's id."""
-    chosen = _chosen(scope, form)
     pivoted: Any = connection.execute(_pivoted(table, value, chosen))
     answers: Iterator[Any] = iter(pivoted)
     answer = next(answers, None)

@@ -28,8 +28,9 @@ from alignloop.store.people import DAY
 
 RESAMPLES = 1000
 """Of a page's intervals, and fewer where there are many tasks: what they lie between hardly moves then."""
+_LEAST_RESAMPLES = 200
 SEED = 0
-_DRAWS = 3_000_000
+_DRAWS = 2_000_000
 _TASKS_OF_DRIFT = 10
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ def estimate(measure: Measure | None, *, by_cases: bool = False) -> Estimate | N
 
 def resamples(clusters: int) -> int:
     """How many resamples a page takes for an interval over so many tasks or prompts."""
-    return min(RESAMPLES, max(300, _DRAWS // max(clusters, 1)))
+    return min(RESAMPLES, max(_LEAST_RESAMPLES, _DRAWS // max(clusters, 1)))
 
 
 @dataclass(frozen=True, slots=True)

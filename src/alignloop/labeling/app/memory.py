@@ -9,13 +9,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from sqlalchemy import Connection
 
+from alignloop.errors import BusyError
 from alignloop.labeling.judged import JudgedSoFar
+from alignloop.store import quality
 from alignloop.store.audit import Checked, check_on
+from alignloop.store.database import Store
 
 T = TypeVar("T")
 
@@ -139,3 +143,17 @@ class Memory:
     figures: Figures = field(default_factory=Figures)
     chain: Chain = field(default_factory=Chain)
     exports: Jobs = field(default_factory=Jobs)
+
+    def warm(self, store: Store) -> threading.Thread:
+        """Read every judgment beside the requests, before anybody asks for what is made of them.
+
+        Whoever asks meanwhile waits for it, as they would for their own reading.
+        """
+
+        def read() -> None:
+            with suppress(BusyError), store.read() as connection:
+                self.judged.all(connection, quality.version(connection))
+
+        thread = threading.Thread(target=read, name="judgments", daemon=True)
+        thread.start()
+        return thread

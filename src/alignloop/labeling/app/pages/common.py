@@ -117,6 +117,7 @@ FieldName = Literal[
     "split",
     "format",
     "campaign",
+    "score",
 ]
 """Fields of forms, for lists of what is missing and of what two versions differ in; without what is in brackets."""
 
@@ -172,6 +173,10 @@ NoticeKey = Literal[
     "campaign_saved",
     "campaign_state",
     "campaign_stale",
+    "gold_saved",
+    "gold_late",
+    "grade_saved",
+    "grade_late",
     "labeler_saved",
     "adjudicated",
     "export_started",

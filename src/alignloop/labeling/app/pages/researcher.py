@@ -221,6 +221,8 @@ class CampaignPage:
     """Win rate of a closed evaluation, ties counted half."""
     policies: tuple[str, ...] = ()
     """Names of the models; empty while a blind comparison runs."""
+    may_have_gold: bool = False
+    """Whether its tasks can be given right answers, on `gold_tasks`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,8 @@ class LabelersPage:
     cutoffs: Cutoffs = Cutoffs()
     state: LabelerState | None = None
     cohort: Cohort | None = None
+    to_grade: int = 0
+    """Demonstrations of practice and screening that this reader has not graded."""
     invite_email: str = ""
     invite_role: Role = "labeler"
     invite_cohort: Cohort = "train"

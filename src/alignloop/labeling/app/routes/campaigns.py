@@ -27,7 +27,7 @@ from alignloop.labeling.app.pages.researcher import (
     SkippedTask,
 )
 from alignloop.labeling.drawing import Plan, TooFewError
-from alignloop.store import adjudication, campaigns, figures, oversight, supply
+from alignloop.store import adjudication, answer_keys, campaigns, figures, oversight, supply
 from alignloop.store.campaigns import Campaign
 from alignloop.store.quality import Scope
 
@@ -103,6 +103,7 @@ def campaign(ask: Ask) -> Response:
             surplus=campaigns.progress_of(connection, one).surplus,
             result=_result(connection, known, one, [number for number, _ in policies]),
             policies=tuple(name for _, name in policies),
+            may_have_gold=answer_keys.may_have_answers(one),
         )
     return ask.show(page)
 

@@ -32,7 +32,7 @@ from alignloop.labeling.app.pages.researcher import (
 )
 from alignloop.labeling.app.paths import path_to
 from alignloop.labeling.app.tasks import moment
-from alignloop.store import audit, campaigns, events, figures, oversight, people
+from alignloop.store import audit, campaigns, events, figures, grading, oversight, people
 from alignloop.store.figures import OfLabeler
 from alignloop.store.people import DAY, User
 from alignloop.store.quality import Scope
@@ -196,6 +196,7 @@ def _show_labelers(
     sent = sent or _Invitation()
     with ask.lab.store.read() as connection:
         rows = _rows(Known(ask, connection), connection)
+        to_grade = len(grading.to_grade(connection, ask.who))
     chosen = tuple(
         row
         for row in rows
@@ -206,6 +207,7 @@ def _show_labelers(
         cutoffs=_CUTOFFS,
         state=cast(Any, state),
         cohort=cast(Any, cohort),
+        to_grade=to_grade,
         invite_email=sent.email,
         invite_role=cast(Any, sent.role if sent.role in _ROLES else "labeler"),
         invite_cohort=cast(Any, sent.cohort if sent.cohort in _COHORTS else "train"),
