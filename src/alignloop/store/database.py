@@ -37,6 +37,8 @@ _NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb3 smbfs fuse.sshfs fuse.s3fs fuse.gcsfuse ceph glusterfs lustre".split()
 )
 _BUSY_MS = 10_000
+_WRITERS = 4
+"""Threads of one process that write to PostgreSQL at once: more would hold locks and wait for the interpreter."""
 
 
 class Store:
@@ -46,7 +48,8 @@ class Store:
         self.url = url
         self.engine = _engine(url)
         self.dialect = self.engine.dialect.name
-        self._writer = _InTurn()
+        # Threads wait for one another here, in turn, and not in the database, by chance.
+        self._writers = _InTurn(1 if self.dialect == "sqlite" else _WRITERS)
 
     @classmethod
     def open(cls, place: str | Path, *, create: bool = True) -> Store:
@@ -101,7 +104,7 @@ class Store:
             BusyError: another writer is in the way; nothing was written.
         """
         try:
-            with self._one_writer(), self.engine.connect() as connection:
+            with self._writers, self.engine.connect() as connection:
                 entries: list[events.Entry] = []
                 connection.execution_options(writes=True, entries=entries)
                 with connection.begin():
@@ -113,15 +116,6 @@ class Store:
             if (busy := _busy(self.url, error)) is not None:
                 raise busy from error
             raise
-
-    @contextmanager
-    def _one_writer(self) -> Generator[None]:
-        """On SQLite threads wait for one another here, in turn, and not in the database, by chance."""
-        if self.dialect != "sqlite":
-            yield
-            return
-        with self._writer:
-            yield
 
     def alone(self) -> FileLock | None:
         """A lock that one server process holds on a SQLite store; None on PostgreSQL, where many may serve.
@@ -184,17 +178,17 @@ class Store:
 
 
 class _InTurn:
-    """A lock that its threads get in the order in which they came: a plain one may let somebody wait for long."""
+    """So many places, given to threads in the order in which they came: a plain lock may let somebody wait for long."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: int) -> None:
         self._guard = threading.Lock()
         self._waiting: deque[threading.Lock] = deque()
-        self._is_held = False
+        self._free = places
 
     def __enter__(self) -> None:
         with self._guard:
-            if not self._is_held:
-                self._is_held = True
+            if self._free:
+                self._free -= 1
                 return
             mine = threading.Lock()
             mine.acquire()
@@ -206,7 +200,7 @@ class _InTurn:
             if self._waiting:
                 self._waiting.popleft().release()
             else:
-                self._is_held = False
+                self._free += 1
 
 
 def url_of(place: str | Path) -> URL:

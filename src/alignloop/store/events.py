@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, select
+from sqlalchemy import Connection, Table, bindparam, select, text
 
 from alignloop.store.schema import ANSWER_TABLES, chain, events, submissions
 from alignloop.store.words import clean, clean_all
@@ -21,14 +21,14 @@ Entry = tuple[int, str, str, str, str]
 """At, actor, verb, object, detail."""
 
 # Every write adds an entry: put together once.
-_ADVANCE = (
+_IN_TURN = text("select pg_advisory_xact_lock(4207719)")
+_HEAD = select(chain.c.seq, chain.c.sha256).where(chain.c.id == 1)
+_ENTER = events.insert()
+_MOVE_HEAD = (
     chain.update()
     .where(chain.c.id == 1)
-    .values(seq=chain.c.seq + bindparam("count"))
-    .returning(chain.c.seq, chain.c.sha256)
+    .values(seq=bindparam("new_seq"), sha256=bindparam("new_sha256"))
 )
-_ENTER = events.insert()
-_MOVE_HEAD = chain.update().where(chain.c.id == 1).values(sha256=bindparam("head"))
 _SUBMISSION = select(submissions).where(submissions.c.id == bindparam("submission_id"))
 _SAID = {
     table.name: select(table)
@@ -77,10 +77,14 @@ def write_entries(connection: Connection, entries: Sequence[Entry]) -> None:
     """
     if not entries:
         return
-    head = connection.execute(_ADVANCE, {"count": len(entries)}).one()
-    previous, first = head.sha256, head.seq - len(entries) + 1
+    if connection.dialect.name == "postgresql":
+        connection.execute(
+            _IN_TURN
+        )  # a lock of a row would be given to any of those who wait, and not in turn
+    head = connection.execute(_HEAD).one()
+    seq, previous = head.seq, head.sha256
     rows: list[dict[str, Any]] = []
-    for seq, (now, actor, verb, target, detail) in enumerate(entries, start=first):
+    for seq, (now, actor, verb, target, detail) in enumerate(entries, start=head.seq + 1):
         sha256 = hash_of((seq, now, actor, verb, target, detail), previous)
         rows.append(
             {
@@ -96,7 +100,7 @@ def write_entries(connection: Connection, entries: Sequence[Entry]) -> None:
         )
         previous = sha256
     connection.execute(_ENTER, rows)
-    connection.execute(_MOVE_HEAD, {"head": previous})
+    connection.execute(_MOVE_HEAD, {"new_seq": seq, "new_sha256": previous})
 
 
 def audit(connection: Connection) -> Audit:

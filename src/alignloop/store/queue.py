@@ -14,13 +14,9 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Executable,
-    Row,
-    and_,
     bindparam,
     exists,
     func,
-    or_,
     select,
     tuple_,
     update,
@@ -32,6 +28,7 @@ from alignloop.seeds import derive_seed
 from alignloop.store import events
 from alignloop.store.campaigns import Campaign, get_campaign, items_of
 from alignloop.store.correspondence import guideline_id
+from alignloop.store.free_slots import free_slot, next_slot
 from alignloop.store.people import User, in_line, new_public_id
 from alignloop.store.repeats import next_repeat
 from alignloop.store.schema import (
@@ -64,42 +61,6 @@ _OPEN = (
     )
     .order_by(assignments.c.id)
     .limit(1)
-)
-_IS_FREE = or_(
-    slots.c.state == "open",
-    and_(slots.c.state == "leased", slots.c.lease_until <= bindparam("now")),
-)
-_FREE_OF_CAMPAIGN = (
-    select(slots.c.task_id, slots.c.slot_no, slots.c.assignee_id)
-    .join(tasks, tasks.c.id == slots.c.task_id)
-    .where(
-        slots.c.campaign_id == bindparam("campaign_id"),
-        tasks.c.state == "open",
-        _IS_FREE,
-        ~exists().where(
-            assignments.c.task_id == slots.c.task_id,
-            assignments.c.user_id == bindparam("user_id"),
-        ),
-    )
-    .order_by(slots.c.slot_no, slots.c.place)
-    .limit(1)
-    .offset(bindparam("after"))
-    .with_for_update(of=slots, skip_locked=True)
-)
-_FREE_OF_TASK = (
-    select(slots.c.task_id, slots.c.slot_no, slots.c.assignee_id)
-    .where(slots.c.task_id == bindparam("task_id"), _IS_FREE)
-    .order_by(slots.c.slot_no)
-    .limit(1)
-    .offset(bindparam("after"))
-    .with_for_update(skip_locked=True)
-)
-_OWNER = (
-    select(assignments.c.id)
-    .where(
-        assignments.c.task_id == bindparam("task_id"), assignments.c.user_id == bindparam("user_id")
-    )
-    .with_for_update(skip_locked=True)
 )
 _LEASE = (
     update(slots)
@@ -167,9 +128,7 @@ def claim(connection: Connection, now: int, user: User, campaign: Campaign) -> A
     if (again := next_repeat(connection, now, user, campaign)) is not None:
         slot_no = _gold_slot(connection, now, user, again)
         return _assign(connection, now, user, campaign, again, slot_no)
-    found = _free_slot(
-        connection, _FREE_OF_CAMPAIGN, campaign_id=campaign.id, user_id=user.id, now=now
-    )
+    found = next_slot(connection, campaign_id=campaign.id, user_id=user.id, now=now)
     if found is None:
         return None
     _lease(connection, found.task_id, found.slot_no, user, now + campaign.lease_ms)
@@ -194,7 +153,7 @@ def assign_to(
         JudgmentError: no slot of it is free, or they have had it before.
     """
     in_line(connection, user)
-    found = _free_slot(connection, _FREE_OF_TASK, task_id=task_id, now=now)
+    found = free_slot(connection, task_id=task_id, now=now)
     if found is None:
         raise JudgmentError("no label is wanted of this task any more")
     _lease(connection, task_id, found.slot_no, user, now + campaign.lease_ms)
@@ -323,7 +282,7 @@ def last_submissions(connection: Connection, user: User) -> Sequence[Any]:
 
 def retake_slot(connection: Connection, now: int, assignment: Assignment) -> int | None:
     """A slot for work that lost its own: any that is free, or None (the work is surplus then)."""
-    found = _free_slot(connection, _FREE_OF_TASK, task_id=assignment.task_id, now=now)
+    found = free_slot(connection, task_id=assignment.task_id, now=now)
     return None if found is None else found.slot_no
 
 
@@ -333,29 +292,6 @@ def retake_slot(connection: Connection, now: int, assignment: Assignment) -> int
 def _lease(connection: Connection, task_id: int, slot_no: int, user: User, until: int) -> None:
     told = {"b_task": task_id, "b_slot": slot_no, "b_user": user.id, "b_until": until}
     connection.execute(_LEASE, told)
-
-
-def _free_slot(connection: Connection, query: Executable, **told: int) -> Row[Any] | None:
-    """The first free slot, this transaction's now; whose lease on it ran out has lost it.
-
-    Where that person is handing it in, or saving, at this very moment, it is theirs: the next one is looked at.
-    """
-    after = 0
-    while (found := connection.execute(query, {**told, "after": after}).first()) is not None:
-        if found.assignee_id is None or _release(connection, found.task_id, found.assignee_id):
-            return found
-        after += 1
-    return None
-
-
-def _release(connection: Connection, task_id: int, user_id: int) -> bool:
-    """A slot is taken over: the assignment stays in its owner's hands, without it. False where they are at it."""
-    told = {"task_id": task_id, "user_id": user_id}
-    owner = connection.execute(_OWNER, told).scalar_one_or_none()
-    if owner is None:
-        return False
-    connection.execute(update(assignments).where(assignments.c.id == owner).values(slot_no=None))
-    return True
 
 
 def _assign(
