@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from alignloop.judges.agreement_alpha import flag_agreement
 from alignloop.judges.judgment import Judgment
 from alignloop.labeling import judged
+from alignloop.labeling.app.memory import Settled
 from alignloop.labeling.judged import Judged, JudgedSoFar
 from alignloop.store import labels, quality, queue
 from alignloop.store.campaigns import TABLE_3_FLAGS
@@ -253,3 +254,20 @@ def test_a_server_reads_the_judgments_before_it_is_asked(lab: Desk) -> None:
     assert read == plain
     assert {row.judgment.positions for row in plain} == {()}
     assert all(sorted(row.judgment.positions) == [0, 1, 2, 3] for row in full)
+
+
+def test_figures_of_a_large_store_are_made_once_a_minute() -> None:
+    settled = Settled(large=10, again_after_ms=60_000)
+    first = (100, 50, 0, 0, 0, 0)
+    assert settled.of(first, 1000) == first
+    later = (104, 53, 0, 0, 0, 0)
+    assert settled.of(later, 30_000) == first
+    assert settled.of(later, 61_000) == later  # a minute is over
+    withdrawn = (104, 52, 0, 0, 0, 0)
+    assert settled.of(withdrawn, 62_000) == withdrawn
+    decided = (104, 52, 1, 0, 0, 0)
+    assert settled.of(decided, 63_000) == decided
+
+    small = Settled(large=51)
+    assert small.of(first, 0) == first
+    assert small.of(later, 1) == later

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from alignloop.labeling.config import ExportConfig
 from alignloop.labeling.export import each_export
-from alignloop.store import campaigns, people
+from alignloop.store import campaigns, drafts, people, queue
 from alignloop.store.campaigns import Campaign
 from alignloop.store.people import User
 from alignloop.store.schema import adjudications, tasks
@@ -416,6 +416,40 @@ def test_what_k_costs(lab: Desk) -> None:
     assert "The largest K takes 2.00 times as long as the smallest." in html
     assert "6.00" in html and "3.65" in html
     assert html.count("it pays.") == 2
+
+
+def test_paid_time_of_what_is_left_out_elsewhere_is_in_the_cost(lab: Desk) -> None:
+    ann, bob = lab.site.labeler("Ann"), lab.site.labeler("Bob")
+    campaign = priced(lab, [4, 4, 4])
+    lab.rank(ann, campaign, [1, 2, 3, 4], seconds=60)  # 6 pairs
+    lab.rank(ann, campaign, [1, 1, 2, None], seconds=60)  # 2 pairs, a tie, and an output apart
+    html = lab.browser.get("economics").text
+    four = cells(html, "4")
+    assert (four[1], four[5], four[7]) == (
+        "2",
+        "240",
+        "EUR 0.15",
+    )  # 8 pairs in 120 s, 1.20 at 36 an hour
+    assert "1 ranking has outputs that are not rankable" in html and "Intervals: " in html
+    assert (
+        "1 ranking with outputs that are not rankable is left out"
+        in lab.browser.get("agreement").text
+    )
+
+    with lab.site.store.write() as connection:
+        task = queue.claim(connection, lab.site.clock.now, bob, campaign)
+        assert task is not None
+        payload = {"fields": {}, "visits": {}}
+        now = lab.site.clock.now
+        drafts.save_draft(connection, now, bob, task.public_id, payload, rev=0, active_ms=60_000)
+        queue.skip(connection, now, bob, task.public_id, "unclear")
+
+    html = lab.browser.get("economics").text
+    four = cells(html, "4")
+    assert (four[1], four[5], four[7]) == ("2", "240", "EUR 0.22")  # 60 s more: 1.80 for 8 pairs
+    assert "1 task was skipped after 1 minute" in html or "1 task was skipped after 1 min" in html
+    page = lab.browser.get("campaign", campaign=campaign.public_id).text
+    assert figure(page, "Cost") == "EUR 1.80"
 
 
 def test_one_labelers_figures(lab: Desk) -> None:

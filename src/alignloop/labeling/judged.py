@@ -45,6 +45,39 @@ class Judged:
     submitted_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A ranking in which an output was called not rankable, as far as its cost goes."""
+
+    labeler: str
+    cluster: str
+    """Its prompt."""
+    campaign_id: int
+    k: int
+    ordered_pairs: int
+    """Of the outputs that were ranked."""
+    seconds: float | None
+
+
+def partial_rankings_in(connection: Connection, scope: Scope) -> list[Partial]:
+    """The rankings of a scope that `rankings_in` leaves out, oldest first."""
+    found: list[Partial] = []
+    for one, answer in quality.each_partial_ranking(connection, scope):
+        places = [place for place in answer[3 : 3 + answer.k] if place is not None]
+        pairs = len(places) * (len(places) - 1) // 2
+        found.append(
+            Partial(
+                labeler=str(one.user_id),
+                cluster=str(one.prompt_id),
+                campaign_id=one.campaign_id,
+                k=answer.k,
+                ordered_pairs=pairs - tied_pairs(places),
+                seconds=one.active_ms / 1000 if one.active_ms > 0 else None,
+            )
+        )
+    return found
+
+
 def rankings_in(
     connection: Connection,
     scope: Scope,

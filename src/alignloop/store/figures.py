@@ -196,6 +196,24 @@ def work_by_day(connection: Connection, campaign: Campaign | None = None) -> Seq
     return connection.execute(query).all()
 
 
+def skips_by_day(connection: Connection) -> Sequence[Any]:
+    """(day, campaign_id, skips, active_ms) of all skipped tasks, by the day on which they were begun."""
+    day = assignments.c.opened_at // DAY
+    query = (
+        select(
+            day.label("day"),
+            tasks.c.campaign_id,
+            func.count().label("skips"),
+            func.sum(assignments.c.active_ms).label("active_ms"),
+        )
+        .join(tasks, tasks.c.id == assignments.c.task_id)
+        .where(assignments.c.state == "skipped")
+        .group_by(day, tasks.c.campaign_id)
+        .order_by(day, tasks.c.campaign_id)
+    )
+    return connection.execute(query).all()
+
+
 def waiting(connection: Connection, now: int) -> dict[int, int]:
     """Open campaign's id -> labels that are wanted and in nobody's hands."""
     free = or_(slots.c.state == "open", and_(slots.c.state == "leased", slots.c.lease_until <= now))

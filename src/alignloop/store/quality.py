@@ -117,6 +117,13 @@ def each_ranking(
     return _with_answers(connection, chosen, rank_entries, rank_entries.c.rank_group)
 
 
+def each_partial_ranking(connection: Connection, scope: Scope) -> Iterator[tuple[Any, Any]]:
+    """Those of `each_ranking` in which an output was called not rankable, without `display_order`."""
+    partial = select(rank_entries.c.submission_id).where(rank_entries.c.rank_group.is_(None))
+    chosen = _chosen(scope, "rank", order=False).where(submissions.c.id.in_(partial))
+    return _with_answers(connection, chosen, rank_entries, rank_entries.c.rank_group)
+
+
 def likert_scores(connection: Connection, scope: Scope) -> dict[int, tuple[int | None, ...]]:
     """Submission id -> the grades of items 1 to 9."""
     query = _pivoted(ratings, ratings.c.likert, _chosen(scope, "rank"))

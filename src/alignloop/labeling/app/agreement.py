@@ -40,6 +40,8 @@ def agreement_page(ask: Ask, connection: Connection) -> AgreementPage:
         train=_strict(by_cohort.get("training")),
         heldout=_strict(by_cohort.get("heldout")),
         with_ties=estimate(every.tie_aware),
+        left_out=len(known.partial(campaign, since)),
+        resamples=resamples(len(known.compared(campaign, since).tasks)),
         alpha_likert=likert,
         alpha_pairs=pairs,
         charts=() if chart is None else (chart,),

@@ -43,7 +43,9 @@ def economics_page(ask: Ask, connection: Connection) -> EconomicsPage:
     read_s, item_s = _seconds(ask, "read_s", 30.0), _seconds(ask, "item_s", 2.0)
     rankings = known.keep(("timed", user and user.id), lambda: _timed(known, user))
     wage = _wage(connection, known, "rank")
-    table = known.keep(("costs", user and user.id, wage), lambda: _table(rankings, wage))
+    skipped, skipped_s = _skipped(known)
+    paid = _with_skips(known, wage, skipped_s)
+    table = known.keep(("costs", user and user.id, paid), lambda: _table(rankings, paid))
     small, large = (min(table), max(table)) if len(table) > 1 else (4, 9)
     verdict = known.keep(
         ("break-even", user and user.id, small, large),
@@ -52,6 +54,12 @@ def economics_page(ask: Ask, connection: Connection) -> EconomicsPage:
     page_charts = [_rates(ask, table), _both_kinds(ask, connection, known)]
     return EconomicsPage(
         rows=_rows(known, user, table, wage),
+        partial=len(
+            [one for one in known.partial() if one.campaign_id in known.training_rankings()]
+        ),
+        skipped=skipped,
+        skipped_seconds=skipped_s,
+        resamples=resamples(len(rankings)),
         charts=tuple(chart for chart in page_charts if chart is not None),
         labelers=tuple(
             Option(one.public_id, one.name) for one in people.all_users(connection, "labeler")
@@ -84,9 +92,25 @@ def _seconds(ask: Ask, name: str, default: float) -> float:
 
 
 def _timed(known: Known, user: User | None) -> list[TimedRanking]:
-    """Rankings of training campaigns whose time is known."""
+    """Rankings of training campaigns whose time is known.
+
+    Those with outputs that are not rankable too: they were paid, and the pairs that they order are learned from.
+    """
     ids = known.training_rankings()
-    return [
+    partial = [
+        TimedRanking(
+            one.cluster,
+            one.labeler,
+            one.k,
+            one.seconds,
+            economics.pairs(one.k) - one.ordered_pairs,
+        )
+        for one in known.partial()
+        if one.campaign_id in ids
+        and one.seconds is not None
+        and (user is None or one.labeler == str(user.id))
+    ]
+    return partial + [
         TimedRanking(
             one.judgment.cluster,
             one.judgment.labeler,
@@ -99,6 +123,13 @@ def _timed(known: Known, user: User | None) -> list[TimedRanking]:
         and one.judgment.seconds is not None
         and (user is None or one.judgment.labeler == str(user.id))
     ]
+
+
+def _skipped(known: Known) -> tuple[int, float]:
+    """(tasks of training campaigns' rankings that were skipped, seconds that went into them)."""
+    ids = known.training_rankings()
+    rows = [row for row in known.skips() if row.campaign_id in ids]
+    return sum(int(row.skips) for row in rows), sum(int(row.active_ms) for row in rows) / 1000
 
 
 def _wage(connection: Connection, known: Known, form: str) -> tuple[Decimal, str] | None:
@@ -117,6 +148,17 @@ def _wage(connection: Connection, known: Known, form: str) -> tuple[Decimal, str
         Decimal(by_id[one].price_per_hour or 0) / 100 * pay.active_ms for one, pay in spent.items()
     )
     return (Decimal(cost) / hours).quantize(Decimal("0.0001")), by_id[next(iter(spent))].currency
+
+
+def _with_skips(
+    known: Known, wage: tuple[Decimal, str] | None, skipped_s: float
+) -> tuple[Decimal, str] | None:
+    """The wage with the time on skipped tasks in it, as if all rankings had their part of that."""
+    every = known.keep(("timed", None), lambda: _timed(known, None))
+    worked = sum(one.seconds for one in every)
+    if wage is None or not worked:
+        return wage
+    return (wage[0] * Decimal(1 + skipped_s / worked)).quantize(Decimal("0.0001")), wage[1]
 
 
 def _table(rankings: Sequence[TimedRanking], wage: Any) -> dict[int, CostOfK]:

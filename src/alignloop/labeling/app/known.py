@@ -21,10 +21,11 @@ from alignloop.judges.measure import Measure
 from alignloop.labeling import judged, screened
 from alignloop.labeling.app.access import Ask
 from alignloop.labeling.app.pages.common import Estimate
-from alignloop.labeling.judged import Judged
+from alignloop.labeling.judged import Judged, Partial
 from alignloop.store import adjudication, campaigns, figures, quality
 from alignloop.store.campaigns import Campaign
 from alignloop.store.people import DAY
+from alignloop.store.quality import Scope
 
 RESAMPLES = 1000
 """Of a page's intervals, and fewer where there are many tasks: what they lie between hardly moves then."""
@@ -70,7 +71,7 @@ class Known:
         self._memory = ask.lab.memory
         self._connection = connection
         self.now = ask.now
-        self.version = quality.version(connection)
+        self.version = self._memory.settled.of(quality.version(connection), ask.now)
 
     def keep(self, key: Hashable, compute: Callable[[], T]) -> T:
         """A figure, from memory where it was asked for before at this state of the store."""
@@ -215,11 +216,22 @@ class Known:
         """Rows (day, campaign_id, labels, surplus, active_ms)."""
         return self.keep("work", lambda: list(figures.work_by_day(self._connection)))
 
+    def skips(self) -> list[Any]:
+        """Rows (day, campaign_id, skips, active_ms); read anew each time, since a skip is no new judgment."""
+        return list(figures.skips_by_day(self._connection))
+
+    def partial(self, campaign: Campaign | None = None, since: int = 0) -> list[Partial]:
+        """Rankings with an output that is not rankable: left out of agreement, and paid."""
+        scope = Scope(campaign_id=None if campaign is None else campaign.id, since=since)
+        return self.keep(
+            ("partial", scope), lambda: judged.partial_rankings_in(self._connection, scope)
+        )
+
     def pay(self, found: list[Campaign], since_day: int = 0) -> dict[int, Pay]:
-        """Campaign's id -> hours and cost of its labels."""
+        """Campaign's id -> hours and cost of its labels, and of the time on tasks that were skipped."""
         by_id = {campaign.id: campaign for campaign in found}
         spent: dict[int, int] = defaultdict(int)
-        for row in self.work():
+        for row in (*self.work(), *self.skips()):
             if row.day >= since_day and row.campaign_id in by_id:
                 spent[row.campaign_id] += int(row.active_ms)
         return {one: Pay(ms, _amounts(by_id[one], ms)) for one, ms in spent.items()}

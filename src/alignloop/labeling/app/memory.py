@@ -53,6 +53,38 @@ class _Figure:
     value: object = None
 
 
+class Settled:
+    """The state of the store that figures are made for: of a large one, a new state once a minute.
+
+    While fifty people work, something comes in every few seconds, and each page would count everything anew.
+    """
+
+    def __init__(self, large: int = 5000, again_after_ms: int = 60_000) -> None:
+        self._large, self._again_after_ms = large, again_after_ms
+        self._version: tuple[int, ...] = ()
+        self._at = 0
+        self._lock = threading.Lock()
+
+    def of(self, version: tuple[int, ...], now: int) -> tuple[int, ...]:
+        """This version (`quality.version`), or the one before where nothing but labels came in since.
+
+        What was withdrawn, and what researchers decided, graded or answered, counts at once.
+        """
+        with self._lock:
+            before = self._version
+            is_near = (
+                bool(before)
+                and before[1] >= self._large
+                and version[0] >= before[0]
+                and version[1] >= before[1]
+                and version[2:] == before[2:]
+                and 0 <= now - self._at < self._again_after_ms
+            )
+            if not is_near:
+                self._version, self._at = version, now
+            return self._version
+
+
 @dataclass(slots=True)
 class Job:
     """An export that is being made, or that could not be made."""
@@ -141,6 +173,7 @@ class Memory:
 
     judged: JudgedSoFar = field(default_factory=JudgedSoFar)
     figures: Figures = field(default_factory=Figures)
+    settled: Settled = field(default_factory=Settled)
     chain: Chain = field(default_factory=Chain)
     exports: Jobs = field(default_factory=Jobs)
 

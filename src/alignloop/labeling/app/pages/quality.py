@@ -160,6 +160,13 @@ class EconomicsPage:
     break_even_pairs: float = 6.0
     break_even_bits: float = 3.65
     """The largest K pays while it takes less than so many times as long as the smallest."""
+    partial: int = 0
+    """Rankings with an output that is not rankable: their time and the pairs that they order count."""
+    skipped: int = 0
+    skipped_seconds: float = 0.0
+    """Tasks that were skipped, and the time that went into them: it is in the cost."""
+    resamples: int = 0
+    """Of each interval."""
     time_ratio: float | None = None
     """How many times as long it takes."""
     read_s: float = 30.0
@@ -211,6 +218,10 @@ class AgreementPage:
     flags: tuple[FlagAgreement, ...]
     by_k: tuple[GapRow, ...] = ()
     by_distance: tuple[GapRow, ...] = ()
+    left_out: int = 0
+    """Rankings with an output that is not rankable."""
+    resamples: int = 0
+    """Of each interval."""
 
 
 @dataclass(frozen=True, slots=True)
