@@ -93,6 +93,7 @@ def _one(
         "acknowledged": len(log.acknowledged),
         "submit_ms": _percentiles(log.submit_seconds),
         "other_ms": _percentiles(log.other_seconds),
+        "slowed": log.slowed,
         "server_errors": log.server_errors[:10],
         "surprises": log.surprises[:10],
         "server_memory_mib": round(memory),

@@ -28,6 +28,8 @@ class Log:
     other_seconds: list[float] = field(default_factory=list[float])
     server_errors: list[str] = field(default_factory=list[str])
     surprises: list[str] = field(default_factory=list[str])
+    slowed: int = 0
+    """Submissions that came after more than 120 of one person within a minute, and were tried again."""
     dropped: int = 0
     """Requests whose connection was lost."""
 
@@ -49,39 +51,37 @@ async def _everybody(
 ) -> Log:
     log = Log()
     until = time.monotonic() + seconds
-    limits = httpx.Limits(max_connections=len(lab.people) + 10)
-    async with httpx.AsyncClient(
-        base_url=url, headers={"Origin": url}, limits=limits, timeout=30
-    ) as client:
-        await asyncio.gather(
-            *(
-                _person(
-                    client,
-                    lab,
-                    one,
-                    log,
-                    until,
-                    thought,
-                    random.Random(f"{seed}/{number}"),
-                    patient,
-                )
-                for number, one in enumerate(lab.people)
-            )
-        )
+    people = [
+        _person(lab, one, url, log, until, thought, random.Random(f"{seed}/{number}"), patient)
+        for number, one in enumerate(lab.people)
+    ]
+    await asyncio.gather(*people)
     return log
 
 
 async def _person(
-    client: httpx.AsyncClient,
     lab: Lab,
     person: Person,
+    url: str,
     log: Log,
     until: float,
     thought: float,
     draw: random.Random,
     patient: bool,
 ) -> None:
-    asking = _Asking(client, person, log, patient, until + 30)
+    # A connection of their own, as browsers have: a pool for all hands its connections out unevenly, and a request
+    # that waits for one would be taken for a server that is slow. It is given up before the server would close it.
+    limits = httpx.Limits(max_connections=1, keepalive_expiry=3)
+    async with httpx.AsyncClient(
+        base_url=url, headers={"Origin": url}, limits=limits, timeout=30, verify=False
+    ) as client:
+        asking = _Asking(client, person, log, patient, until + 30)
+        await _work(lab, asking, log, until, thought, draw)
+
+
+async def _work(
+    lab: Lab, asking: _Asking, log: Log, until: float, thought: float, draw: random.Random
+) -> None:
     await asyncio.sleep(draw.random() * thought)
     home = await asking.get("/")
     token = dict(_HIDDEN.findall(home.text)).get("csrf_token", "")
@@ -137,7 +137,12 @@ class _Asking:
         self, task: str, form: dict[str, str], ranks: tuple[int, ...]
     ) -> httpx.Response:
         self._log.uncertain.add(task)
-        answer = await self._ask("POST", f"/tasks/{task}/rank", form, self._log.submit_seconds)
+        seconds = self._log.submit_seconds
+        answer = await self._ask("POST", f"/tasks/{task}/rank", form, seconds)
+        while answer.status_code == 429:  # quicker than any person may be: come back later
+            self._log.slowed += 1
+            await asyncio.sleep(int(answer.headers["Retry-After"]))
+            answer = await self._ask("POST", f"/tasks/{task}/rank", form, seconds)
         if answer.status_code == 303:
             self._log.uncertain.discard(task)
             self._log.acknowledged[task] = ranks

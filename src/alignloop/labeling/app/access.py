@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
+from anyio import to_thread
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
@@ -248,9 +249,12 @@ def install(app: FastAPI, lab: Lab, routes: Routes) -> None:
 
 
 def _endpoint(lab: Lab, route: Route) -> Callable[[Request], Any]:
+    is_figures = route.access is Access.RESEARCHER and route.method == "GET"
+    limiter = lab.figures if is_figures else lab.work
+
     async def endpoint(request: Request) -> Response:
         form = await read_form(request) if route.method == "POST" else FormData()
-        return await run_in_threadpool(_answer, lab, route, request, form)
+        return await to_thread.run_sync(_answer, lab, route, request, form, limiter=limiter)
 
     endpoint.access = route.access  # type: ignore[attr-defined]  # a test walks the routes
     endpoint.page = route.name  # type: ignore[attr-defined]  # the log names pages, not addresses

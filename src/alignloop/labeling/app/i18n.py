@@ -43,7 +43,12 @@ class Catalogue:
 
     def text(self, key: str, **values: object) -> Markup:
         """The same for HTML: escaped, but for values that are `Markup` already."""
-        return Markup(escape(self._form(key, values))).format_map(values)
+        words = _escaped(self._form(key, values))
+        if "{" not in words:
+            return words
+        return Markup(
+            str(words).format_map({name: escape(value) for name, value in values.items()})
+        )
 
     def label(self, prefix: str, name: str) -> Markup:
         """The word for a name of `pages.WORDS`."""
@@ -58,6 +63,12 @@ class Catalogue:
         if isinstance(entry, str):
             return entry
         return entry["one" if values["n"] == 1 and "one" in entry else "other"]
+
+
+@cache
+def _escaped(sentence: str) -> Markup:
+    """A sentence of the catalogue for HTML. A page has hundreds, which are worth keeping."""
+    return escape(sentence)
 
 
 @cache

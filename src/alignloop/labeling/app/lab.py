@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from anyio import CapacityLimiter
+
 from alignloop.labeling.app import cookies
 from alignloop.labeling.app.memory import Memory
 from alignloop.store.database import Store
@@ -29,6 +31,10 @@ class Lab:
     submits: RateLimit = field(default_factory=lambda: RateLimit(120, 60))
     """Submissions per person and minute: far above what anybody reads."""
     drafts: RateLimit = field(default_factory=lambda: RateLimit(300, 60))
+    work: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(8))
+    """Requests that are worked on at once; others wait in turn, quicker for all than to share the interpreter."""
+    figures: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    """The same for researchers' pages, apart, so that figures keep no labeler from anything."""
 
     def cookie(self, name: cookies.Name) -> str:
         """What a cookie of ours is called."""
