@@ -57,6 +57,7 @@ def test_every_script_is_there_and_every_environment_known() -> None:
         assert {peer.environment for peer in benchmark.peers} - {None} <= PACKAGES.keys()
 
 
+@pytest.mark.full
 def test_ours_alone_leaves_the_json(tmp_path: Path) -> None:
     done = run("ppo-one-epoch", *SMALL, "--minibatches=2", "--json", tmp_path / "result.json")
 

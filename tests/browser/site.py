@@ -162,7 +162,7 @@ class Site:
                 pass
 
         server = _Server(("127.0.0.1", port), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         self.address = f"http://127.0.0.1:{server.server_port}"
         return server
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
 from tests.browser.site import Answer, Sent, Site
+
+pytestmark = (
+    pytest.mark.full
+)  # the running app is tested every day: test_app_saving, test_app_tasks
 
 SOON = 5_000
 

@@ -420,8 +420,8 @@ def test_without_one_whole_checkpoint_a_run_says_so_and_changes_nothing(
 @pytest.mark.parametrize(
     ("stage", "number", "code"),
     [
-        ("sft", signal.SIGTERM, 143),
-        ("reward", signal.SIGTERM, 143),
+        pytest.param("sft", signal.SIGTERM, 143, marks=pytest.mark.full),
+        pytest.param("reward", signal.SIGTERM, 143, marks=pytest.mark.full),
         ("ppo", signal.SIGTERM, 143),
         ("sft", signal.SIGINT, 130),
     ],

@@ -72,7 +72,7 @@ BUTTONS = {("decision", "decision"), ("state", "state")}
 """What a button says, nobody types: a page that never had it gets 404."""
 
 
-@pytest.mark.parametrize("locale", ["en", "zh"])
+@pytest.mark.parametrize("locale", ["en", pytest.param("zh", marks=pytest.mark.full)])
 @pytest.mark.parametrize("name", [
     "new campaign", "new evaluation", "draft", "running", "blind", "invite", "decision", "cohort", "state",
     "adjudicate", "export", "message",

@@ -53,6 +53,7 @@ def test_gold_orders_nine_in_ten_pairs_of_the_derived_rankings(
     assert right_share([counts["human", "other_story"]]) >= 0.70
 
 
+@pytest.mark.full
 def test_it_does_so_on_titles_that_its_lexicon_never_saw(
     gold: Gold, library: Library, rankings: list[KindRanking]
 ) -> None:

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.full
 def test_a_small_run_of_the_whole(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.prompts_import", "--rows", "700", "1500"]
     out = ["--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "out.svg")]

@@ -195,6 +195,7 @@ def test_a_sweep_varies_the_learning_rate_and_nothing_else(inputs: Inputs, tmp_p
     assert len({row["valid_loss"] for row in found["rows"]}) == 6
 
 
+@pytest.mark.full
 def test_the_members_of_a_sweep_over_seeds_are_reported_on_together(
     inputs: Inputs, tmp_path: Path, run_cli
 ) -> None:
