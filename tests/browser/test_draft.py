@@ -11,9 +11,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Open
 from tests.browser.site import Answer, Sent, Site
 
-pytestmark = (
-    pytest.mark.full
-)  # the running app is tested every day: test_app_saving, test_app_tasks
+# The running app is tested every day: test_app_saving, test_app_tasks.
+pytestmark = pytest.mark.full
 
 SOON = 5_000
 

@@ -9,9 +9,8 @@ from tests.browser.conftest import Open
 from tests.browser.samples import ANSWERS, PROMPT
 from tests.browser.site import Site
 
-pytestmark = (
-    pytest.mark.full
-)  # the running app is tested every day: test_app_saving, test_app_tasks
+# The running app is tested every day: test_app_saving, test_app_tasks.
+pytestmark = pytest.mark.full
 
 
 def test_rating_with_keys_alone(open_page: Open, site: Site) -> None:
