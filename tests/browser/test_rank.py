@@ -11,6 +11,9 @@ from alignloop.labeling import partition
 from tests.browser.conftest import WINDOWS, Open
 from tests.browser.site import Site
 
+# The running app is tested every day: test_app_ranking.
+pytestmark = pytest.mark.full
+
 LETTERS = "ABCDEFGHI"
 
 
