@@ -197,3 +197,10 @@ def form_values(html: str) -> dict[str, str]:
         chosen = re.search(r'<option value="([^"]*)"[^>]* selected', options)
         found[name] = chosen[1] if chosen else ""
     return found
+
+
+def practice(lab: Desk, sizes: tuple[int, ...] = (4, 4)) -> Campaign:
+    """A campaign for practice, with a task of each size."""
+    return lab.campaign(
+        sizes, purpose="practice", cohort="any", asks_ratings=True, overlap=9, k=(2, 9)
+    )

@@ -13,19 +13,13 @@ from alignloop.errors import AlignloopError, DataError, JudgmentError
 from alignloop.labeling import golden, screened
 from alignloop.store import answer_keys, figures
 from alignloop.store.campaigns import Campaign
-from tests.labeling.research import SECRET_MODELS, Desk, desk
+from tests.labeling.research import SECRET_MODELS, Desk, desk, practice
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Desk]:
     with desk(tmp_path) as found:
         yield found
-
-
-def practice(lab: Desk, sizes: tuple[int, ...] = (4, 4)) -> Campaign:
-    return lab.campaign(
-        sizes, purpose="practice", cohort="any", asks_ratings=True, overlap=9, k=(2, 9)
-    )
 
 
 def sheet(lab: Desk, campaign: Campaign) -> list[dict[str, Any]]:

@@ -13,19 +13,13 @@ from alignloop.labeling import screened
 from alignloop.store import answer_keys, campaigns, figures, oversight, queue
 from alignloop.store.campaigns import TABLE_3_FLAGS, Campaign
 from alignloop.store.schema import grades, tasks
-from tests.labeling.research import SECRET_MODELS, Desk, desk, errors_in
+from tests.labeling.research import SECRET_MODELS, Desk, desk, errors_in, practice
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Desk]:
     with desk(tmp_path) as found:
         yield found
-
-
-def practice(lab: Desk, sizes: tuple[int, ...] = (4, 4)) -> Campaign:
-    return lab.campaign(
-        sizes, purpose="practice", cohort="any", asks_ratings=True, overlap=9, k=(2, 9)
-    )
 
 
 def listed(lab: Desk, campaign: Campaign) -> list[str]:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.wheel import build_wheel
+
 ROOT = Path(__file__).parents[2]
 CLOCKWORK = {
     "manifest.json",
@@ -32,15 +34,10 @@ CLOCKWORK = {
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh environment with the wheel alone, that sees the test environment's packages; returns its command."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT,
-        check=True,
-    )
+    wheel = build_wheel(folder)
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    (wheel,) = folder.glob("*.whl")
     subprocess.run([*pip, "--no-index", "--no-deps", str(wheel)], check=True)
     (site,) = (folder / "venv").glob("lib/python*/site-packages")
     # Folders named in a .pth file are searched, but their own .pth files are not: the editable install stays out.

@@ -50,7 +50,7 @@ def _press(ask: Ask, sent: Fields, verb: str) -> tuple[Work, Errors]:
         work = tasks.load(connection, ask.who, ask.path("task"))
         payload = merged(work.payload, sent)
         payload["fields"], errors = buttons.press(verb, replace(work, payload=payload))
-        rev = _keep(connection, ask, work, payload)
+        rev = keep(connection, ask, work, payload)
         return replace(work, payload=payload, rev=rev), errors
 
 
@@ -62,7 +62,8 @@ def merged(payload: dict[str, Any], sent: Fields) -> dict[str, Any]:
     return found
 
 
-def _keep(connection: Connection, ask: Ask, work: Work, payload: dict[str, Any]) -> int:
+def keep(connection: Connection, ask: Ask, work: Work, payload: dict[str, Any]) -> int:
+    """Save a draft with the times that were measured; returns its revision."""
     times = drafts.times_of(payload)
     return saved.save_draft(
         connection,
@@ -159,7 +160,7 @@ def _hand_in(ask: Ask, screen: tuple[str, str], sent: Fields) -> Response:
                 done = _submit(connection, ask, work, checked.answer, payload)
                 following = next_task(connection, ask, work)
             elif work.assignment.state == "open":
-                work = replace(work, rev=_keep(connection, ask, work, payload))
+                work = replace(work, rev=keep(connection, ask, work, payload))
     except ConflictError:
         return _conflict(ask, screen, sent, "submit")
     if done is None:
@@ -255,9 +256,8 @@ def _conflict(ask: Ask, screen: tuple[str, str], sent: Fields, action: str) -> R
     work = load(ask)
     if work.assignment.state == "submitted" and action != "submit":
         return _too_late(ask, work, screen, sent)
-    if (
-        work.assignment.state == "open" or action == "submit"
-    ):  # passed on by another tab: they may mean it
+    # Passed on by another tab, and handed in nevertheless: they may mean it.
+    if work.assignment.state == "open" or action == "submit":
         return show_conflict(ask, work, screen, sent, action)
     return ask.go("work")
 

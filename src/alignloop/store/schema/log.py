@@ -35,7 +35,7 @@ events = Table(
     Column("sha256", LargeBinary(32), nullable=False),
 )
 
-# The head of the chain: one row, whose lock puts the writers of events in line.
+# The head of the chain: one row. Writers of events have it in turn (events.write_entries).
 chain = Table(
     "chain",
     metadata,

@@ -13,7 +13,7 @@ from alignloop.data.incoming import USE_CASES, Kind
 from alignloop.errors import ConflictError
 from alignloop.labeling.app import answers, drafts, tasks
 from alignloop.labeling.app.access import Access, Ask, Refused, Routes
-from alignloop.labeling.app.actions import click_of, merged, next_task, show_conflict
+from alignloop.labeling.app.actions import click_of, keep, merged, next_task, show_conflict
 from alignloop.labeling.app.drafts import Fields
 from alignloop.labeling.app.pages.common import Errors, Message, Notice, Passage
 from alignloop.labeling.app.pages.tasks import ExamplePair, Finding, PromptPage
@@ -21,7 +21,6 @@ from alignloop.labeling.app.tasks import Work
 from alignloop.labeling.ready import what_blocks
 from alignloop.labeling.writing import consent_text, findings_in, take_in
 from alignloop.store import campaigns, figures, judgments, people, queue
-from alignloop.store import drafts as saved
 
 routes = Routes()
 
@@ -62,7 +61,7 @@ def prompt_draft(ask: Ask) -> Response:
             if work is None:
                 raise Refused(404)
             return JSONResponse(
-                {"rev": _save(connection, ask, work, merged(work.payload, _sent(ask)))}
+                {"rev": keep(connection, ask, work, merged(work.payload, _sent(ask)))}
             )
     except ConflictError:
         with ask.lab.store.read() as connection:
@@ -87,7 +86,7 @@ def write_prompt(ask: Ask) -> Response:
             if work is not None:
                 payload = merged(work.payload, _sent(ask))
                 payload["fields"] = _pressed(drafts.fields_of(payload), verb, argument)
-                rev = _save(connection, ask, work, payload)
+                rev = keep(connection, ask, work, payload)
                 work = replace(work, payload=payload, rev=rev)
                 errors = _errors(work.fields) if verb == "submit" else {}
                 if verb == "submit" and not errors:
@@ -152,22 +151,6 @@ def _pressed(fields: Fields, verb: str, argument: str) -> Fields:
             return {**fields, "kind": [argument]}
         case _:
             return fields
-
-
-def _save(connection: Connection, ask: Ask, work: Work, payload: dict[str, Any]) -> int:
-    times = drafts.times_of(payload)
-    visit = ask.field("client_uuid")
-    return saved.save_draft(
-        connection,
-        ask.now,
-        ask.who,
-        work.id,
-        payload,
-        rev=drafts.revision(work.payload, work.rev, ask.whole_number("rev"), visit),
-        active_ms=times.active_ms,
-        idle_ms=times.idle_ms,
-        first_input_ms=times.first_input_ms,
-    )
 
 
 def _hand_in(connection: Connection, ask: Ask, work: Work) -> None:
