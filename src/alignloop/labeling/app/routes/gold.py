@@ -67,7 +67,7 @@ def gold_page(ask: Ask) -> Response:
 @routes.post("gold", Access.RESEARCHER, "rank[1] rank[2] flag[1] none_apply[1]")
 def give_gold(ask: Ask) -> Response:
     """Keep the answers; they are never changed afterwards."""
-    is_there = False
+    is_there, again, following = False, None, ()
     try:
         with ask.lab.store.write() as connection:
             campaign = _campaign(ask, connection)
@@ -79,15 +79,18 @@ def give_gold(ask: Ask) -> Response:
             flags = campaigns.flags_of(connection, campaign.flag_set_id)
             gold, errors = _answers(ask.fields(), order, flags)
             if gold is None:
-                return ask.show(_page(ask, connection, campaign, task, errors), 422)
-            answer_keys.give_answers(
-                connection, ask.now, ask.who.public_id, campaign, task.public_id, gold
-            )
-            following = answer_keys.tasks_without(connection, campaign, 1)
+                again = _page(ask, connection, campaign, task, errors)
+            else:
+                answer_keys.give_answers(
+                    connection, ask.now, ask.who.public_id, campaign, task.public_id, gold
+                )
+                following = answer_keys.tasks_without(connection, campaign, 1)
     except JudgmentError:
         if not is_there:
             raise
         return ask.go("gold_tasks", Notice("gold_late", "warning"), campaign=ask.path("campaign"))
+    if again is not None:
+        return ask.show(again, 422)  # drawn when others may write again
     if following:
         at = {"campaign": campaign.public_id, "task": following[0].public_id}
         return ask.go("gold", Notice("gold_saved"), **at)
