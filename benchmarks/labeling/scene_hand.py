@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from alignloop.data.records import Completion, Prompt
-from alignloop.store import campaigns, correspondence, judgments, people, prompts, queue
+from alignloop.store import campaigns, correspondence, flag_sets, judgments, people, prompts, queue
 from alignloop.store import drafts as saved
 from alignloop.store.campaigns import Campaign, Form
 from alignloop.store.gold import Gold, write_answers
@@ -136,7 +136,7 @@ class Hand:
         groups = {
             item: levels.index(round(one * 2)) + 1 for item, one in enumerate(opinions, start=1)
         }
-        flags = campaigns.flags_of(self._connection, campaign.flag_set_id)
+        flags = flag_sets.flags_of(self._connection, campaign.flag_set_id)
         ratings = {
             item: Rating(
                 min(max(round(1 + one * 1.5), 1), 7),

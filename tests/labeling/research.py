@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import select, update
 
 from alignloop.data.records import Completion
-from alignloop.store import campaigns, correspondence, judgments, people, prompts, queue
+from alignloop.store import campaigns, correspondence, flag_sets, judgments, people, prompts, queue
 from alignloop.store.campaigns import Campaign
 from alignloop.store.judgments import RankedOutputs, Rating, Vote, WrittenDemonstration
 from alignloop.store.people import User
@@ -21,7 +21,7 @@ from tests.labeling.client import NOW, Client, Site, site
 from tests.store.conftest import Lab as Bench
 
 SECRET_MODELS = ("sft-secret", "ppo-secret")
-NOT_FLAGGED = dict.fromkeys(campaigns.TABLE_3_FLAGS, False)
+NOT_FLAGGED = dict.fromkeys(flag_sets.TABLE_3_FLAGS, False)
 
 
 @dataclass

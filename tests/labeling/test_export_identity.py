@@ -17,11 +17,11 @@ from alignloop.data.jsonl import read_records, write_records
 from alignloop.data.records import Completion, Demonstration, Prompt, Ranking, Record, Turn
 from alignloop.data.records import Rating as RatingRecord
 from alignloop.labeling.config import ExportConfig
+from alignloop.labeling.downloads import Wish, make_export
 from alignloop.labeling.export import each_export
-from alignloop.labeling.exporting import Wish, make_export
 from alignloop.store import campaigns, judgments, prompts, queue
 from alignloop.store import people as accounts
-from alignloop.store.campaigns import TABLE_3_FLAGS
+from alignloop.store.flag_sets import TABLE_3_FLAGS
 from alignloop.store.judgments import RankedOutputs, Rating, WrittenDemonstration
 from alignloop.store.people import User, new_public_id
 from tests.labeling.client import NOW, Site, site

@@ -14,7 +14,7 @@ from alignloop.labeling import judged
 from alignloop.labeling.app.memory import Settled
 from alignloop.labeling.judged import Judged, JudgedSoFar
 from alignloop.store import labels, quality, queue
-from alignloop.store.campaigns import TABLE_3_FLAGS
+from alignloop.store.flag_sets import TABLE_3_FLAGS
 from alignloop.store.gold import Gold, relations_of
 from alignloop.store.quality import Scope
 from tests.labeling.client import MINUTE

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from alignloop.labeling.app.campaign_form import prompt_sets
 from alignloop.labeling.app.i18n import catalogue
-from alignloop.store import campaigns, events, oversight, queue, supply
+from alignloop.store import campaigns, events, flag_sets, oversight, queue, supply
 from alignloop.store.gold import Gold, relations_of
 from alignloop.store.schema import campaigns as campaign_table
 from alignloop.store.schema import completions, policies, slots, task_items, tasks
@@ -118,7 +118,7 @@ def test_a_campaign_is_made_as_a_draft_with_everything_that_was_asked_for(lab: D
     assert (made.price_per_hour, made.currency, made.gold_every) == (2250, "EUR", 20)
     assert made.asks_ratings and made.flag_set_id is not None
     with lab.site.store.read() as connection:
-        assert campaigns.flags_of(connection, made.flag_set_id) == list(campaigns.TABLE_3_FLAGS)
+        assert flag_sets.flags_of(connection, made.flag_set_id) == list(flag_sets.TABLE_3_FLAGS)
         assert campaigns.count_tasks(connection, made) == 0
     page = lab.browser.get("edit_campaign", campaign=made.public_id).text
     kept = form_values(page)
@@ -224,7 +224,7 @@ def test_a_campaign_without_grades_and_pay(lab: Desk) -> None:
 def test_a_flag_set_of_ones_own(lab: Desk) -> None:
     lab.prompts("train", 3)
     with lab.site.store.write() as connection:
-        ours = campaigns.add_flag_set(connection, "ours", ["rude"])
+        ours = flag_sets.add_flag_set(connection, "ours", ["rude"])
 
     assert make(lab, fields(lab, flag_set="ours")).flag_set_id == ours
 

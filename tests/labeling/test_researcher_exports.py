@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from alignloop.data.records import Demonstration, Ranking
 from alignloop.errors import DataError
-from alignloop.labeling import exporting
+from alignloop.labeling import downloads
 from alignloop.labeling.app.routes import exports as routes
 from alignloop.runs.artifact import open_artifact
 from alignloop.store import events, log, prompts, queue
@@ -304,8 +304,8 @@ def test_files_are_their_owners_and_written_once(lab: Desk, ann: User) -> None:
     assert stat.S_IMODE((root / public_id).stat().st_mode) == 0o700
     for name in files:
         assert stat.S_IMODE((root / public_id / name).stat().st_mode) == 0o600
-    wish = exporting.Wish("rankings")
-    problem = exporting.make_export(
+    wish = downloads.Wish("rankings")
+    problem = downloads.make_export(
         lab.site.store, lab.site.lab.folder, wish, lab.boss, public_id, 0
     )
     assert "cannot be written" in problem
@@ -486,7 +486,7 @@ def test_a_bug_is_no_half_export(lab: Desk, ann: User, monkeypatch: pytest.Monke
     def broken(*_: object, **__: object) -> None:
         raise DataError("a record that cannot be written")
 
-    monkeypatch.setattr(exporting, "_write_jsonl", broken)
+    monkeypatch.setattr(downloads, "_write_jsonl", broken)
 
     assert "a record that cannot be written" in failed(lab)
     assert list((lab.site.lab.folder / "exports").iterdir()) == []

@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from alignloop.labeling import screened
 from alignloop.store import answer_keys, campaigns, figures, oversight, queue
-from alignloop.store.campaigns import TABLE_3_FLAGS, Campaign
+from alignloop.store.campaigns import Campaign
+from alignloop.store.flag_sets import TABLE_3_FLAGS
 from alignloop.store.schema import grades, tasks
 from tests.labeling.research import SECRET_MODELS, Desk, desk, errors_in, practice
 

@@ -22,7 +22,7 @@ from alignloop.labeling.app.access import Access
 from alignloop.labeling.app.paths import PATHS
 from alignloop.labeling.app.render import STATIC
 from alignloop.labeling.app.server import create_app
-from alignloop.labeling.exporting import Wish, make_export
+from alignloop.labeling.downloads import Wish, make_export
 from alignloop.store import campaigns, correspondence, log, people
 from alignloop.store.people import new_public_id
 from alignloop.store.project import Project

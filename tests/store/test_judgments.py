@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 
 from alignloop.errors import ConflictError, JudgmentError
 from alignloop.store import campaigns, drafts, events, judgments, people, queue
-from alignloop.store.campaigns import TABLE_3_FLAGS
+from alignloop.store.flag_sets import TABLE_3_FLAGS
 from alignloop.store.judgments import (
     RankedOutputs,
     Rating,

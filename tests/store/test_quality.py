@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alignloop.store import adjudication, judgments, labels, quality, queue
-from alignloop.store.campaigns import TABLE_3_FLAGS
+from alignloop.store.flag_sets import TABLE_3_FLAGS
 from alignloop.store.gold import Gold
 from alignloop.store.judgments import Rating, Vote
 from alignloop.store.quality import Scope

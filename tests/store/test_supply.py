@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 
 from alignloop.data.records import Completion
 from alignloop.errors import JudgmentError
-from alignloop.store import campaigns, correspondence, prompts, supply
+from alignloop.store import campaigns, correspondence, flag_sets, prompts, supply
 from alignloop.store.campaigns import Campaign
 from alignloop.store.schema import slots, tasks
 from alignloop.store.supply import NewTask
@@ -123,7 +123,7 @@ def test_guidelines_and_flag_sets_to_choose_from(lab: Lab) -> None:
                     locale=locale,
                     body="x",
                 )
-        campaigns.add_flag_set(connection, "ours", ["rude"])
+        flag_sets.add_flag_set(connection, "ours", ["rude"])
 
         assert supply.guideline_versions(connection) == [
             ("training", 2),

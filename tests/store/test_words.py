@@ -17,6 +17,7 @@ from alignloop.store import (
     correspondence,
     drafts,
     events,
+    flag_sets,
     judgments,
     people,
     prompts,
@@ -163,7 +164,7 @@ def test_what_people_write(lab: Lab, tmp_path: Path) -> None:
     ranking = lab.campaign(asks_ratings=True)
     task = lab.claim(ann, ranking)
     assert task is not None
-    flags = dict.fromkeys(campaigns.TABLE_3_FLAGS, False)
+    flags = dict.fromkeys(flag_sets.TABLE_3_FLAGS, False)
     lab.rank(ann, task, [1, 2, 3, 4], ratings=[Rating(4, flags, notes=BAD)] * 4)
 
     with lab.store.read() as connection:

@@ -21,7 +21,7 @@ from alignloop.judges.judgment import Judgment
 from alignloop.judges.labeler_quality import Gold, Relation
 from alignloop.judges.preference_votes import Choice, Vote
 from alignloop.store import quality
-from alignloop.store.campaigns import flags_of
+from alignloop.store.flag_sets import flags_of
 from alignloop.store.quality import Scope
 
 LEAST_PAIRS = 30

@@ -25,7 +25,7 @@ from alignloop.judges.screening import (
     screen,
 )
 from alignloop.store import grading, quality
-from alignloop.store.campaigns import SENSITIVE_FLAGS
+from alignloop.store.flag_sets import SENSITIVE_FLAGS
 from alignloop.store.people import User
 from alignloop.store.quality import Scope
 

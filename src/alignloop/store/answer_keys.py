@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, exists, func, select, update
 
 from alignloop.errors import JudgmentError
-from alignloop.store import campaigns, events
+from alignloop.store import campaigns, events, flag_sets
 from alignloop.store.campaigns import Campaign
 from alignloop.store.gold import Gold, write_answers
 from alignloop.store.schema import (
@@ -109,7 +109,7 @@ def give_answers(
     if not named <= set(range(1, len(items) + 1)):
         raise JudgmentError(f"task {task} has {len(items)} outputs; the answers name others")
     if unknown := {key for _, key in answers.flags or {}} - set(
-        campaigns.flags_of(connection, campaign.flag_set_id)
+        flag_sets.flags_of(connection, campaign.flag_set_id)
     ):
         raise JudgmentError(f"'{campaign.name}' does not ask about {', '.join(sorted(unknown))}")
     if row.is_gold or _has_answers(connection, row.id):

@@ -16,7 +16,7 @@ from alignloop.labeling.app.pages.researcher import CampaignFormPage, CampaignVa
 from alignloop.labeling.app.routes.home import KINDS
 from alignloop.labeling.app.shown import COHORTS, kind_of, words_of
 from alignloop.labeling.drawing import Plan
-from alignloop.store import campaigns, supply
+from alignloop.store import campaigns, flag_sets, supply
 from alignloop.store.campaigns import Campaign, Form, Purpose
 
 LONGEST_TITLE = 200
@@ -105,7 +105,7 @@ def first_values(connection: Connection) -> CampaignValues:
         prompt_set="train:all" if there.get("train") else "",
         repeat_percent="0",
         guideline="" if latest is None else f"training/{latest}",
-        flag_set=campaigns.TABLE_3,
+        flag_set=flag_sets.TABLE_3,
     )
 
 
@@ -403,7 +403,7 @@ def _flags(
 ) -> tuple[bool, int | None]:
     if form != "rank" or values.flag_set == NO_FLAGS:
         return False, None
-    if values.flag_set in ("", campaigns.TABLE_3):
+    if values.flag_set in ("", flag_sets.TABLE_3):
         return True, None  # the store makes it where it is not there
     for row in supply.all_flag_sets(connection):
         if row.name == values.flag_set:

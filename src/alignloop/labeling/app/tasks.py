@@ -23,7 +23,7 @@ from alignloop.labeling.app.pages.tasks import (
     Task,
     ToxicityPage,
 )
-from alignloop.store import campaigns, queue
+from alignloop.store import campaigns, flag_sets, queue
 from alignloop.store import drafts as saved
 from alignloop.store.campaigns import Campaign
 from alignloop.store.people import User
@@ -77,7 +77,7 @@ def load(connection: Connection, user: User, public_id: str) -> Work:
         campaign=campaign,
         task=campaigns.task_of(connection, assignment.task_id),
         items=campaigns.items_of(connection, assignment.task_id),
-        flags=tuple(campaigns.flags_of(connection, campaign.flag_set_id)),
+        flags=tuple(flag_sets.flags_of(connection, campaign.flag_set_id)),
         rev=0 if draft is None else draft.rev,
         payload={} if draft is None else draft.payload,
     )

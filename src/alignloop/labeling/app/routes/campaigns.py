@@ -27,7 +27,15 @@ from alignloop.labeling.app.pages.researcher import (
     SkippedTask,
 )
 from alignloop.labeling.drawing import Plan, TooFewError
-from alignloop.store import adjudication, answer_keys, campaigns, figures, oversight, supply
+from alignloop.store import (
+    adjudication,
+    answer_keys,
+    campaigns,
+    figures,
+    flag_sets,
+    oversight,
+    supply,
+)
 from alignloop.store.campaigns import Campaign
 from alignloop.store.quality import Scope
 
@@ -295,8 +303,8 @@ def _make(connection: Connection, ask: Ask, settings: Settings) -> Campaign:
 def _columns(connection: Connection, settings: Settings) -> dict[str, Any]:
     columns = dict(settings.columns)
     if columns["asks_ratings"] and columns["flag_set_id"] is None:
-        columns["flag_set_id"] = campaigns.add_flag_set(
-            connection, campaigns.TABLE_3, campaigns.TABLE_3_FLAGS
+        columns["flag_set_id"] = flag_sets.add_flag_set(
+            connection, flag_sets.TABLE_3, flag_sets.TABLE_3_FLAGS
         )
     return columns
 

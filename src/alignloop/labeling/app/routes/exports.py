@@ -19,7 +19,7 @@ from alignloop.labeling.app.pages.quality import (
     Split,
 )
 from alignloop.labeling.app.tasks import moment
-from alignloop.labeling.exporting import Wish, file_of, make_export
+from alignloop.labeling.downloads import Wish, file_of, make_export
 from alignloop.store import events, log, people, prompts
 from alignloop.store.people import new_public_id
 

@@ -18,7 +18,7 @@ from alignloop.labeling.app.pages.gold import GoldPage, GoldTask, GoldTasksPage,
 from alignloop.labeling.app.pages.tasks import FlagChoice, Output
 from alignloop.labeling.app.tasks import LETTERS, passage, turns_of_prompt
 from alignloop.seeds import derive_seed
-from alignloop.store import answer_keys, campaigns, grading
+from alignloop.store import answer_keys, campaigns, flag_sets, grading
 from alignloop.store.campaigns import Campaign
 from alignloop.store.gold import Gold, relations_of
 
@@ -76,7 +76,7 @@ def give_gold(ask: Ask) -> Response:
                 return _late(ask, campaign)
             is_there = True
             order = _order(ask, connection, campaign, task)
-            flags = campaigns.flags_of(connection, campaign.flag_set_id)
+            flags = flag_sets.flags_of(connection, campaign.flag_set_id)
             gold, errors = _answers(ask.fields(), order, flags)
             if gold is None:
                 again = _page(ask, connection, campaign, task, errors)
@@ -162,7 +162,7 @@ def _page(
             for at, item in enumerate(order, start=1)
         ),
         flags=tuple(
-            FlagChoice(key) for key in campaigns.flags_of(connection, campaign.flag_set_id)
+            FlagChoice(key) for key in flag_sets.flags_of(connection, campaign.flag_set_id)
         ),
         errors=errors or dict[str, Message](),
     )
