@@ -15,16 +15,17 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from alignloop.data.records import Demonstration, Ranking
 from alignloop.errors import DataError
 from alignloop.labeling import downloads
 from alignloop.labeling.app.routes import exports as routes
 from alignloop.runs.artifact import open_artifact
-from alignloop.store import events, log, prompts, queue
+from alignloop.store import campaigns, events, log, prompts, queue
 from alignloop.store.people import User
 from alignloop.store.schema import exports
+from alignloop.store.schema import prompts as prompts_table
 from tests.labeling.client import NOW, ORIGIN
 from tests.labeling.research import SECRET_MODELS, Desk, desk, errors_in
 
@@ -231,6 +232,20 @@ def test_prompts_of_the_training_side_with_personal_data_stay_and_are_counted(la
     left = b"".join(gzip.decompress(files[name]) for name in files if name.endswith(".gz"))
     assert b"I am bob." in left and b"I am cyd." in left
     assert b"I am ann." not in left
+
+
+def test_labels_of_a_prompt_with_personal_data_stay_too(lab: Desk, ann: User) -> None:
+    ranked_on_both_sides(lab, ann)
+    one = lab.campaign([4, 4])
+    lab.rank(ann, one, [1, 2, 2, 3])
+    lab.rank(ann, one, [4, 3, 2, 1])
+    with lab.site.store.write() as connection:
+        ids = sorted(campaigns.prompts_in(connection, one))
+        flagged = prompts_table.c.id == ids[0]
+        connection.execute(update(prompts_table).where(flagged).values(pii=["name"]))
+
+    _, files = export(lab)
+    assert json.loads(files["export.json"])["counts"] == {"train": 3, "valid": 2}
 
 
 def test_an_evaluation_leaves_when_it_is_closed_and_not_before(lab: Desk, ann: User) -> None:

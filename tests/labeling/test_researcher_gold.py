@@ -153,7 +153,7 @@ def test_evaluations_and_other_forms_have_no_right_answers(lab: Desk) -> None:
     demos = lab.campaign([1], form="demonstrate")
     closed = lab.campaign([4])
     with lab.site.store.write() as connection:
-        oversight.pause(connection, lab.site.clock.now, lab.boss, closed)
+        oversight.pause(connection, lab.site.clock.now, lab.boss.public_id, closed)
     for one in (blind, ranked, demos, closed):
         assert lab.browser.get("gold_tasks", campaign=one.public_id).status_code == 404
         assert lab.browser.get("gold", campaign=one.public_id, task="x").status_code == 404

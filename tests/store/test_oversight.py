@@ -144,7 +144,7 @@ def test_a_paused_campaign_hands_nothing_out_and_keeps_everything(lab: Lab) -> N
     task = take(lab, user, campaign)
 
     with lab.store.write() as connection:
-        paused = oversight.pause(connection, lab.now, boss, campaign)
+        paused = oversight.pause(connection, lab.now, boss.public_id, campaign)
     with pytest.raises(JudgmentError, match="not open"):
         lab.claim(lab.labeler(), paused)
     lab.rank(user, task, [1, 2, 3, 4])  # what is in somebody's hands is taken in
@@ -161,7 +161,7 @@ def test_an_evaluation_is_paused_without_a_word_of_who_wrote_what(lab: Lab) -> N
     campaign = lab.campaign([2], form="compare", purpose="evaluation", cohort="any", split="test")
     boss = lab.researcher()
     with lab.store.write() as connection:
-        paused = oversight.pause(connection, lab.now, boss, campaign)
+        paused = oversight.pause(connection, lab.now, boss.public_id, campaign)
     assert paused.is_blind and paused.frozen_at == campaign.frozen_at
     with lab.store.read() as connection:
         for asked in (oversight.policies_of, oversight.authors_of_items):
@@ -185,7 +185,7 @@ def test_an_evaluation_is_paused_without_a_word_of_who_wrote_what(lab: Lab) -> N
 def test_what_is_not_open_is_not_paused(lab: Lab) -> None:
     draft, boss = lab.campaign(opened=False), lab.researcher()
     with pytest.raises(JudgmentError, match="cannot be paused"), lab.store.write() as connection:
-        oversight.pause(connection, lab.now, boss, draft)
+        oversight.pause(connection, lab.now, boss.public_id, draft)
 
 
 def test_what_was_asked_of_labelers_is_not_changed_later(lab: Lab) -> None:

@@ -51,6 +51,35 @@ def test_prompts_by_what_was_written_to_them(lab: Lab) -> None:
     assert len(found[two]) == 4
 
 
+def test_personal_data_on_the_training_side_is_nothing_to_label(lab: Lab) -> None:
+    with lab.store.write() as connection:
+        a = policy(lab, connection, "a")
+        clean, *flagged = (
+            prompts.add_prompts(
+                connection,
+                lab.now,
+                [
+                    prompts.NewPrompt(
+                        author=f"{split} {pii}",
+                        split=split,
+                        kind="customer",
+                        text=f"{split} {pii}",
+                        text_digest=f"{split} {pii}".encode().ljust(16),
+                        pii=pii,
+                    )
+                ],
+            )[0]
+            for split, pii in (("train", []), ("train", ["email"]), ("test", ["email"]))
+        )
+        for prompt in (clean, *flagged):
+            written(connection, prompt, a, "x", "y")
+
+        assert supply.prompts_to_answer(connection, "train") == [clean]
+        assert supply.prompts_to_rank(connection, "train", [a], 2) == [clean]
+        assert supply.prompts_to_compare(connection, "train", [a]) == [clean]
+        assert supply.prompts_to_answer(connection, "test") == [flagged[1]]  # measured, not learned
+
+
 def test_tasks_by_the_thousand_are_what_one_at_a_time_are(lab: Lab) -> None:
     campaign, user = draft(lab, k=(2, 9)), lab.labeler()
     with lab.store.write() as connection:

@@ -360,17 +360,23 @@ def grade(
 @command.command("state")
 @project_options
 @click.argument("name")
-@click.argument("state", type=click.Choice(["open", "closed"]))
+@click.argument("state", type=click.Choice(["open", "paused", "closed"]))
 def state(project: Path, database: str | None, name: str, state: str) -> None:
-    """Open or close the campaign NAME. A closed evaluation stays closed, and may be unblinded.
+    """Open, pause or close the campaign NAME.
+
+    One that is paused hands out no tasks until it is opened again, and an evaluation stays blind. A closed evaluation
+    stays closed, and may be unblinded.
 
     Example: alignloop label state --project mylab "write answers" closed
     """
-    from alignloop.store import campaigns
+    from alignloop.store import campaigns, oversight
 
     with writing(project, database) as connection:
         found = campaigns.get_campaign(connection, name=name)
-        campaigns.set_state(connection, now(), "command", found, state)  # type: ignore[arg-type]
+        if state == "paused":
+            oversight.pause(connection, now(), "command", found)
+        else:
+            campaigns.set_state(connection, now(), "command", found, state)  # type: ignore[arg-type]
     click.echo(f"'{name}' is {state}")
 
 
@@ -387,8 +393,9 @@ def status(project: Path, database: str | None) -> None:
         for one in campaigns.all_campaigns(connection):
             progress = campaigns.progress_of(connection, one)
             surplus = f", {progress.surplus} surplus" if progress.surplus else ""
+            state = "paused" if one.is_paused else one.state
             click.echo(
-                f"{one.name:<32} {one.form:<12} {one.purpose:<11} {one.state:<7} "
+                f"{one.name:<32} {one.form:<12} {one.purpose:<11} {state:<7} "
                 f"{progress.done}/{progress.wanted} done, {progress.leased} in work{surplus}"
             )
 

@@ -1,6 +1,7 @@
 """Labels out of the store, as the artefacts that trainers read, with a manifest of the rows they came from.
 
 Gold tasks, practice and screening never leave, nor does anything of an evaluation: the database knows which is which.
+Nor does what answers a prompt of the training side in which personal data was found.
 Where a task was adjudicated, the adjudicator's decision stands for its rankings; a truly ambiguous one keeps all.
 """
 
@@ -81,7 +82,11 @@ def each_export(connection: Connection, config: ExportConfig) -> Iterator[Export
     if config.campaigns:
         ids = [campaigns.get_campaign(connection, name=name).id for name in config.campaigns]
     found = labels.each_label(connection, FORMS[config.kind], campaign_ids=ids)
-    wanted = (label for label in found if config.surplus or not label.is_surplus)
+    wanted = (
+        label
+        for label in found
+        if (config.surplus or not label.is_surplus) and not prompts.is_withheld(label.prompt)
+    )
     decided = labels.adjudicated(connection) if config.kind == "rankings" else {}
     for group in _by_task(wanted):
         decision = decided.get(group[0].task_id)

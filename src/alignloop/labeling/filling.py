@@ -205,13 +205,14 @@ def unused_prompts(
 ) -> list[tuple[int, Prompt]]:
     """Prompts of one side that no task of this campaign has, oldest first: (id, record).
 
-    Few-shot ones come with their answers, so nobody is asked for more.
+    Few-shot ones come with their answers, so nobody is asked for more; and what may not leave is not worth labeling.
     """
     taken = campaigns.prompts_in(connection, campaign)
     found: list[tuple[int, Prompt]] = []
     for row in prompts.each_prompt(connection, splits=[split]):
         if limit is not None and len(found) >= limit:
             break
-        if row.id not in taken and row.kind != "labeler_fewshot":
+        is_answered = row.id in taken or row.kind == "labeler_fewshot"
+        if not is_answered and not prompts.is_withheld(row):
             found.append((row.id, prompts.prompt_record(row)))
     return found

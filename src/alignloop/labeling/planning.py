@@ -81,28 +81,29 @@ def make_campaign(
         )
     elif campaign.form != form:
         raise JudgmentError(f"'{name}' is a campaign to {campaign.form}, not to {form}")
-    if descriptions:
-        count = add_prompts_to_write(
-            connection, campaign, prompt_count or len(descriptions), descriptions
-        )
-        told.append(f"{count} tasks added")
-    elif prompt_count is not None:
-        told.append(
-            f"{_add_prompts(connection, campaign, prompt_count, split or 'train')} tasks added"
-        )
+    count = prompt_count or len(descriptions)
+    if count:
+        added = _add_prompts(connection, campaign, count, split or "train", descriptions)
+        told.append(f"{added} tasks added")
     if is_open:
         campaigns.set_state(connection, now, actor, campaign, "open")
         told.append("open")
     return ", ".join(told) or f"'{name}' is there already"
 
 
-def _add_prompts(connection: Connection, campaign: Campaign, count: int, split: str) -> int:
+def _add_prompts(
+    connection: Connection,
+    campaign: Campaign,
+    count: int,
+    split: str,
+    descriptions: Sequence[str],
+) -> int:
     if campaign.form in ("rank", "compare", "toxicity"):
         raise JudgmentError(
             f"'{campaign.name}' shows outputs: name the policies that wrote them (--policy)"
         )
     if campaign.form == "write":
-        return add_prompts_to_write(connection, campaign, count)
+        return add_prompts_to_write(connection, campaign, count, descriptions)
     found = unused_prompts(connection, campaign, split=split, limit=count)
     if not found:
         raise JudgmentError(

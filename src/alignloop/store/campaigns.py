@@ -85,12 +85,14 @@ class Campaign:
         return "evaluation" if self.purpose == "evaluation" else "training"
 
     @property
-    def is_blind(self) -> bool:
-        """Whether nobody may know which model wrote what: an evaluation that was not closed for good.
+    def is_paused(self) -> bool:
+        """Whether it goes on later: it was stopped, with no date of closing."""
+        return self.state == "closed" and self.closed_at is None
 
-        One that is paused goes on: it is closed with no date of closing, and as blind as one that runs.
-        """
-        return self.purpose == "evaluation" and (self.state != "closed" or self.closed_at is None)
+    @property
+    def is_blind(self) -> bool:
+        """Whether nobody may know which model wrote what: an evaluation that was not closed for good."""
+        return self.purpose == "evaluation" and (self.state != "closed" or self.is_paused)
 
 
 def add_campaign(

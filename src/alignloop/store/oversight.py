@@ -200,7 +200,7 @@ def drop_task(connection: Connection, now: int, by: User, campaign: Campaign, ta
 # --- changes ----------------------------------------------------------------------------------------------------
 
 
-def pause(connection: Connection, now: int, by: User, campaign: Campaign) -> Campaign:
+def pause(connection: Connection, now: int, actor: str, campaign: Campaign) -> Campaign:
     """Stop handing out tasks until the campaign is opened again: closed, but with no date of closing.
 
     An evaluation can be paused too: its tasks and their number are fixed, and it stays blind.
@@ -209,13 +209,13 @@ def pause(connection: Connection, now: int, by: User, campaign: Campaign) -> Cam
         JudgmentError: it is not open.
     """
     if campaign.state != "open":
-        raise JudgmentError(f"'{campaign.name}' cannot be paused")
+        raise JudgmentError(f"'{campaign.name}' cannot be paused: it is not open")
     connection.execute(
         update(campaigns)
         .where(campaigns.c.id == campaign.id)
         .values(state="closed", closed_at=None)
     )
-    events.append(connection, now, by.public_id, "pause campaign", campaign.public_id)
+    events.append(connection, now, actor, "pause campaign", campaign.public_id)
     return get_campaign(connection, campaign_id=campaign.id)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, String, cast, func, select, text
+from sqlalchemy import Connection, Row, String, and_, cast, func, select, text
 
 from alignloop.data.curation.keys import digests
 from alignloop.data.incoming import KINDS
@@ -111,12 +111,13 @@ def is_withheld(row: Any) -> bool:
     return bool(row.pii) and row.split == "train"
 
 
+WITHHELD = and_(prompts.c.split == "train", cast(prompts.c.pii, String) != "[]")
+"""The same as a condition of a query."""
+
+
 def count_flagged(connection: Connection) -> int:
     """How many prompts stay here for what was found in them."""
-    query = select(func.count()).where(
-        prompts.c.split == "train", cast(prompts.c.pii, String) != "[]"
-    )
-    return connection.execute(query).scalar_one()
+    return connection.execute(select(func.count()).where(WITHHELD)).scalar_one()
 
 
 def setting(connection: Connection, key: str) -> Any:

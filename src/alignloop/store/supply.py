@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select, update
 
 from alignloop.store.campaigns import Campaign
 from alignloop.store.people import new_public_id
+from alignloop.store.prompts import WITHHELD
 from alignloop.store.schema import (
     campaigns,
     completions,
@@ -56,8 +57,8 @@ def guideline_versions(connection: Connection) -> list[tuple[str, int]]:
 
 
 def prompts_to_answer(connection: Connection, split: str) -> list[int]:
-    """Ids of a side's prompts."""
-    query = select(prompts.c.id).where(prompts.c.split == split).order_by(prompts.c.id)
+    """Ids of a side's prompts; not of those whose answers could never leave."""
+    query = select(prompts.c.id).where(prompts.c.split == split, ~WITHHELD).order_by(prompts.c.id)
     return list(connection.execute(query).scalars())
 
 
@@ -216,7 +217,7 @@ def _written(split: str, policy_ids: Sequence[int]) -> Any:
     return (
         select(completions.c.prompt_id)
         .join(prompts, prompts.c.id == completions.c.prompt_id)
-        .where(prompts.c.split == split, completions.c.policy_id.in_(policy_ids))
+        .where(prompts.c.split == split, ~WITHHELD, completions.c.policy_id.in_(policy_ids))
     )
 
 

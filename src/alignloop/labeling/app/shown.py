@@ -35,10 +35,8 @@ MOST_BARS = 60
 
 
 def state_of(campaign: Campaign) -> CampaignState:
-    """What the face calls a campaign's state: one that was stopped with no date of closing is paused."""
-    if campaign.state == "closed" and campaign.closed_at is None:
-        return "paused"
-    return campaign.state
+    """What the face calls a campaign's state."""
+    return "paused" if campaign.is_paused else campaign.state
 
 
 def kind_of(campaign: Campaign) -> str:

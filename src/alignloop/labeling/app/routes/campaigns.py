@@ -178,7 +178,7 @@ def campaign_state(ask: Ask) -> Response:
                 return _form_again(ask, connection, one, values, errors)
             campaigns.set_state(connection, ask.now, ask.who.public_id, one, "open")
         elif wanted == "paused":
-            oversight.pause(connection, ask.now, ask.who, one)
+            oversight.pause(connection, ask.now, ask.who.public_id, one)
         else:
             campaigns.set_state(connection, ask.now, ask.who.public_id, one, "closed")
     return ask.go("campaign", Notice("campaign_state"), campaign=one.public_id)
