@@ -63,7 +63,7 @@ def _measured(database: str, name: str, people: int, seconds: float) -> dict[str
             raise SystemExit(postgres.NOT_INSTALLED)
         cluster = folder / "pg"
         cluster.mkdir()
-        with postgres.server(cluster) as url:
+        with postgres.server(cluster, is_durable=True) as url:
             return _one(folder / "project", url, database, name, people, seconds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

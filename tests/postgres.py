@@ -22,8 +22,12 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
+def server(folder: Path, *, is_durable: bool = False) -> Iterator[str]:
     """Run a server in `folder`; gives the URL of its maintenance database, to make others from.
+
+    Args:
+        is_durable: as it is installed; else nothing waits for the disk, and a killed process loses nothing all the
+            same, but a machine without power would.
 
     initdb refuses to be root: there, the server belongs to the user `postgres` that the package made.
     """
@@ -39,7 +43,9 @@ def server(folder: Path) -> Iterator[str]:
             if parent.stat().st_uid == 0 and parent != Path("/"):
                 parent.chmod(parent.stat().st_mode | 0o011)
     data = folder / "data"
-    settings = "-c listen_addresses='' -c fsync=on -c max_connections=80"
+    settings = "-c listen_addresses='' -c max_connections=80"
+    if not is_durable:
+        settings += " -c fsync=off -c full_page_writes=off"
 
     def run(*command: str | Path) -> None:
         done = subprocess.run(

@@ -18,6 +18,7 @@ from alignloop.store import people
 from alignloop.store.database import Store
 from alignloop.store.people import User
 from alignloop.web.security import Origins
+from tests.store.fresh import fresh_store
 
 HOST = "localhost"
 ORIGIN = f"http://{HOST}"
@@ -130,7 +131,8 @@ class Site:
 @contextmanager
 def site(folder: Path, place: str | Path | None = None) -> Iterator[Site]:
     """A lab over a new store in a folder (SQLite), or over the store at `place`."""
-    store, clock = Store.open(place or folder), Clock()
+    store = fresh_store(folder) if place is None else Store.open(place)
+    clock = Clock()
     try:
         yield Site(Lab(store, Origins.of([HOST]), folder, clock=clock), clock)
     finally:

@@ -22,6 +22,7 @@ from alignloop.store.judgments import RankedOutputs, Rating, Submitted
 from alignloop.store.people import User
 from alignloop.store.queue import Assignment
 from tests import postgres
+from tests.store.fresh import fresh_store
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
@@ -40,26 +41,41 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def postgres_tables(postgres_url: str) -> str:
+    """Name of a database that has the tables, and nothing in them: to be copied."""
+    with _as_admin(postgres_url) as connection:
+        connection.execute(text("create database tables"))
+    Store.open(postgres_url.replace("/postgres?", "/tables?")).close()
+    return "tables"
+
+
 @contextmanager
-def scratch_database(server: str) -> Iterator[str]:
-    """A database of its own on the server."""
-    admin = create_engine(
-        server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
-    )
+def scratch_database(server: str, template: str = "template1") -> Iterator[str]:
+    """A database of its own on the server; without tables, or a copy of `template`."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    with admin.connect() as connection:
-        connection.execute(text(f"create database {name}"))
+    with _as_admin(server) as connection:
+        connection.execute(text(f"create database {name} template {template}"))
     try:
         yield server.replace("/postgres?", f"/{name}?")
     finally:
-        with admin.connect() as connection:
+        with _as_admin(server) as connection:
             connection.execute(text(f"drop database {name} with (force)"))
-        admin.dispose()
+
+
+@contextmanager
+def _as_admin(server: str) -> Iterator[Connection]:
+    engine = create_engine(
+        server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Where a store can be: the same tests run on both."""
+    """Where a store can be, and none is yet: the same tests run on both."""
     if request.param == "sqlite":
         yield str(tmp_path / "project")
         return
@@ -67,11 +83,19 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def store(place: str) -> Iterator[Store]:
-    opened = Store.open(place)
-    yield opened
-    opened.close()
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A new store on either."""
+    if request.param == "sqlite":
+        opened = fresh_store(tmp_path / "project")
+        yield opened
+        opened.close()
+        return
+    tables = request.getfixturevalue("postgres_tables")
+    with scratch_database(request.getfixturevalue("postgres_url"), tables) as url:
+        opened = Store.open(url)
+        yield opened
+        opened.close()
 
 
 @dataclass
