@@ -154,6 +154,7 @@ def test_a_demo_that_is_killed_goes_on_and_ends_with_the_same_bytes(
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)  # seven policies are judged on every validation prompt
 def test_the_ptx_study_goes_over_a_demo(installed: Path, demo: Path) -> None:
     """Last, since it leaves something in the demo's folder."""
     command = [str(installed), "study", "ptx-coef", "--demo", "mine", "--set", "episodes=12"]
