@@ -154,16 +154,16 @@ def test_a_demo_that_is_killed_goes_on_and_ends_with_the_same_bytes(
 
 
 @pytest.mark.full
-@pytest.mark.timeout(1200)  # seven policies are judged on every validation prompt
+@pytest.mark.timeout(900)  # three policies are judged on every validation prompt
 def test_the_ptx_study_goes_over_a_demo(installed: Path, demo: Path) -> None:
     """Last, since it leaves something in the demo's folder."""
     command = [str(installed), "study", "ptx-coef", "--demo", "mine", "--set", "episodes=12"]
-    command += ["--set", "batch_size=12", "--set", "sampling.max_new_tokens=32"]
+    command += ["--set", "batch_size=12", "--set", "sampling.max_new_tokens=32", "--coef", "27.8"]
     done = subprocess.run(command, cwd=demo.parent, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
     found = json.loads((demo / "studies" / "ptx.json").read_text())
-    assert [row["ptx_coef"] for row in found["rows"]] == [None, 0, 0.3, 1, 3, 10, 27.8]
+    assert [row["ptx_coef"] for row in found["rows"]] == [None, 0, 27.8]
     assert found["rows"][0]["ratio"] == 1
 
 

@@ -24,14 +24,21 @@ def command() -> None:
     metavar="KEY=VALUE",
     help="Override a value of the PPO-ptx recipe.",
 )
-def ptx_coef(demo: Path, overrides: tuple[str, ...]) -> None:
-    """PPO-ptx at ptx_coef 0, 0.3, 1, 3, 10 and 27.8, judged on validation titles and prompts.
+@click.option(
+    "--coef",
+    "coefs",
+    type=click.FloatRange(min=0, min_open=True),
+    multiple=True,
+    help="A coefficient beside 0; may be repeated. Without it 0.3, 1, 3, 10 and 27.8, the paper's.",
+)
+def ptx_coef(demo: Path, overrides: tuple[str, ...], coefs: tuple[float, ...]) -> None:
+    """PPO-ptx at several values of ptx_coef, judged on validation titles and prompts.
 
     Names the smallest that keeps the pretraining loss within 3 % of the RL initialisation's.
     """
-    from alignloop.workflow.studies.ptx_coef import ptx_sweep
+    from alignloop.workflow.studies.ptx_coef import PTX_COEFS, ptx_sweep
 
-    result = ptx_sweep(demo, click.echo, overrides=overrides)
+    result = ptx_sweep(demo, click.echo, coefs=coefs or PTX_COEFS, overrides=overrides)
     chosen = result["chosen"]
     click.echo(
         "no coefficient keeps the loss within 3 %"
