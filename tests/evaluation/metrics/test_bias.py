@@ -94,5 +94,5 @@ def test_a_list_without_words_is_refused(tmp_path: Path, content: bytes | None) 
     if content is not None:
         path.write_bytes(content)
 
-    with pytest.raises(DataError, match="words.txt"):
+    with pytest.raises(DataError, match=r"words\.txt"):
         WordList.read(path)
