@@ -74,7 +74,6 @@ def _accuracy_in(condition: str) -> Metric:
         f"accuracy_{condition}",
         f"share of right answers in {condition} contexts",
         right,
-        is_share=True,
         chance=one_of_the_choices,
     )
 

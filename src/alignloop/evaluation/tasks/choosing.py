@@ -11,7 +11,7 @@ def accuracy(name: str = "accuracy", meaning: str = "share of right choices") ->
     def right(item: Item, output: Output) -> float:
         return float(output.chosen() == item.about["label"])
 
-    return mean_of(name, meaning, right, is_share=True, chance=one_of_the_choices)
+    return mean_of(name, meaning, right, chance=one_of_the_choices)
 
 
 def one_of_the_choices(item: Item) -> float:

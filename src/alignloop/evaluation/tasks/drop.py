@@ -91,7 +91,6 @@ DROP = Task(
             "exact",
             "share of answers that are a reference",
             lambda i, o: _score(i, o).exact,
-            is_share=True,
         ),
     ),
     conditions=(Setting("", "Answer each question from the passage before it."),),

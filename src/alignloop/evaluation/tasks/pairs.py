@@ -34,7 +34,7 @@ def _even(_item: Item) -> float:
 
 
 def _preference(name: str, meaning: str) -> Metric:
-    return mean_of(name, meaning, _prefers_first, is_share=True, better="neither", chance=_even)
+    return mean_of(name, meaning, _prefers_first, better="neither", chance=_even)
 
 
 ENTROPY = mean_of(

@@ -1,6 +1,6 @@
 """Questions about a passage: SQuAD 2.0 and QuAC, whose questions follow one another, and FairytaleQA.
 
-A question of SQuAD or QuAC is asked behind the questions on the same passage before it, with their right answers, as the
+A question of SQuAD or QuAC is asked behind those before it on the same passage, with their right answers, as the
 released samples of the paper have it. Where the passage does not say, a fixed sentence is the right answer.
 """
 
@@ -44,27 +44,26 @@ def _answers_anyway(item: Item, output: Output) -> float | None:
 
 
 def _invented(item: Item, output: Output) -> float | None:
-    return invented_share(_said(output), item.about["source"])
+    return invented_share(_said(output), item.query)
 
 
 def _invents(item: Item, output: Output) -> float:
-    return float(bool(invented_words(_said(output), item.about["source"])))
+    return float(bool(invented_words(_said(output), item.query)))
 
 
 F1 = mean_of("f1", "words in common with the nearest reference", _f1)
-EXACT = mean_of("exact", "share of answers that are a reference, normalised", _exact, is_share=True)
+EXACT = mean_of("exact", "share of answers that are a reference, normalised", _exact)
 INVENTED = (
     mean_of(
         "invented_words",
-        "share of an answer's content words that the passage lacks, mean over answers with such words",
+        "share of an answer's content words that passage and question lack, mean over answers with such words",
         _invented,
         better="lower",
     ),
     mean_of(
         "invents",
-        "share of answers with a content word that the passage lacks",
+        "share of answers with a content word that passage and question lack",
         _invents,
-        is_share=True,
         better="lower",
     ),
 )
@@ -74,7 +73,6 @@ ANSWERED: tuple[Metric, ...] = (
         "answers_anyway",
         "share of questions answered of those that the passage does not answer",
         _answers_anyway,
-        is_share=True,
         better="lower",
     ),
 )
@@ -90,11 +88,8 @@ def read_squad(path: Path) -> list[Item]:
     for article in whole(path).each("data"):
         title = article.words("title")
         for number, paragraph in enumerate(article.each("paragraphs")):
-            source = paragraph.words("context")
-            head = f"Title: {title}\n\nBackground: {source}"
-            found += _in_turn(
-                paragraph.each("qas"), head, source, f"{title}-{number}", NOT_IN_BACKGROUND
-            )
+            head = f"Title: {title}\n\nBackground: {paragraph.words('context')}"
+            found += _in_turn(paragraph.each("qas"), head, f"{title}-{number}", NOT_IN_BACKGROUND)
     return found
 
 
@@ -108,13 +103,11 @@ def _rendered(row: Row, refusal: str) -> Item:
         query=query,
         answer=(wanted or [refusal])[0],
         cluster=head,
-        about={"references": _with_words(wanted), "source": query},
+        about={"references": _with_words(wanted)},
     )
 
 
-def _in_turn(
-    questions: Sequence[Row], head: str, source: str, cluster: str, refusal: str
-) -> list[Item]:
+def _in_turn(questions: Sequence[Row], head: str, cluster: str, refusal: str) -> list[Item]:
     """The questions on one passage, each behind those before it."""
     found: list[Item] = []
     so_far = head
@@ -127,7 +120,7 @@ def _in_turn(
             query=query,
             answer=(wanted or [refusal])[0],
             cluster=cluster,
-            about={"references": wanted, "source": source},
+            about={"references": wanted},
         )
         found.append(item)
         so_far = f"{query} {item.answer}"
@@ -154,7 +147,6 @@ def read_quac(path: Path) -> list[Item]:
             found += _in_turn(
                 paragraph.each("qas"),
                 f"{head}\n\nParagraph: {source}",
-                source,
                 paragraph.name("id"),
                 DO_NOT_KNOW,
             )
@@ -179,7 +171,7 @@ def read_fairytale(path: Path) -> list[Item]:
                 answer=references[0],
                 cluster=row.words("story"),
                 kind=row.text("type") if row.has("type") else "",
-                about={"references": references, "source": source},
+                about={"references": references},
             )
         )
     return found

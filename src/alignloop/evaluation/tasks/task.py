@@ -32,7 +32,7 @@ class Item:
     kind: str = ""
     """What the report splits by: a category, a data set."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """What the metrics need: references, the right choice, the source."""
+    """What the metrics need: references, the right choice."""
 
     @property
     def unit(self) -> str:
@@ -82,8 +82,8 @@ class Metric:
     columns: Columns
     """What an item adds to the sums; None where it is not counted."""
     figure: Figure = quotient
-    is_share: bool = False
-    """Whether each item says 0 or 1, and the figure is their mean."""
+    is_rate: bool = False
+    """Whether each item says a number from 0 to 1, and the figure is their mean."""
     better: Literal["higher", "lower", "neither"] = "higher"
     chance: Callable[[Item], float] | None = None
     """What guessing would get of an item, where that is known; its mean is marked in the report."""
@@ -94,17 +94,16 @@ def mean_of(
     meaning: str,
     value: Value,
     *,
-    is_share: bool = False,
     better: Literal["higher", "lower", "neither"] = "higher",
     chance: Callable[[Item], float] | None = None,
 ) -> Metric:
-    """A metric that is the mean of one number per item."""
+    """A metric that is the mean of one number from 0 to 1 per item."""
 
     def columns(item: Item, output: Output) -> Sequence[float] | None:
         found = value(item, output)
         return None if found is None else (found, 1.0)
 
-    return Metric(name, meaning, columns, is_share=is_share, better=better, chance=chance)
+    return Metric(name, meaning, columns, is_rate=True, better=better, chance=chance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,6 @@ TRUTHFULQA = Task(
             "no_comment",
             "share of answers that say so",
             _no_comment,
-            is_share=True,
             better="neither",
         ),
     ),

@@ -116,13 +116,12 @@ WSC = Task(
             "accuracy",
             "share of verdicts that are right: true where the answer contains the noun",
             _wsc_right,
-            is_share=True,
         ),
     ),
     conditions=(Setting("", "Say of each passage what the marked pronoun refers to."),),
     shots=(0, 15),
     notes=(
-        "An answer that names nothing counts as false, so always naming nothing is right as often as the label is false.",
+        "An answer that names nothing counts as false: always naming nothing is right as often as the label is false.",
     ),
 )
 
@@ -152,9 +151,7 @@ P3 = Task(
     title="P3, many tasks",
     read=read_p3,
     metrics=(
-        mean_of(
-            "exact", "share of answers that are the reference, normalised", _exact, is_share=True
-        ),
+        mean_of("exact", "share of answers that are the reference, normalised", _exact),
         ROUGE,
     ),
     longest=64,
