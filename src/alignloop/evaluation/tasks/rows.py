@@ -206,7 +206,6 @@ def _table(path: Path) -> Iterator[Row]:
         delimiter="\t" if tabs else ",",
         quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
     )
-    csv.field_size_limit(1 << 30)
     try:
         for fields in reader:
             if None in fields or None in fields.values():
