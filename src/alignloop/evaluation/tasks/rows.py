@@ -75,10 +75,11 @@ class Row:
             DataError: it is not there, or something else.
         """
         name, value = self._first(names)
-        found = cast(list[Any], value) if isinstance(value, list) else [None]
-        if not all(isinstance(one, str) for one in found):
+        found = cast(list[Any], value) if isinstance(value, list) else []
+        texts = [one for one in found if isinstance(one, str)]
+        if not isinstance(value, list) or len(texts) < len(found):
             raise self.error(f"field '{name}' is {_kind(value)}, but a list of texts is needed")
-        return found
+        return texts
 
     def index(self, *names: str, below: int) -> int:
         """A whole number from 0, also written as text.
