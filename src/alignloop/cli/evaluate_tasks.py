@@ -35,6 +35,11 @@ from alignloop.cli.options import PATH, call_stage, path_option, run_options
     required=False,
 )
 @path_option(
+    "--text",
+    "A `pretraining-text` artefact: FairytaleQA asks only about stories on its test side.",
+    required=False,
+)
+@path_option(
     "--toxic-words", "Score continuations by a file of words, one a line: crude.", required=False
 )
 @path_option(

@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 
+from alignloop.data.jsonl import write_records
+from alignloop.data.records import Text
 from alignloop.errors import ArtifactError, ConfigError, DataError
 from alignloop.evaluation.suite import asking
 from alignloop.evaluation.suite.choosing import choose
 from alignloop.evaluation.suite.files import bundled_tasks, task_files
 from alignloop.evaluation.tasks.catalogue import TASKS
 from alignloop.files import sha256_of
+from alignloop.runs.artifact import write_artifact
 from tests.helpers import SENTENCES, run, write_model
 
 CONFIG = {"seed": 3, "resamples": 200, "shots": [0, 1], "plain": ["base"]}
@@ -269,6 +272,38 @@ def test_items_and_examples_do_not_meet_and_depend_on_the_seed(files: dict[str, 
     assert ids == sorted(ids)
 
 
+def test_stories_that_were_learned_from_are_left_out(
+    tmp_path: Path, files: dict[str, Path], policies: dict[str, Path]
+) -> None:
+    """Questions name a story as its file does, a text by its title."""
+    sides = {"train": ["tale 0", "tale 1"], "valid": ["tale 2"], "test": ["tale 3", "Tale 9"]}
+
+    def write(folder: Path) -> None:
+        for side, titles in sides.items():
+            texts = [Text(id=t, text="x", title=t, source="fairytale") for t in titles]
+            write_records(folder / f"{side}.jsonl.gz", texts)
+
+    text = tmp_path / "text"
+    write_artifact(text, "pretraining-text", write, parents=[], facts={})
+    common = {"policies": {"sft": policies["sft"]}, "text": text}
+    tasks = task_files({name: files[name] for name in ("fairytale_qa", "sst")})
+
+    run(
+        "evaluate_tasks",
+        tmp_path / "run",
+        {**CONFIG, "plain": [], "shots": [0]},
+        tasks=tasks,
+        **common,
+    )
+
+    asked = [row for row in outputs_of(tmp_path / "run") if row["task"] == "fairytale_qa"]
+    assert {row["cluster"] for row in asked} == {"tale 3"}
+    assert len(outputs_of(tmp_path / "run")) == len(asked) + 7  # films are all asked
+    assert report_of(tmp_path / "run")["tasks"]["fairytale_qa"]["in_file"] == 8
+    with pytest.raises(DataError, match="none of its stories"):
+        choose(TASKS["fairytale_qa"], files["fairytale_qa"], 1, None, [0], lambda story: False)
+
+
 def test_too_few_examples_or_items_are_told(tmp_path: Path, files: dict[str, Path]) -> None:
     task, path = TASKS["fairytale_qa"], files["fairytale_qa"]
     with pytest.raises(DataError, match="9 examples are wanted, but there are 4"):
@@ -289,6 +324,7 @@ def test_too_few_examples_or_items_are_told(tmp_path: Path, files: dict[str, Pat
         ({"before": "gpt"}, {}, ConfigError, "no policy 'gpt' to compare with"),
         ({}, {"plain": ["gpt"]}, ConfigError, "plain: there is no policy 'gpt'"),
         ({"policies": {"task sst": Path("x")}}, {}, ArtifactError, "cannot be called 'task sst'"),
+        ({"policies": {"text": Path("x")}}, {}, ArtifactError, "cannot be called 'text'"),
         ({"tasks": {}}, {}, ConfigError, "at least one policy and one task"),
         ({"toxic_words": True, "toxicity_url": "http://x"}, {}, ConfigError, "several"),
     ],

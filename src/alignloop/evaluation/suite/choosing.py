@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,16 +26,28 @@ class Chosen:
 
 
 def choose(
-    task: Task, path: Path, seed: int, limit: int | None, shots: Sequence[int] | None
+    task: Task,
+    path: Path,
+    seed: int,
+    limit: int | None,
+    shots: Sequence[int] | None,
+    is_held_out: Callable[[str], bool] | None = None,
 ) -> Chosen:
     """Read a task's file and draw its examples and items.
 
     An example takes its whole cluster (a passage, a story) out of the items, so that nothing asked was shown.
 
+    Args:
+        is_held_out: whether a story may be asked about, by its name; of tasks without stories nothing is left out.
+
     Raises:
         DataError: the file cannot be read; two items have one id; or too few are left.
     """
-    items = task.read(path)
+    items = in_file = task.read(path)
+    if task.has_stories and is_held_out is not None:
+        items = [item for item in in_file if is_held_out(item.cluster)]
+        if not items:
+            raise DataError(f"{path}: none of its stories is on the test side of the text given")
     if len({item.id for item in items}) < len(items):
         counts: dict[str, int] = {}
         for item in items:
@@ -54,7 +66,7 @@ def choose(
     if limit is not None and limit < len(left):
         drawn = np.random.default_rng(derive_seed(seed, "items", task.name)).permutation(len(left))
         left = [left[i] for i in sorted(drawn[:limit].tolist())]
-    return Chosen(left, examples, len(items))
+    return Chosen(left, examples, len(in_file))
 
 
 def _examples(task: Task, path: Path, items: Sequence[Item], wanted: int, seed: int) -> list[Item]:

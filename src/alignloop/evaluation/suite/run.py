@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from alignloop.data.jsonl import write_objects
+from alignloop.data.jsonl import each_record, write_objects
+from alignloop.data.records import Text
+from alignloop.data.tasks import title_of_question
 from alignloop.errors import ArtifactError, ConfigError
 from alignloop.evaluation.cache import AnswerCache
 from alignloop.evaluation.suite.asking import Answer, Policy, scoring, writing
@@ -30,6 +32,9 @@ from alignloop.files import sha256_of, write_bytes, write_json
 from alignloop.progress import progress
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
+
+_TAKEN = ("text", "toxic words", "toxicity classifier")
+"""Roles of other inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ def evaluate_tasks(
     tasks: Mapping[str, Path],
     before: str | None = None,
     cache: Path | None = None,
+    text: Path | None = None,
     toxic_words: Path | None = None,
     toxicity_classifier: Path | None = None,
     toxicity_url: str | None = None,
@@ -75,6 +81,7 @@ def evaluate_tasks(
         tasks: `task ` and the task's name -> its file, as `task_files` makes it.
         before: a policy that the others are compared with, item by item: the alignment tax.
         cache: folder of answers, in the run folder without it.
+        text: a `pretraining-text` artefact: of tasks about stories only those on its test side are asked about.
         toxic_words, toxicity_classifier, toxicity_url: who scores continuations; at most one.
 
     Raises:
@@ -83,10 +90,13 @@ def evaluate_tasks(
     """
     _check_names(config, policies, tasks, before)
     scorer = _scorer(config, run, toxic_words, toxicity_classifier, toxicity_url)
-    askings = [
-        _asking(config, task_called(role.removeprefix(TASK_ROLE)), run.input_file(role, path))
-        for role, path in tasks.items()
-    ]
+    held_out = None if text is None else _held_out(run.input("text", text, "pretraining-text"))
+    askings: list[Asking] = []
+    for role, path in tasks.items():
+        task = task_called(role.removeprefix(TASK_ROLE))
+        file = run.input_file(role, path)
+        chosen = choose(task, file, config.seed, config.limit, config.shots, held_out)
+        askings.append(Asking(task, file, chosen))
     opened = {name: run.input(name, path, "policy") for name, path in policies.items()}
     kept = AnswerCache(run.folder / "cache" if cache is None else cache)
     answered: list[Answered] = []
@@ -123,7 +133,7 @@ def _check_names(
     if not policies or not tasks:
         raise ConfigError("at least one policy and one task are needed")
     for name in policies:
-        if name.startswith(TASK_ROLE) or name == "toxicity classifier":
+        if name.startswith(TASK_ROLE) or name in _TAKEN:
             raise ArtifactError(f"a policy cannot be called '{name}'; choose another name")
     known = ", ".join(policies)
     if before is not None and before not in policies:
@@ -145,8 +155,14 @@ def _scorer(
     return scorer_of(config.toxicity, words, classifier, url)
 
 
-def _asking(config: TasksConfig, task: Task, path: Path) -> Asking:
-    return Asking(task, path, choose(task, path, config.seed, config.limit, config.shots))
+def _held_out(text: Artifact) -> Callable[[str], bool]:
+    """Whether a story, by the name that its questions give it, is on the test side of a text."""
+    titles = {
+        one.title.lower()
+        for one in each_record(text.file("test.jsonl.gz"), Text)
+        if one.source == "fairytale"
+    }
+    return lambda story: title_of_question(story) in titles
 
 
 def _score_toxicity(answered: Sequence[Answered], scorer: Scorer) -> None:

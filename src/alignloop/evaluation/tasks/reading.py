@@ -225,4 +225,9 @@ FAIRYTALE = Task(
     shots=(0, 2),
     bundled="stories/fairytale_qa_val.jsonl.gz",
     split_by="where the answer stands",
+    has_stories=True,
+    notes=(
+        "The demo's models learned from most of the bundled stories and their questions; with --text only stories that "
+        "it held out are asked about.",
+    ),
 )

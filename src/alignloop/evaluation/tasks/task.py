@@ -142,6 +142,8 @@ class Task:
     """Path of the file that ships with the package, below its assets."""
     split_by: str = ""
     """What `Item.kind` is, where the report splits by it."""
+    has_stories: bool = False
+    """Whether the clusters are stories by name, some of which a `pretraining-text` artefact may have held out."""
     needs_scorer: bool = False
     """Whether answers are scored by something that the user gives: their toxicity."""
     notes: tuple[str, ...] = ()
