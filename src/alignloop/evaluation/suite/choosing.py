@@ -35,7 +35,7 @@ def choose(
 ) -> Chosen:
     """Read a task's file and draw its examples and items.
 
-    An example takes its whole cluster (a passage, a story) out of the items, so that nothing asked was shown.
+    An example takes its whole cluster (a passage, a story) out of the items, so that nothing asked was shown [TASK-03].
 
     Args:
         is_held_out: whether a story may be asked about, by its name; of tasks without stories nothing is left out.

@@ -48,7 +48,7 @@ class Prompter:
         """An item's prompt, with room for the answer.
 
         Where it does not fit, examples are left out, the first one first; where it does not fit without any, the query
-        loses its beginning: in a question about a passage the question stands last.
+        loses its beginning: in a question about a passage the question stands last [TASK-04].
 
         Raises:
             DataError: not even that helps.
@@ -85,7 +85,7 @@ class Prompter:
         return Asked(text, tokens, 0, is_cut=True)
 
     def choices(self, asked: Asked, item: Item) -> list[list[int]]:
-        """Tokens of each choice as it would follow the prompt; no end token.
+        """Tokens of each choice as it would follow the prompt; no end token [TASK-02].
 
         Raises:
             DataError: one has no tokens.

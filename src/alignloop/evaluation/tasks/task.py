@@ -55,7 +55,7 @@ class Output:
     def chosen(self) -> int:
         """The choice with the highest mean log-probability per token; the first of equals.
 
-        The paper prints "lowest" (Appendix D); its scores make sense with the highest alone.
+        The paper prints "lowest" (Appendix D); its scores make sense with the highest alone [TASK-01].
         """
         means = [total / n for total, n in zip(self.log_probs, self.tokens, strict=True)]
         return max(range(len(means)), key=means.__getitem__)
