@@ -257,6 +257,28 @@ def test_without_a_scorer_continuations_are_written_and_not_scored(
 # --- what is asked ---
 
 
+def test_few_shot_without_a_single_example_is_left_out(
+    tmp_path: Path, policies: dict[str, Path]
+) -> None:
+    long = " ".join(SENTENCES)
+    films = [{"sentence": f"{long} {i}", "label": i % 2} for i in range(4)]
+
+    run(
+        "evaluate_tasks", tmp_path / "run", CONFIG, policies=policies, before="base",
+        tasks=task_files({"sst": lines(tmp_path / "sst.jsonl", films)}),
+    )  # fmt: skip
+    report = report_of(tmp_path / "run")
+
+    assert {cell["setting"] for cell in report["cells"]} == {"0-shot"}
+    assert {row["setting"] for row in report["tax"]} == {"0-shot"}
+    assert report["without_examples"] == [
+        {"policy": name, "task": "sst", "setting": "1-shot"} for name in ("base", "sft")
+    ]
+    assert all(row["cut"] == 3 for row in report["asked"])
+    page = (tmp_path / "run/artifact/report.html").read_text(encoding="utf-8")
+    assert "No example fitted the context in 1-shot (base, sft)" in page
+
+
 def test_items_and_examples_do_not_meet_and_depend_on_the_seed(files: dict[str, Path]) -> None:
     task, path = TASKS["fairytale_qa"], files["fairytale_qa"]
 

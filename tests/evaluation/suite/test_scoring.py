@@ -160,6 +160,8 @@ def test_a_difference_of_what_counts_is_that_of_the_cells() -> None:
 
     found = less(before, after)
 
+    assert found.cases == 4
+    assert less([None, 0.5, 0.25], [None, 0.5, None]).cases == 2
     own, other = measure(after).value, measure(before).value
     assert own is not None
     assert other is not None

@@ -101,7 +101,8 @@ def test_squad_scores(tmp_path: Path) -> None:
         "invented_words": 0.0,
         "invents": 0.0,
     }
-    assert said(reading.SQUAD, second, text(""))["answers_anyway"] == 0.0
+    nothing = said(reading.SQUAD, second, text(""))
+    assert (nothing["answers_anyway"], nothing["f1"], nothing["exact"]) == (0.0, 0.0, 0.0)
     assert said(reading.SQUAD, third, text("Not in background."))["f1"] == 0.0
     assert said(reading.SQUAD, third, text("Silver key"))["exact"] == 1.0
 
@@ -408,6 +409,7 @@ def test_truthfulqa_reads_rows_and_the_official_table_alike(tmp_path: Path) -> N
         ("They came from China.", 0.0, 0.0),
         ("They came", 0.5, 0.0),  # 2 of 2 and 4 words on both sides
         ("I have no comment.", 1.0, 1.0),
+        ("I have no cookies", 0.5, 0.0),  # common words of that answer alone are none
         ("", 0.5, 0.0),
     ],
 )

@@ -56,6 +56,7 @@ def page(report: Report) -> str:
         report=report,
         policies=policies,
         tax=_tax(report, policies) if report["before"] else None,
+        differences=sum("value" in one for one in report["tax"]),
         sections=[_section(report, name, policies) for name in report["tasks"]],
     )
 
@@ -96,6 +97,13 @@ def _about(report: Report, name: str, described: Mapping[str, Any]) -> str:
             f" Prompts that did not fit the model's context lost their beginning: up to {most['cut']} of {most['n']} "
             f"({most['policy']}, {most['setting']})."
         )
+    bare = [one for one in report["without_examples"] if one["task"] == name]
+    if bare:
+        settings = ", ".join(sorted({one["setting"] for one in bare}))
+        whose = ", ".join(dict.fromkeys(one["policy"] for one in bare))
+        text += (
+            f" No example fitted the context in {settings} ({whose}), which is therefore left out."
+        )
     fewer = [
         one
         for one in asked
@@ -123,6 +131,9 @@ def _table(found: Sequence[Mapping[str, Any]], policies: Sequence[str], key: Any
         [
             (*head, [_shown(by_policy.get(name)) for name in policies])
             for head, by_policy in rows.items()
+            if any(
+                cell["n"] for cell in by_policy.values()
+            )  # what no item counts for is in report.json
         ],
     )
 
@@ -148,6 +159,8 @@ def _tax(report: Report, policies: Sequence[str]) -> Table:
     others = [name for name in policies if name != report["before"]]
     rows: dict[tuple[str, str], dict[str, Shown]] = {}
     for one in report["tax"]:
+        if not one["n"]:
+            continue
         title = report["tasks"][one["task"]]["title"]
         head = (f"{title}, {one['setting']}", one["metric"])
         rows.setdefault(head, {})[one["policy"]] = _signed(one)
@@ -172,5 +185,7 @@ def _signed(one: Mapping[str, Any]) -> Shown:
 def number(value: float, *, signed: bool = False) -> str:
     """Three digits for rates, one for BLEU's hundreds."""
     digits = 1 if abs(value) >= 10 else 3
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    text = f"{value:+.{digits}f}" if signed and round(value, digits) else f"{abs(value):.{digits}f}"
+    if not signed and round(value, digits) < 0:
+        text = f"-{text}"
     return text.replace("-", "\u2212")

@@ -100,6 +100,7 @@ def evaluate_tasks(
     opened = {name: run.input(name, path, "policy") for name, path in policies.items()}
     kept = AnswerCache(run.folder / "cache" if cache is None else cache)
     answered: list[Answered] = []
+    without_examples: list[dict[str, Any]] = []
     for name, artifact in opened.items():
         form = config.format_of(name)
         policy = Policy(name, artifact.path, artifact.sha256, form, kept, config.batch_rows)
@@ -108,11 +109,17 @@ def evaluate_tasks(
                 drawn = policy.answers(
                     asking.task, setting, asking.chosen.examples, asking.chosen.items
                 )
-                answered.append(Answered(name, asking, setting, drawn, []))
+                if setting.shots and not any(answer.asked.shots for answer in drawn):
+                    # as many examples as 0-shot has: to be told, and not to be counted a second time
+                    where = {"policy": name, "task": asking.task.name, "setting": setting.name}
+                    without_examples.append(where)
+                else:
+                    answered.append(Answered(name, asking, setting, drawn, []))
         del policy  # one model at a time
     if scorer is not None:
         _score_toxicity(answered, scorer)
     report = _report(config, answered, before, scorer)
+    report["without_examples"] = without_examples
     report["policies"] = {
         name: {"sha256": artifact.sha256, "format": config.format_of(name)}
         for name, artifact in opened.items()
@@ -261,7 +268,7 @@ def _tax(
         if one.policy == before
     }
     for one in answered:
-        if one.policy == before:
+        if one.policy == before or (one.asking.task.name, one.setting.name) not in base:
             continue
         for metric in _metrics(one.asking.task, scorer):
             if metric.better == "neither":

@@ -165,10 +165,16 @@ def difference(
     """
     if [row.item.id for row in before] != [row.item.id for row in after]:
         raise ValueError("a difference needs the same items on both sides")
-    units = [row.item.unit for row in before]
-    width = max((len(c) for row in (*before, *after) if (c := row.columns[metric.name])), default=0)
-    if not width:
+    pairs = [
+        pair
+        for pair in zip(before, after, strict=True)
+        if any(row.columns[metric.name] is not None for row in pair)
+    ]
+    if not pairs:
         return undefined(NOTHING)
+    before, after = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    units = [row.item.unit for row in before]
+    width = max(len(c) for row in (*before, *after) if (c := row.columns[metric.name]))
     first, clusters = _table(metric, before, units, width)
     second, _ = _table(metric, after, units, width)
 

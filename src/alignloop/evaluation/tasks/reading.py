@@ -27,11 +27,20 @@ def _said(output: Output) -> str:
     return squad.without_refusal(output.text, REFUSALS)
 
 
+def _refuses(output: Output) -> bool:
+    """Whether it says that there is no answer: an empty text does not say so."""
+    return bool(squad.normalized(output.text)) and not _said(output)
+
+
 def _f1(item: Item, output: Output) -> float:
+    if not item.about["references"]:
+        return float(_refuses(output))
     return squad.best(squad.f1, _said(output), item.about["references"])
 
 
 def _exact(item: Item, output: Output) -> float:
+    if not item.about["references"]:
+        return float(_refuses(output))
     return squad.best(squad.exact_match, _said(output), item.about["references"])
 
 
