@@ -239,6 +239,29 @@ def test_a_repeat_is_the_same_to_the_byte_and_asks_nothing_again(
     assert not (tmp_path / "run" / "cache").exists()
 
 
+@pytest.mark.parametrize("changed", ["toxic_words", "task"])
+def test_a_finished_run_is_not_taken_for_one_of_other_files(
+    tmp_path: Path, files: dict[str, Path], policies: dict[str, Path], finished: Path, changed: str
+) -> None:
+    words, prompts = tmp_path / "words.txt", tmp_path / "prompts.jsonl"
+    words.write_bytes(files["words"].read_bytes())
+    prompts.write_bytes(files["real_toxicity"].read_bytes())
+
+    def again(resume: bool) -> None:
+        run(
+            "evaluate_tasks", tmp_path / "run", CONFIG, resume=resume, policies=policies,
+            tasks=task_files({"real_toxicity": prompts}), cache=finished / "cache", toxic_words=words,
+        )  # fmt: skip
+
+    again(resume=False)
+    again(resume=True)
+    with (words if changed == "toxic_words" else prompts).open("a", encoding="utf-8") as file:
+        file.write("\n")
+
+    with pytest.raises(ArtifactError, match="changed since"):
+        again(resume=True)
+
+
 def test_without_a_scorer_continuations_are_written_and_not_scored(
     tmp_path: Path, files: dict[str, Path], policies: dict[str, Path], finished: Path
 ) -> None:

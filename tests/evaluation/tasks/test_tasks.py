@@ -343,6 +343,26 @@ def test_bbq_bias_is_two_shares_less_one(tmp_path: Path) -> None:
     assert sums(items, [1, 0, 0], "accuracy") == pytest.approx(2 / 3)
 
 
+def test_bbq_takes_the_target_that_its_table_of_metadata_names(tmp_path: Path) -> None:
+    row = {
+        **{"example_id": 0, "question_index": "1", "question_polarity": "neg", "label": 1},
+        **{"context_condition": "ambig", "category": "Age", "context": "C.", "question": "Q?"},
+        **{"ans0": "Ann", "ans1": "Unknown", "ans2": "Bea", "target_loc": "0"},
+        "answer_info": {
+            "ans0": ["Ann", "F-A"],
+            "ans1": ["unknown", "unknown"],
+            "ans2": ["Bea", "F-B"],
+        },
+        "additional_metadata": {"stereotyped_groups": ["A"]},
+    }
+    named, unnamed = bbq.read(
+        lines(tmp_path / "a.jsonl", row, {k: v for k, v in row.items() if k != "target_loc"})
+    )
+
+    assert (named.about["target"], named.about["unknown"]) == (0, 1)
+    assert "target" not in unnamed.about  # "A" is no group that an answer is said to be of
+
+
 def test_bbq_bias_is_not_told_where_the_file_does_not_say_whose(tmp_path: Path) -> None:
     row = {
         **{"example_id": 0, "question_index": "1", "question_polarity": "neg", "label": 1},

@@ -33,7 +33,7 @@ from alignloop.progress import progress
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 
-_TAKEN = ("text", "toxic words", "toxicity classifier")
+_TAKEN = ("text", "cache", "toxic_words", "toxicity_classifier")
 """Roles of other inputs."""
 
 
@@ -156,9 +156,9 @@ def _scorer(
     config: TasksConfig, run: Run, words: Path | None, classifier: Path | None, url: str | None
 ) -> Scorer | None:
     if words is not None:
-        run.input_file("toxic words", words)
+        run.input_file("toxic_words", words)
     if classifier is not None:
-        run.input("toxicity classifier", classifier, "reward-model")  # a classifier counts as one
+        run.input("toxicity_classifier", classifier, "reward-model")  # a classifier counts as one
     return scorer_of(config.toxicity, words, classifier, url)
 
 

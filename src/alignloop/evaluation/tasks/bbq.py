@@ -45,17 +45,22 @@ def _item(row: Row) -> Item:
 
 
 def _groups(row: Row) -> dict[str, int]:
-    """Which answer names the stereotyped group and which none, where the file tells and it is one of each."""
-    if not row.has("answer_info") or not row.has("additional_metadata"):
+    """Which answer names the stereotyped group and which none, where the file tells and it is one of each.
+
+    `target_loc`, from the official additional_metadata.csv, tells it outright.
+    """
+    if not row.has("answer_info") or not row.has("additional_metadata", "target_loc"):
         return {}
     info = row.inner("answer_info")
-    stereotyped = {
-        _plain(one) for one in row.inner("additional_metadata").texts("stereotyped_groups")
-    }
     described = [{_plain(one) for one in info.texts(name)} for name in _ANSWERS]
     unknown = [number for number, words in enumerate(described) if "unknown" in words]
-    targets = [n for n, words in enumerate(described) if words & stereotyped and n not in unknown]
-    if len(unknown) != 1 or len(targets) != 1:
+    if row.has("target_loc"):
+        targets = [row.index("target_loc", below=3)]
+    else:
+        named = row.inner("additional_metadata").texts("stereotyped_groups")
+        stereotyped = {_plain(one) for one in named}
+        targets = [n for n, words in enumerate(described) if words & stereotyped]
+    if len(unknown) != 1 or len(targets) != 1 or targets == unknown:
         return {}
     return {"unknown": unknown[0], "target": targets[0]}
 
