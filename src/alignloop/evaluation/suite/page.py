@@ -20,7 +20,7 @@ class Shown:
     text: str
     detail: str
     mark: str = ""
-    """`chance`, `better` or `worse`, or nothing."""
+    """`chance`, `better`, `worse`, `none` where there is no figure, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _shown(cell: Mapping[str, Any] | None) -> Shown:
     if cell is None:
         return Shown("", "")
     if "value" not in cell:
-        return Shown("-", f"{cell['reason']}; n {cell['n']}")
+        return Shown("-", f"{cell['reason']}; n {cell['n']}", "none")
     chance = "chance" if cell.get("at_chance") else ""
     return Shown(
         number(cell["value"]),
@@ -172,7 +172,7 @@ def _tax(report: Report, policies: Sequence[str]) -> Table:
 
 def _signed(one: Mapping[str, Any]) -> Shown:
     if "value" not in one:
-        return Shown("-", f"{one['reason']}; n {one['n']}")
+        return Shown("-", f"{one['reason']}; n {one['n']}", "none")
     sign = 1 if one["better"] == "higher" else -1
     low, high = sorted((sign * one["low"], sign * one["high"]))
     mark = "better" if low > 0 else "worse" if high < 0 else ""
