@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from alignloop.cli.evaluate_tasks import published, tasks
 from alignloop.cli.options import PATH, call_stage, path_option, run_options
 
 
@@ -107,3 +108,7 @@ def text(model: Path, text: Path, out: Path | None) -> None:
         )
     if out is not None:
         write_json(out, found)
+
+
+command.add_command(tasks)
+command.add_command(published)

@@ -52,6 +52,9 @@ STAGES: dict[str, Stage] = {
     "select": Stage("evaluation.config:SelectionConfig", "evaluation.select:select"),
     "epochs": Stage("evaluation.config:EpochsConfig", "workflow.epochs:select_epoch"),
     "ppo": Stage("ppo.config:PPOConfig", "ppo.train:train", trains=True),
+    "evaluate_tasks": Stage(
+        "evaluation.suite.config:TasksConfig", "evaluation.suite.run:evaluate_tasks"
+    ),
     "evaluate": Stage("evaluation.config:EvaluationConfig", "evaluation.evaluate:evaluate"),
 }
 

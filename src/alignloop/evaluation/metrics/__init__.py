@@ -1,0 +1,1 @@
+"""Scores of one answer against its references. Pure functions of texts and numbers; nothing here reaches torch."""
