@@ -16,7 +16,7 @@ from tests.docs.tables import DOCS, ROOT
 THIRD_PARTY = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
 BUNDLED = sorted(
     path
-    for folder in ("stories", "other_stories", "human_judgments")
+    for folder in ("stories", "other_stories", "human_judgments", "tasks")
     for path in asset(folder).iterdir()
 )
 RANKINGS = ROOT / "tests" / "assets" / "story_rankings.jsonl.gz"
