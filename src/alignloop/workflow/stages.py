@@ -53,6 +53,13 @@ STAGES: dict[str, Stage] = {
     "epochs": Stage("evaluation.config:EpochsConfig", "workflow.epochs:select_epoch"),
     "ppo": Stage("ppo.config:PPOConfig", "ppo.train:train", trains=True),
     "evaluate": Stage("evaluation.config:EvaluationConfig", "evaluation.evaluate:evaluate"),
+    "votes": Stage("workflow.loop.config:JudgingConfig", "workflow.loop.judging:count_votes"),
+    "reward_votes": Stage(
+        "workflow.loop.config:JudgingConfig", "workflow.loop.judging:judge_by_reward"
+    ),
+    "reward_check": Stage(
+        "workflow.loop.config:JudgingConfig", "workflow.loop.judging:check_reward_models"
+    ),
 }
 
 
