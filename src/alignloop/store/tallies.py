@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, func, or_, select
 
 from alignloop.store.schema import (
     assignments,
@@ -50,11 +50,11 @@ def prompts_by_source(connection: Connection) -> dict[str, dict[str, int]]:
 
 
 def prompts_with_answers(connection: Connection) -> dict[str, int]:
-    """Side -> prompts that came with an answer which is no part of a comparison: demonstrations, that is."""
+    """Side -> prompts that came with a demonstration: few-shot examples, or an answer that is in no comparison."""
+    answered = select(given_answers.c.prompt_id).where(given_answers.c.rank.is_(None))
     query = (
-        select(prompts.c.split, func.count(given_answers.c.prompt_id.distinct()))
-        .join(given_answers, given_answers.c.prompt_id == prompts.c.id)
-        .where(given_answers.c.rank.is_(None))
+        select(prompts.c.split, func.count())
+        .where(or_(prompts.c.kind == "labeler_fewshot", prompts.c.id.in_(answered)))
         .group_by(prompts.c.split)
     )
     return {split: count for split, count in connection.execute(query)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from alignloop.errors import ConfigError
 from alignloop.workflow.loop import names
-from alignloop.workflow.loop.config import LoopConfig, read_config
+from alignloop.workflow.loop.config import STAGE_OF, LoopConfig, read_config
 from alignloop.workflow.loop.facts import CampaignFacts, Facts
 from alignloop.workflow.loop.steps import (
     Done,
@@ -395,3 +396,15 @@ def test_paths_begin_at_the_settings_file_and_slips_are_found(tmp_path: Path) ->
     (tmp_path / "loop.toml").write_text("round = 1\n")
     with pytest.raises(ConfigError, match="did you mean 'rounds'"):
         read_config(tmp_path)
+
+
+def test_every_setting_is_on_its_page_with_its_default() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "loop.md").read_text(encoding="utf-8")
+    for key, value in LoopConfig().model_dump(mode="json").items():
+        rows = value.items() if isinstance(value, dict) and value else [(None, value)]
+        for inner, default in rows:
+            name = key if inner is None else f"{key}.{inner}"
+            shown = {"None": "absent", "{}": "none"}.get(str(default), f"`{json.dumps(default)}`")
+            assert f"| `{name}` | {shown} |" in page
+    for step in STAGE_OF:
+        assert f"`{step}`" in page

@@ -14,13 +14,15 @@ from alignloop.errors import ConfigError, Interrupted, RunError
 from alignloop.runs.artifact import open_artifact
 from alignloop.runs.run import Run
 from alignloop.store import campaigns, tallies
+from alignloop.store.judgments import WrittenDemonstration, submit
 from alignloop.store.project import open_project
 from alignloop.workflow.loop import people
 from alignloop.workflow.loop.drive import look, loop
 from alignloop.workflow.loop.steps import Done, Wait
 from alignloop.workflow.overview.screen import screen
 from alignloop.workflow.overview.status import status_of
-from tests.helpers import contents, signal_at
+from tests.helpers import SENTENCES, contents, signal_at
+from tests.store.conftest import Lab
 from tests.workflow.loop.small import small_project
 
 
@@ -102,12 +104,14 @@ def test_two_rounds_unattended_and_killed_on_the_way(
     assert votes["votes"] == votes["simulated_votes"] == votes["prompts"]
 
     # Every task was labeled once; campaigns of one round were made once.
-    with open_project(lab).open(create=False).read() as connection:
+    store = open_project(lab).open(create=False)
+    with store.read() as connection:
         made = campaigns.all_campaigns(connection)
         assert len({one.name for one in made}) == len(made) == 4
         for one in made:
             progress = campaigns.progress_of(connection, one)
             assert (progress.done, progress.surplus) == (progress.wanted, 0)
+    store.close()
     found = status_of(lab)
     assert {rate.model for rate in found.rates} == {"ppo_ptx-1", "ppo_ptx-2"}
     text = "\n".join(screen(found, 200))
@@ -169,6 +173,52 @@ def test_people_are_waited_for_and_the_campaign_is_made_once(tmp_path: Path) -> 
     assert (campaign.state, campaign.tasks) == ("open", {"train": 6, "valid": 2})
     told, _ = go(lab, config)
     assert isinstance(told, Wait) and told.what == "writers"
+
+
+def test_it_goes_on_when_labels_have_arrived(tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    config = small_project(lab, answered=False)
+    go(lab, config, simulated=False)
+    store = open_project(lab).open(create=False)
+    people_of = Lab(store)
+    ann = people_of.labeler("ann")
+    (campaign,) = _campaigns(lab)
+
+    written = 0
+    while (assignment := people_of.claim(ann, campaign)) is not None:
+        with store.write() as connection:
+            answer = WrittenDemonstration(SENTENCES[written % len(SENTENCES)])
+            uuid = assignment.public_id
+            submit(connection, people_of.now, ann, uuid, answer, client_uuid=uuid)
+        written += 1
+        if written == 3:
+            end, _ = go(lab, config, simulated=False)
+            assert isinstance(end, Wait) and end.what == "answers"
+            assert not (lab / "runs" / "demonstrations").exists()
+    store.close()
+    assert written == 8
+
+    end, _ = go(lab, config, simulated=False)
+
+    assert isinstance(end, Wait) and end.what == "rankings"
+    demonstrations = open_artifact(lab / "runs" / "demonstrations", "demonstrations")
+    assert demonstrations.facts["rows"] == {"train": 6, "valid": 2}
+    rankings = look(open_project(lab)).campaigns["rankings, round 1"]
+    assert rankings.state == "open"
+    assert rankings.tasks["train"] > 0 and rankings.tasks["valid"] > 0
+    tasks = sum(rankings.tasks.values())
+    assert go(lab, config, simulated=False) == (end, [])
+    assert sum(look(open_project(lab)).campaigns["rankings, round 1"].tasks.values()) == tasks
+    with pytest.raises(ConfigError, match="8 labels by people"):
+        go(lab, config)
+
+
+def _campaigns(lab: Path) -> list[campaigns.Campaign]:
+    store = open_project(lab).open(create=False)
+    with store.read() as connection:
+        found = campaigns.all_campaigns(connection)
+    store.close()
+    return found
 
 
 def test_an_empty_folder_is_told_how_to_begin(tmp_path: Path) -> None:

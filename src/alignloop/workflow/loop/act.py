@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +203,7 @@ class Site:
         began = time.perf_counter()
         doctor = stage == "ppo"
         artifact = run_stage(stage, self.runs / run, config, resume=True, doctor=doctor, **inputs)
-        self.say(f"{run:<18} {time.perf_counter() - began:>6.0f} s   {facts_line(artifact)}")
+        self.say(f"{run:<18} {time.perf_counter() - began:>6.0f} s   {_told(artifact)}")
         return artifact
 
     def _recipe(self, name: str) -> Path | None:
@@ -415,6 +415,21 @@ class Site:
     def _writing(self) -> Generator[Connection]:
         with closing(self.project.open(create=False)) as store, store.write() as connection:
             yield connection
+
+
+def _told(artifact: Artifact) -> str:
+    """The facts of an artefact in one line, estimates with their intervals; tables are for its page."""
+    words: list[str] = []
+    for key, value in artifact.facts.items():
+        if isinstance(value, dict) and value.keys() >= {"mean", "low", "high", "n"}:
+            if value["low"] is not None:
+                interval = f"[{value['low']:.3f}, {value['high']:.3f}]"
+                words.append(
+                    f"{key.replace('_', ' ')} {value['mean']:.3f} {interval} of {value['n']} prompts"
+                )
+        elif not (isinstance(value, list) and value and isinstance(value[0], dict)):
+            words.append(facts_line(replace(artifact, facts={key: value})))
+    return ", ".join(word for word in words if word)
 
 
 def _now() -> int:

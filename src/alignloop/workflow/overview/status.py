@@ -145,7 +145,9 @@ def _coming(
     flag = " --labelers simulated" if simulated else ""
     if isinstance(step, Step):
         round_ = f" of round {step.number}" if step.number else ""
-        return [f"{step.action} ('{step.run}'{round_}): alignloop loop --project {folder}{flag}"]
+        return [
+            f"alignloop loop --project {folder}{flag} goes on with: {step.action} ('{step.run}'{round_})"
+        ]
     newest_policy = project.folder / "runs" / names.ppo(step.rounds, ptx=config.ptx)
     return [
         f"round {step.rounds} is done; talk to its policy: alignloop chat {newest_policy}",
