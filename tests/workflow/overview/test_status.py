@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alignloop.store import people, prompts, tallies
+from alignloop.store import people, tallies
 from alignloop.workflow.overview.screen import screen
 from alignloop.workflow.overview.status import status_of
 from tests.store.conftest import Lab
@@ -160,29 +160,3 @@ def test_the_commands_say_what_is_wrong_in_one_line(
     assert "no run logged 'x'" in slip.stderr
     fine = run_cli("runs", "compare", project / "runs/sft", project / "runs/ppo", "--json")
     assert [run["stage"] for run in json.loads(fine.stdout)["runs"]] == ["sft", "ppo"]
-
-
-def test_prompts_that_came_with_answers_are_counted(tmp_path: Path) -> None:
-    lab = Lab(fresh_store(tmp_path / "lab"))
-    with lab.store.write() as connection:
-        new = [
-            prompts.NewPrompt(
-                author=f"author-{number}",
-                split="train",
-                kind="customer",
-                text=f"Ask {number}.",
-                text_digest=bytes([number]) * 16,
-                answers=answers,
-            )
-            for number, answers in enumerate(
-                [
-                    (),
-                    (("An answer.", None, "", "ann"),),
-                    (("A", 1, "", ""), ("B", 2, "", "")),
-                ]
-            )
-        ]
-        prompts.add_prompts(connection, lab.now, new)
-    with lab.store.read() as connection:
-        assert tallies.prompts_with_answers(connection) == {"train": 1}
-    lab.store.close()

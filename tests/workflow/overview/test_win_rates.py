@@ -56,6 +56,18 @@ def test_a_rate_without_an_interval_is_left_out(estimate: Any) -> None:
     assert rates_in({"win_rate": {"ppo": {"gold": estimate}}}) == []
 
 
+def test_each_judge_may_say_whether_it_is_code() -> None:
+    judges = {"simulated/heldout": {"simulated": True}, "reward": {"simulated": False}}
+    rates = {"ppo": {"simulated/heldout": ESTIMATE, "reward": ESTIMATE}}
+
+    found = rates_in({"win_rate": rates, "judges": judges, "baseline": "base"})
+
+    assert [(rate.judge, rate.is_simulated, rate.against) for rate in found] == [
+        ("simulated/heldout", True, "base"),
+        ("reward", False, "base"),
+    ]
+
+
 def test_a_report_without_rates_has_none() -> None:
     assert rates_in({"accuracy": {"new": ESTIMATE}}) == []
     assert rates_in({"win_rate": ESTIMATE}) == []

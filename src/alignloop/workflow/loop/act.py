@@ -114,7 +114,8 @@ class Site:
                 self._ask_for_rankings(step)
             case "fill rankings":
                 drawn = self._run(names.samples(number))
-                self.say(fill_campaign(self.project.folder, step.run, drawn, ("rankings", "valid")))
+                told = fill_campaign(self.project.folder, step.run, drawn, ("rankings", "valid"))
+                self.say(told.partition("; open it")[0])  # which comes next by itself
             case "open":
                 self._set_state(step.run, "open")
             case "simulate":

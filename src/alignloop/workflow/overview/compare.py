@@ -174,6 +174,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 def _names(folders: Sequence[Path]) -> list[str]:
     """The shortest ends of the paths that tell them apart; twice the same folder gets a number."""
     resolved = [folder.resolve() for folder in folders]
+    names = [one.name for one in resolved]
     for depth in range(1, max(len(one.parts) for one in resolved) + 1):
         names = ["/".join(one.parts[-depth:]) for one in resolved]
         if len(set(names)) == len(set(resolved)):

@@ -9,6 +9,8 @@ from typing import Any
 from alignloop.workflow.overview.runs import SeenRun, json_at
 
 _HEADS = ("win_rate", "win_rates")
+_SAYS = {"simulated", "judges"}
+"""Keys under which a report says itself whether its judges are code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def win_rates(runs: Sequence[SeenRun]) -> list[Rate]:
         if run.kind != "evaluation-report":
             continue
         report = json_at(run.folder / "artifact" / "report.json")
-        if "simulated" not in report and by_code & {one.sha256 for one in run.inputs}:
+        if not _SAYS & report.keys() and by_code & {one.sha256 for one in run.inputs}:
             report["simulated"] = True  # its judges are made as the labelers of its rankings were
         found += rates_in(report, run.name)
     return found
@@ -54,19 +56,29 @@ def win_rates(runs: Sequence[SeenRun]) -> list[Rate]:
 def rates_in(report: Mapping[str, Any], run: str = "") -> list[Rate]:
     """The win rates of one report: every mean with an interval and a number below its `win_rate` or `win_rates`."""
     against = report.get("against", report.get("baseline", "sft"))
-    simulated = report.get("simulated")
     return [
         Rate(
             run,
             path,
             *estimate,
             against if isinstance(against, str) else "",
-            simulated if isinstance(simulated, bool) else None,
+            _is_simulated(report, path),
         )
         for head in _HEADS
         for path, estimate in _estimates(report.get(head), ())
         if path
     ]
+
+
+def _is_simulated(report: Mapping[str, Any], path: Sequence[str]) -> bool | None:
+    """What the report says of this judge, or of all of them together."""
+    judges = report.get("judges")
+    for name in path[1:]:
+        of_judge = judges.get(name) if isinstance(judges, dict) else None
+        if isinstance(of_judge, dict) and isinstance(of_judge.get("simulated"), bool):
+            return of_judge["simulated"]
+    said = report.get("simulated")
+    return said if isinstance(said, bool) else None
 
 
 def _estimates(
