@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from alignloop.errors import ConfigError
 from alignloop.workflow.loop import names
+from alignloop.workflow.loop.calls import Call, call_for
 from alignloop.workflow.loop.config import STAGE_OF, LoopConfig, read_config
 from alignloop.workflow.loop.facts import CampaignFacts, Facts
 from alignloop.workflow.loop.steps import (
@@ -23,19 +24,23 @@ from alignloop.workflow.loop.steps import (
     next_step,
     rounds_of,
 )
+from alignloop.workflow.stages import STAGES
 
 PROMPTS = {"train": 60, "valid": 12, "test": 12}
 SIDES = {"train": 6, "valid": 2}
+LAB = Path("lab")
 
 
-def needs(step: Step, config: LoopConfig, simulated: bool) -> set[str]:
+def needs(step: Step, config: LoopConfig) -> set[str]:
     """The runs that a step reads, as its commands would say."""
     number, ppo = step.number, lambda n: names.ppo(n, ptx=config.ptx)
-    text = {names.TEXT} if config.text is None else set()
+    text = {names.TEXT} if config.text is None else set[str]()
     base = {names.prompts(number), names.reward(number)}
     sampled = {names.CHOSEN} if number == 1 else {ppo(number - 1)}
     old = {names.BASELINE} if number == 1 else {ppo(number - 1)}
     start = names.RL_INIT if config.ptx else names.BASELINE
+    if number > 1 and not config.restart:
+        start = ppo(number - 1)
     return {
         "sft": {names.DEMONSTRATIONS},
         "choose epoch": {names.SFT},
@@ -53,14 +58,37 @@ def needs(step: Step, config: LoopConfig, simulated: bool) -> set[str]:
         "ask for votes": {names.answers(number, "old"), names.answers(number, "new")},
         "judge by reward": {
             *(names.answers(number, who) for who in ("old", "new")),
+            *(old | {ppo(number)}),
             names.reward(number),
         },
+        "count votes": old | {ppo(number)},
         "check reward models": {
             names.reward(number),
             names.reward(number - 1),
             names.new_rankings(number),
         },
     }.get(step.action, set())
+
+
+IN_THE_STORE = {
+    *("ask for answers", "ask for rankings", "fill rankings", "open", "simulate"),
+    *("ask for votes", "close"),
+}
+"""Actions that are no stage."""
+RESTS_ON_LABELS = {
+    *("export rankings", "export new rankings", "reward model", "baseline", "ppo", "answer old"),
+    *("answer new", "count votes", "judge by reward", "check reward models"),
+}
+"""Actions that leave something that simulated labelers, where there are some, had a part in."""
+
+
+def read_by(call: Call) -> set[str]:
+    """The runs among the inputs of a call."""
+    return {
+        path.name
+        for path in call.inputs.values()
+        if isinstance(path, Path) and path.parent == LAB / "runs"
+    }
 
 
 def after(facts: Facts, step: Step) -> Facts:
@@ -120,8 +148,14 @@ def walk(
             continue
         steps.append(found)
         assert len(steps) < 200
-        missing = {run for run in needs(found, config, simulated) if not facts.has(run)}
+        missing = {run for run in needs(found, config) if not facts.has(run)}
         assert not missing, f"{found} reads {missing}"
+        call = call_for(found, config, LAB)
+        assert (call is None) == (found.action in IN_THE_STORE)
+        if call is not None:
+            assert read_by(call) == needs(found, config)
+            assert call.stage in STAGES
+            assert call.rests_on_labels == (found.action in RESTS_ON_LABELS)
         facts = after(facts, found)
 
 

@@ -85,10 +85,11 @@ def _data(status: Status) -> Iterator[tuple[str, str]]:
         if one.simulated:
             said += f", {one.simulated:,} SIMULATED"
         yield said, ""
-    for run in status.runs:
-        if run.state == "finished" and run.kind not in _NOT_DATA:
-            simulated = ", SIMULATED labelers" if run.facts.get("simulated") else ""
-            yield f"{run.name:<18} {run.kind:<16} {_counts(run)}{simulated}", ""
+    data = [run for run in status.runs if run.state == "finished" and run.kind not in _NOT_DATA]
+    longest = max((len(run.name) for run in data), default=0)
+    for run in data:
+        simulated = ", SIMULATED labelers" if run.facts.get("simulated") else ""
+        yield f"{run.name:<{longest}}  {run.kind:<16} {_counts(run)}{simulated}", ""
 
 
 def _side(name: str) -> int:
