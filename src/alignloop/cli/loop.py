@@ -65,7 +65,7 @@ def command(
         click.echo(LOUD)
     end = loop(opened, config, rounds=rounds or config.rounds, simulated=simulated, say=click.echo)
     if isinstance(end, Wait):
-        for line in end.told(str(project)):
+        for line in end.told(project):
             click.echo(line)
         click.echo(f"then call again: {_again(project, settings, overrides, rounds, labelers)}")
         return

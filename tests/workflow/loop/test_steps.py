@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -25,6 +26,7 @@ from alignloop.workflow.loop.steps import (
     rounds_of,
 )
 from alignloop.workflow.stages import STAGES
+from tests.docs.test_commands import check
 
 PROMPTS = {"train": 60, "valid": 12, "test": 12}
 SIDES = {"train": 6, "valid": 2}
@@ -250,9 +252,9 @@ def test_every_side_needs_prompts(missing: str) -> None:
 
     assert isinstance(found, Wait)
     assert found.what == "prompts"
-    told = found.told("my lab")
+    told = found.told(Path("my lab"))
     assert f"{missing} has none" in told[0]
-    assert "--project my lab" in told[1]
+    assert "--project 'my lab'" in told[1]
 
 
 def test_a_base_without_a_text_asks_for_one_before_any_work() -> None:
@@ -356,6 +358,37 @@ def test_an_evaluation_that_a_person_closed_is_counted_as_it_is() -> None:
         assert found == expected or (expected is Wait and isinstance(found, Wait))
 
 
+def test_every_command_that_is_told_can_be_given() -> None:
+    """Whatever is waited for: the commands are those of the docs' own check."""
+    told: set[str] = set()
+    for state, sides, simulated in product(
+        ("open", "paused", "closed"), ({"train": 3}, {"train": 3, "valid": 1}), (False, True)
+    ):
+        for name in ("demonstrations", "rankings, round 1", "comparison, round 1"):
+            made = CampaignFacts(state, sides, {}, 0, 4)  # type: ignore[arg-type]
+            runs = dict.fromkeys(EVERY_RUN, "finished")
+            left = {"demonstrations": "demonstrations", "rankings, round 1": "rankings-1"}
+            runs.pop(left.get(name, "comparison-1"))
+            facts = Facts(prompts=PROMPTS, campaigns={name: made}, runs=runs)
+            found = next_step(facts, LoopConfig(), rounds=1, simulated=simulated)
+            if isinstance(found, Wait):
+                told |= set(found.told(Path("my lab")))
+    for facts in (Facts(), Facts(prompts=PROMPTS)):
+        found = next_step(facts, LoopConfig(), rounds=1, simulated=True)
+        assert isinstance(found, Wait)
+        told |= set(found.told(Path("my lab")))
+
+    commands = [
+        f"alignloop {line.partition(': alignloop ')[2]}" for line in told if ": alignloop " in line
+    ]
+
+    assert len(commands) > 5
+    for command in commands:
+        words = shlex.split(command)
+        assert "my lab" in words
+        check(words)
+
+
 # --- whose labels ---
 
 
@@ -405,7 +438,7 @@ def test_whatever_is_there_something_comes_next_that_is_not_finished(
     if isinstance(found, Step):
         assert not facts.has(found.run)
     elif isinstance(found, Wait):
-        assert all(found.told("lab"))
+        assert all(found.told(Path("lab")))
     else:
         assert facts.has("comparison-1") and facts.has("comparison-2")
 

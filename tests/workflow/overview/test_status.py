@@ -68,7 +68,7 @@ def test_the_screen_has_all_there_is(project: Path) -> None:
     assert "rankings              2   training, training labelers, 2 prompts" in text
     assert "1 SIMULATED" in text
     assert "LABELS BY SIMULATED LABELERS" in text
-    assert "2/3 done" in text
+    assert "2/3" in text
     assert "runs/sft" in text
     assert "`- runs/ppo" in text
     assert "interrupted; go on with: alignloop ppo --run lab/runs/ppo --resume" in text
@@ -87,7 +87,13 @@ def test_comparisons_are_the_pairs_that_are_ordered(project: Path) -> None:
 
 @pytest.mark.parametrize("width", [40, 72, 100])
 def test_lines_fit_the_terminal(project: Path, width: int) -> None:
-    assert max(map(len, screen(status_of(project), width))) <= width
+    """But for commands, which are to be copied whole."""
+    lines = [*screen(status_of(project), width)]
+    commands = [line for line in lines if line.strip().startswith("alignloop ")]
+
+    assert max(len(line) for line in lines if line not in commands) <= width
+    if width == 40:
+        assert "alignloop ppo --run lab/runs/ppo --resume" in map(str.strip, commands)
 
 
 def test_nothing_is_written_by_looking(project: Path) -> None:

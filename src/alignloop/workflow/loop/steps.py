@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from alignloop.errors import ConfigError
@@ -62,9 +64,9 @@ class Wait:
     lines: tuple[str, ...]
     """What is waited for, how much of it is there, and what to type; {project} stands for the folder."""
 
-    def told(self, project: str) -> list[str]:
-        """The lines for one project."""
-        return [line.replace("{project}", project) for line in self.lines]
+    def told(self, project: Path) -> list[str]:
+        """The lines for one project; a command stands at the end of its line, as a shell takes it."""
+        return [line.replace("{project}", shlex.quote(str(project))) for line in self.lines]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def _prompts(facts: Facts) -> Iterator[Wait]:
         (
             f"waits for prompts: {there}; every side needs some, and {', '.join(missing)} "
             f"{'has' if len(missing) == 1 else 'have'} none",
-            "import your own: alignloop prompts import FILE... --project {project}",
+            "bring yours in: alignloop prompts import FILE --project {project}",
             "the side is drawn by user, so a few more users fill it; or begin a project with larger shares "
             "(--set valid=0.2 --set test=0.2)",
         ),
@@ -190,8 +192,8 @@ def _no_writers(there: Mapping[str, int], wanted: Mapping[str, int], share: floa
         "writers",
         (
             f"waits for answers: {has}; simulated labelers rank and compare, and write nothing",
-            "import prompts with answers: alignloop prompts import FILE... --project {project}, or lower "
-            "demonstrations.train and demonstrations.valid in loop.toml",
+            "lower demonstrations.train and demonstrations.valid in loop.toml, or bring prompts with answers in: "
+            "alignloop prompts import FILE --project {project}",
         ),
     )
 
@@ -306,13 +308,20 @@ def _people(what: Waits, made: str, name: str, campaign: CampaignFacts, share: f
         for side, word in (("train", "training"), ("valid", "validation"))
     ]
     lines = [f"waits for people: {' and '.join(sides)}, in the campaign '{name}'"]
-    for side in ("train", "valid"):
-        if not campaign.tasks.get(side):
-            lines.append(
-                f"the campaign has no task of the {side} side, and a trainer needs both: import more prompts, and add "
-                f'tasks with alignloop label campaign --project {{project}} "{name}"'
-            )
+    lines += [
+        _no_tasks(what, side, name) for side in ("train", "valid") if not campaign.tasks.get(side)
+    ]
     return Wait(what, (*lines, *_where(name, campaign)))
+
+
+def _no_tasks(what: Waits, side: str, name: str) -> str:
+    lacks = f"the campaign has no task of the {side} side, and a trainer needs both"
+    if what == "rankings":
+        return f"{lacks}: its prompts had too few answers that differ; see `dropped_prompts` of the samples"
+    return (
+        f'{lacks}; add some: alignloop label campaign --project {{project}} "{name}" --form demonstrate --prompts 20 '
+        f"--split {side}"
+    )
 
 
 def _votes(name: str, campaign: CampaignFacts) -> Wait:
@@ -331,7 +340,7 @@ def _where(name: str, campaign: CampaignFacts) -> tuple[str, ...]:
             f'it is {campaign.state}; open it: alignloop label state --project {{project}} "{name}" open',
         )
     return (
-        "people work at the address that this prints: alignloop label serve --project {project} "
-        "(http://127.0.0.1:8080 unless told otherwise)",
+        "people work at http://127.0.0.1:8080, or where else it says, while this runs: "
+        "alignloop label serve --project {project}",
         "who has no account yet: alignloop label invite --project {project} ADDRESS",
     )

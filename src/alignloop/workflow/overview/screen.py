@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ _FORMS = {
     "toxicity": "toxicity",
 }
 _BAR = 20
+_COMMAND = " alignloop "
 _NOT_DATA = ("policy", "reward-model", "evaluation-report")
 _MOST_ROWS = 40
 
@@ -32,7 +34,10 @@ def plain(text: str, what: str) -> str:
 
 
 def screen(status: Status, width: int, style: Style = plain) -> Iterator[str]:
-    """The lines of a status, none longer than `width` (40 at least), colour codes apart."""
+    """The lines of a status, none longer than `width` (40 at least), colour codes and commands apart.
+
+    A command stands whole on a line of its own where it does not fit: broken in two it could not be copied.
+    """
     wide = max(width, _LEAST)
     yield _cut(f"project {status.folder}", wide)
     if status.simulated:
@@ -52,10 +57,10 @@ def screen(status: Status, width: int, style: Style = plain) -> Iterator[str]:
         yield style(_cut(title.upper(), wide), "title")
         shown = lines if len(lines) <= _MOST_ROWS or title == "next" else lines[:_MOST_ROWS]
         for line, what in shown:
-            # Commands and what is waited for are to be copied and read: they wrap, the tables are cut.
-            pieces = _wrapped(line, wide) if title in ("next", "not finished") else [line]
-            for piece in pieces:
-                yield style(_cut(f"  {piece}", wide), what)
+            if title in ("next", "not finished"):
+                yield from (style(f"  {piece}", what) for piece in _pieces(line, wide - 2))
+            else:
+                yield style(_cut(f"  {line}", wide), what)
         if len(shown) < len(lines):
             yield _cut(f"  ... and {len(lines) - len(shown)} more (--json has them all)", wide)
 
@@ -115,10 +120,8 @@ def _campaign(one: CampaignLine) -> str:
     share = min(one.done / one.wanted, 1.0) if one.wanted else 0.0
     bar = "#" * round(_BAR * share) + "." * (_BAR - round(_BAR * share))
     leased = f", {one.leased} in work" if one.leased else ""
-    return (
-        f"{one.name[:28]:<28} {one.form:<11} {one.purpose:<10} {one.state:<6} {bar} "
-        f"{one.done}/{one.wanted} done{leased}"
-    )
+    done = f"{one.done}/{one.wanted}"
+    return f"{one.name[:28]:<28} {done:>9} {bar} {one.state:<6} {one.form}, {one.purpose}{leased}"
 
 
 def _models(trees: Sequence[Node]) -> Iterator[tuple[str, str]]:
@@ -170,10 +173,10 @@ def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 3]}..."
 
 
-def _wrapped(line: str, width: int) -> list[str]:
-    """At blanks, further lines indented; a word that is too long alone stays whole up to the cut."""
-    import textwrap
-
-    return textwrap.wrap(
-        line, width - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    ) or [""]
+def _pieces(line: str, width: int) -> list[str]:
+    """Words wrap, further lines indented; a command at the end of the line does not."""
+    if len(line) <= width:
+        return [line]
+    words, colon, command = line.partition(f":{_COMMAND}")
+    pieces = textwrap.wrap(words + colon[:1], width, subsequent_indent="    ")
+    return [*pieces, *([f"   {_COMMAND}{command}"] if colon else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -133,24 +134,28 @@ def _coming(
     project: Project, facts: Facts, config: LoopConfig, runs: Sequence[SeenRun]
 ) -> list[str]:
     """What `alignloop loop` would do or wait for; for a folder without a project, what could be done with it."""
-    folder = str(project.folder)
+    folder = shlex.quote(str(project.folder))
     if not project.is_begun and runs:
         policies = [run for run in runs if run.kind == "policy"]
         newest = max(policies, key=lambda run: (run.stage == "ppo", run.ended), default=None)
-        return [] if newest is None else [f"talk to {newest.name}: alignloop chat {newest.folder}"]
+        return (
+            []
+            if newest is None
+            else [f"talk to {newest.name}: alignloop chat {shlex.quote(str(newest.folder))}"]
+        )
     simulated = facts.simulated_labels > 0 and not facts.people_labels
     step = next_step(facts, config, rounds=rounds_of(facts, config), simulated=simulated)
     if isinstance(step, Wait):
-        return step.told(folder)
+        return step.told(project.folder)
     flag = " --labelers simulated" if simulated else ""
     if isinstance(step, Step):
         round_ = f" of round {step.number}" if step.number else ""
         return [
-            f"alignloop loop --project {folder}{flag} goes on with: {step.action} ('{step.run}'{round_})"
+            f"{step.action} ('{step.run}'{round_}), by: alignloop loop --project {folder}{flag}"
         ]
-    newest_policy = project.folder / "runs" / names.ppo(step.rounds, ptx=config.ptx)
+    newest = project.folder / "runs" / names.ppo(step.rounds, ptx=config.ptx)
     return [
-        f"round {step.rounds} is done; talk to its policy: alignloop chat {newest_policy}",
+        f"round {step.rounds} is done; talk to its policy: alignloop chat {shlex.quote(str(newest))}",
         f"another round: alignloop loop --project {folder} --rounds {step.rounds + 1}{flag}",
     ]
 
