@@ -16,6 +16,15 @@ _VERBS: dict[str, tuple[str, str]] = {
         "alignloop.cli.demo",
         "The whole loop on bundled stories, to a report and a model to chat with.",
     ),
+    "status": (
+        "alignloop.cli.status",
+        "A project on one screen: data, labels, models and lineage, win rates, what is next.",
+    ),
+    "loop": (
+        "alignloop.cli.loop",
+        "A project, up to the next stage that needs a person; again when labels have arrived.",
+    ),
+    "runs": ("alignloop.cli.runs", "Runs side by side."),
     "data": (
         "alignloop.cli.data",
         "The bundled stories or your own records: split, made into demonstrations and prompts.",

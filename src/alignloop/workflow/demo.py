@@ -56,7 +56,7 @@ class Demo:
             # A stage that was finished before costs a look at its files, which is not what its time means.
             seconds = self.note_time(name, time.perf_counter() - began if is_new else 0.0)
         allowed = f" of {self.budget[name]:.0f}" if name in self.budget else ""
-        self.say(f"{name:<15} {f'{seconds:.0f}{allowed} s':>12}   {_line(artifact)}")
+        self.say(f"{name:<15} {f'{seconds:.0f}{allowed} s':>12}   {facts_line(artifact)}")
         return artifact
 
     def note_time(self, name: str, seconds: float) -> float:
@@ -243,21 +243,23 @@ def _check_base(base: Path, text: Path) -> None:
 
 
 def _smoke_overrides(name: str) -> list[str]:
-    return _overrides(tomllib.loads(recipe("demo", "smoke.toml").read_text("utf-8")).get(name, {}))
+    return override_lines(
+        tomllib.loads(recipe("demo", "smoke.toml").read_text("utf-8")).get(name, {})
+    )
 
 
-def _overrides(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+def override_lines(table: Mapping[str, Any], prefix: str = "") -> list[str]:
     """A table as `a.b=value` lines."""
     lines: list[str] = []
     for key, value in table.items():
         if isinstance(value, dict):
-            lines += _overrides(value, f"{prefix}{key}.")
+            lines += override_lines(value, f"{prefix}{key}.")
         else:
             lines.append(f"{prefix}{key}={json.dumps(value)}")
     return lines
 
 
-def _line(artifact: Artifact) -> str:
+def facts_line(artifact: Artifact) -> str:
     """What a stage has to say for itself, in one line."""
     return ", ".join(
         f"{key.replace('_', ' ')} {_short(value)}"
