@@ -45,7 +45,10 @@ _VERBS: dict[str, tuple[str, str]] = {
     "reward": ("alignloop.cli.reward", "Step 2: train the reward model on rankings; examine it."),
     "ppo": ("alignloop.cli.ppo", "Step 3: PPO and PPO-ptx against the reward model."),
     "dpo": ("alignloop.cli.dpo", "Learn from the same rankings without a reward model."),
-    "evaluate": ("alignloop.cli.evaluate", "Blind comparison on held-out prompts; public tasks; bits per byte."),
+    "evaluate": (
+        "alignloop.cli.evaluate",
+        "Blind comparison on held-out prompts; public tasks; bits per byte.",
+    ),
     "label": (
         "alignloop.cli.label",
         "The labeling app, campaigns, labels out; simulated labelers.",
