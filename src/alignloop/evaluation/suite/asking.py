@@ -81,18 +81,23 @@ class Policy:
         if items and items[0].choices:
             outputs = self._scored(asked, items, label)
         else:
-            outputs = self._written(asked, task.longest, label)
+            outputs = self._written(asked, task.longest, label, whole=task.whole)
         return [Answer(*pair) for pair in zip(asked, outputs, strict=True)]
 
-    def _written(self, asked: Sequence[Asked], longest: int, label: str) -> list[Output]:
-        sampling = writing(longest)
+    def _written(
+        self, asked: Sequence[Asked], longest: int, label: str, *, whole: bool
+    ) -> list[Output]:
+        sampling = writing(longest, whole=whole)
+        text_of = whole_text if whole else first_line
         keys = [AnswerKey(self._sha256, one.tokens, sampling, _GREEDY_SEED) for one in asked]
 
         def draw(rows: Sequence[int], advance: Callable[[int], object]) -> None:
             prompts = [asked[i].tokens for i in rows]
-            found = greedy(self._model, prompts, longest, self._formatter, self._rows, advance)
+            found = greedy(
+                self._model, prompts, longest, self._formatter, self._rows, advance, whole=whole
+            )
             for i, tokens in zip(rows, found, strict=True):
-                text = first_line(self._formatter, tokens)
+                text = text_of(self._formatter, tokens)
                 self._cache.put(keys[i], {"text": text, "tokens": len(tokens)})
 
         return [
@@ -150,12 +155,12 @@ class Policy:
         return answers
 
 
-def writing(longest: int) -> dict[str, Any]:
+def writing(longest: int, *, whole: bool = False) -> dict[str, Any]:
     """How answers are written, as it is recorded."""
     return {
         "temperature": 0,
         "max_new_tokens": longest,
-        "cut": "first newline",
+        "cut": "nowhere" if whole else "first newline",
         "precision": "float32",
     }
 
@@ -167,9 +172,17 @@ def scoring() -> dict[str, Any]:
 
 def first_line(formatter: Formatter, tokens: Sequence[int]) -> str:
     """The text of drawn tokens up to the first newline, without the end token and outer white space."""
+    return _decoded(formatter, tokens).partition("\n")[0].strip()
+
+
+def whole_text(formatter: Formatter, tokens: Sequence[int]) -> str:
+    """The text of drawn tokens, without the end token and outer white space."""
+    return _decoded(formatter, tokens).strip()
+
+
+def _decoded(formatter: Formatter, tokens: Sequence[int]) -> str:
     body = [token for token in tokens if token != formatter.end]
-    text = str(formatter.tokenizer.decode(body, skip_special_tokens=False))
-    return text.partition("\n")[0].strip()
+    return str(formatter.tokenizer.decode(body, skip_special_tokens=False))
 
 
 @torch.no_grad()
@@ -202,12 +215,15 @@ def greedy(
     formatter: Formatter,
     rows: int,
     advance: Callable[[int], object] = lambda _: None,
+    *,
+    whole: bool = False,
 ) -> list[list[int]]:
     """The likeliest token at every step (temperature 0), up to the end token, a newline, or the longest answer.
 
     Args:
         rows: answers that are written together.
         advance: called with the number of answers that ended.
+        whole: a newline does not end an answer.
 
     Raises:
         NumericsError: a logit is not finite.
@@ -215,6 +231,8 @@ def greedy(
     has_newline: dict[int, bool] = {}
 
     def ends(token: int) -> bool:
+        if whole:
+            return token == formatter.end
         if token not in has_newline:
             has_newline[token] = "\n" in formatter.tokenizer.decode([token])
         return token == formatter.end or has_newline[token]

@@ -64,9 +64,28 @@ def choose(
             "lower shots"
         )
     if limit is not None and limit < len(left):
-        drawn = np.random.default_rng(derive_seed(seed, "items", task.name)).permutation(len(left))
-        left = [left[i] for i in sorted(drawn[:limit].tolist())]
+        left = _limited(
+            task, left, limit, np.random.default_rng(derive_seed(seed, "items", task.name))
+        )
     return Chosen(left, examples, len(in_file))
+
+
+def _limited(
+    task: Task, items: Sequence[Item], limit: int, generator: np.random.Generator
+) -> list[Item]:
+    """So many items in their order; whole clusters where the task compares within them, the last one too."""
+    if not task.in_sets:
+        return [items[i] for i in sorted(generator.permutation(len(items))[:limit].tolist())]
+    sets: dict[str, list[int]] = {}
+    for i, item in enumerate(items):
+        sets.setdefault(item.unit, []).append(i)
+    units = list(sets)
+    kept: list[int] = []
+    for number in generator.permutation(len(units)).tolist():
+        if len(kept) >= limit:
+            break
+        kept += sets[units[number]]
+    return [items[i] for i in sorted(kept)]
 
 
 def _examples(task: Task, path: Path, items: Sequence[Item], wanted: int, seed: int) -> list[Item]:

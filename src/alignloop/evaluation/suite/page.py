@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 Report = Mapping[str, Any]
 _HERE = Path(__file__).parent
+_ENDS = {"first newline": "cut at the first newline", "nowhere": "not cut at a newline"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def _about(report: Report, name: str, described: Mapping[str, Any]) -> str:
     """Size, sampling and judge in a sentence or two."""
     sampling = described["sampling"]
     how = (
-        f"greedy answers of up to {sampling['max_new_tokens']} tokens, cut at the first newline"
+        f"greedy answers of up to {sampling['max_new_tokens']} tokens, {_ENDS[sampling['cut']]}"
         if "max_new_tokens" in sampling
         else "log-probabilities of the choices at temperature 1"
     )

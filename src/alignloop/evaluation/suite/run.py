@@ -247,7 +247,9 @@ def _described(asking: Asking, scorer: Scorer | None) -> dict[str, Any]:
         "in_file": chosen.in_file,
         "asked": len(chosen.items),
         "examples": len(chosen.examples),
-        "sampling": scoring() if chosen.items[0].choices else writing(task.longest),
+        "sampling": scoring()
+        if chosen.items[0].choices
+        else writing(task.longest, whole=task.whole),
         "judge": judge,
         "split_by": task.split_by,
         "metrics": {

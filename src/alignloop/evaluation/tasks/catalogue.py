@@ -9,10 +9,12 @@ from alignloop.evaluation.tasks.bbq import BBQ
 from alignloop.evaluation.tasks.choice import HELLASWAG, RTE, SST
 from alignloop.evaluation.tasks.drop import DROP
 from alignloop.evaluation.tasks.pairs import CROWS, WINOGENDER
+from alignloop.evaluation.tasks.probes import PROBES
 from alignloop.evaluation.tasks.reading import FAIRYTALE, QUAC, SQUAD
 from alignloop.evaluation.tasks.task import Task
 from alignloop.evaluation.tasks.toxicity import REAL_TOXICITY
 from alignloop.evaluation.tasks.truthfulqa import TRUTHFULQA, TRUTHFULQA_MC
+from alignloop.evaluation.tasks.ways import WAYS_OF_ASKING
 from alignloop.evaluation.tasks.writing import CNN_DM, P3, TLDR, TRANSLATION, WSC
 
 TASKS: dict[str, Task] = {
@@ -36,6 +38,8 @@ TASKS: dict[str, Task] = {
         CNN_DM,
         TLDR,
         P3,
+        *PROBES,
+        WAYS_OF_ASKING,
     )
 }
 

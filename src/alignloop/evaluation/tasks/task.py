@@ -138,6 +138,10 @@ class Task:
     """Between instruction, examples and query."""
     longest: int = 32
     """Tokens of the longest answer."""
+    whole: bool = False
+    """Whether answers are taken whole, of several lines, and not cut at the first newline as in the paper."""
+    in_sets: bool = False
+    """Whether items of a cluster are compared with one another, so that `limit` draws whole clusters."""
     bundled: str | None = None
     """Path of the file that ships with the package, below its assets."""
     split_by: str = ""
