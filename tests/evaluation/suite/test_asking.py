@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from alignloop.data.formatter import Formatter, encode_plain
 from alignloop.errors import DataError, NumericsError
 from alignloop.evaluation.cache import AnswerCache
 from alignloop.evaluation.suite import asking
-from alignloop.evaluation.suite.asking import Policy, first_line, greedy, log_probs
+from alignloop.evaluation.suite.asking import Policy, first_line, greedy, log_probs, whole_text
 from alignloop.evaluation.suite.prompting import Prompter
 from alignloop.evaluation.tasks.choice import HELLASWAG
 from alignloop.evaluation.tasks.task import Item, Setting, Task
@@ -155,6 +156,41 @@ def test_a_newline_ends_an_answer_and_is_not_in_it() -> None:
         assert "\n" not in first_line(FORMATTER, tokens)
 
 
+def test_a_whole_answer_goes_on_after_a_newline() -> None:
+    model = tiny_model()
+    prompts = [plain().prompt(Setting(""), (), item, "\n\n", 14).tokens for item in WRITES]
+    with torch.no_grad():
+        weight = model.get_input_embeddings().weight
+        weight[NEWLINE] = weight[FORMATTER.end] * 1.5
+
+    cut = greedy(model, prompts, 14, FORMATTER, 8)
+    whole = greedy(model, prompts, 14, FORMATTER, 8, whole=True)
+
+    assert any(len(one) > len(short) for one, short in zip(whole, cut, strict=True))
+    for one, short in zip(whole, cut, strict=True):
+        assert one[: len(short)] == short
+        assert FORMATTER.end not in one[:-1]
+        assert len(one) == 14 or one[-1] == FORMATTER.end
+
+
+def test_a_whole_text_keeps_its_newlines() -> None:
+    tokens = [*encode_plain(FORMATTER.tokenizer, "\n the fox\nand more "), FORMATTER.end]
+
+    assert whole_text(FORMATTER, tokens) == "the fox\nand more"
+
+
+def test_a_task_of_whole_answers_is_kept_apart_in_the_cache(folder: Path, tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path)
+    policy = Policy("p", folder, "0" * 64, "plain", cache, 4)
+    task = Task("t", "T", lambda _: [], (), longest=8)
+
+    policy.answers(task, Setting(""), (), WRITES)
+    short = len(list(tmp_path.rglob("*.json")))
+    policy.answers(replace(task, whole=True), Setting(""), (), WRITES)
+
+    assert len(list(tmp_path.rglob("*.json"))) == 2 * short == 2 * len(WRITES)
+
+
 def test_a_first_line_has_no_end_token_and_no_outer_space() -> None:
     def encoded(text: str) -> list[int]:
         return encode_plain(FORMATTER.tokenizer, text)
@@ -207,9 +243,11 @@ class Counted:
     def _count(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         real = getattr(asking, name)
 
-        def counting(model: PreTrainedModel, prompts: Sequence[Sequence[int]], *rest: object):
+        def counting(
+            model: PreTrainedModel, prompts: Sequence[Sequence[int]], *rest: object, **named: object
+        ):
             self.prompts += len(prompts)
-            return real(model, prompts, *rest)
+            return real(model, prompts, *rest, **named)
 
         monkeypatch.setattr(asking, name, counting)
 
