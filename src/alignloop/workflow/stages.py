@@ -53,6 +53,10 @@ STAGES: dict[str, Stage] = {
     "epochs": Stage("evaluation.config:EpochsConfig", "workflow.epochs:select_epoch"),
     "ppo": Stage("ppo.config:PPOConfig", "ppo.train:train", trains=True),
     "evaluate": Stage("evaluation.config:EvaluationConfig", "evaluation.evaluate:evaluate"),
+    "win_rate": Stage("evaluation.winrate.config:WinRateConfig", "evaluation.winrate.run:win_rate"),
+    "select_prefix": Stage(
+        "evaluation.winrate.config:PrefixConfig", "evaluation.winrate.select_prefix:select_prefix"
+    ),
 }
 
 
