@@ -7,6 +7,7 @@ whose own is 0. The likelihood is concave, and Newton's method finds its maximum
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -101,8 +102,7 @@ def strengths(wins: Floats) -> Floats:
         hessian = -weight[:, 1:, 1:]
         # A crumb keeps the system solvable where a resample says nothing of a policy.
         hessian[:, diagonal, diagonal] += weight.sum(axis=2)[:, 1:] + 1e-9
-        solved: Floats = np.linalg.solve(hessian, gradient[:, 1:, None])
-        step = solved[:, :, 0]
+        step = cast(Floats, np.linalg.solve(hessian, gradient[:, 1:, None]))[:, :, 0]
         longest = np.abs(step).max(axis=1, keepdims=True)
         step *= np.minimum(1.0, _LONGEST_STEP / np.maximum(longest, 1e-300))
         before = found[:, 1:].copy()

@@ -36,7 +36,7 @@ class Asking:
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """Texts that end an answer: the one asked for, and the opening of a next demonstration that the model makes up."""
+        """Texts that end an answer: the one asked for, and the opening of another demonstration."""
         found = [self.stop] if self.stop else []
         if self.template is not None and self.demonstrations:
             head = _PLACE.split(self.template)[0].strip()
