@@ -55,7 +55,7 @@ def judge_server(answer: Callable[[str, str], Answer]) -> Iterator[JudgeServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     judge.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield judge

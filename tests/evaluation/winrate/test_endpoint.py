@@ -201,9 +201,11 @@ def test_replies_before_a_failure_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_refusal_is_not_tried_again(tmp_path: Path) -> None:
-    with judge_server(lambda first, second: (401, "bad key", {})) as judge:
-        with pytest.raises(DataError, match="status 401.*bad key"):
-            endpoint(judge, tmp_path).reply({"messages": [{"content": ""}]})
+    with (
+        judge_server(lambda first, second: (401, "bad key", {})) as judge,
+        pytest.raises(DataError, match=r"status 401.*bad key"),
+    ):
+        endpoint(judge, tmp_path).reply({"messages": [{"content": ""}]})
 
     assert len(judge.requests) == 1
 
@@ -211,18 +213,22 @@ def test_a_refusal_is_not_tried_again(tmp_path: Path) -> None:
 def test_a_key_is_not_carried_to_another_host(tmp_path: Path) -> None:
     with judge_server(lambda first, second: "A") as other:
         away = {"Location": f"{other.url}/chat/completions"}
-        with judge_server(lambda first, second: (307, "", away)) as judge:
-            with pytest.raises(DataError, match="status 307"):
-                endpoint(judge, tmp_path).reply({"messages": [{"content": ""}]})
+        with (
+            judge_server(lambda first, second: (307, "", away)) as judge,
+            pytest.raises(DataError, match="status 307"),
+        ):
+            endpoint(judge, tmp_path).reply({"messages": [{"content": ""}]})
 
     assert other.requests == []
 
 
 @pytest.mark.parametrize("body", ["<html>", '{"error": 1}', completion("A")[:-3], "[]"])
 def test_what_is_no_completion_is_an_error(tmp_path: Path, body: str) -> None:
-    with judge_server(lambda first, second: (200, body, {})) as judge:
-        with pytest.raises(DataError, match="no chat completion"):
-            endpoint(judge, tmp_path).reply({"messages": [{"content": ""}]})
+    with (
+        judge_server(lambda first, second: (200, body, {})) as judge,
+        pytest.raises(DataError, match="no chat completion"),
+    ):
+        endpoint(judge, tmp_path).reply({"messages": [{"content": ""}]})
 
 
 def test_a_server_that_does_not_answer_in_time(tmp_path: Path) -> None:

@@ -290,6 +290,24 @@ class MadeCampaign:
         return f"'{self.name}' {made}{same}; open it: {opened}"
 
 
+def check_new(told: str, config: WinRateConfig, *, is_drawn: bool = True) -> None:
+    """Refuse what can be no campaign, before any answer is drawn for it.
+
+    Args:
+        is_drawn: whether answers are drawn, and not those of another campaign.
+
+    Raises:
+        ConfigError: it is not written as PROJECT:NAME, the prompts are not of the test side, or nothing is drawn.
+    """
+    place_of_campaign(told)
+    if not is_drawn:
+        raise ConfigError("--make-campaign: the answers of a campaign were judged in it")
+    if config.side != "test":
+        raise ConfigError(
+            f"--make-campaign: people judge blind on test prompts alone, not on side = '{config.side}'"
+        )
+
+
 def make_campaign(told: str, matches: Matches, config: WinRateConfig) -> MadeCampaign:
     """Put answers into a project as a blind campaign of comparisons, a task for each pair; it waits to be opened.
 
@@ -297,15 +315,12 @@ def make_campaign(told: str, matches: Matches, config: WinRateConfig) -> MadeCam
     noted as planned, so that the campaign cannot be opened with fewer or more.
 
     Raises:
-        ConfigError: the prompts are not of the test side, which alone may be judged blind.
+        ConfigError: as `check_new`.
         JudgmentError: there is another campaign of that name, or the project has a prompt on another side.
         DataError: there is no pair of different texts.
     """
+    check_new(told, config)
     project, name = place_of_campaign(told)
-    if config.side != "test":
-        raise ConfigError(
-            f"--make-campaign: people judge blind on test prompts alone, not on side = '{config.side}'"
-        )
     shown = [one for one in matches.each() if one[3] != one[4]]
     same = sum(1 for _ in matches.each()) - len(shown)
     if not shown:

@@ -37,7 +37,7 @@ from alignloop.evaluation.winrate.panel import (
     length_of,
     pairs_of,
 )
-from alignloop.evaluation.winrate.people import Polled, make_campaign, read_campaign
+from alignloop.evaluation.winrate.people import Polled, check_new, make_campaign, read_campaign
 from alignloop.evaluation.winrate.view import win_rate_page
 from alignloop.files import write_bytes, write_json
 from alignloop.judges.labelers import heldout_labelers, training_labelers
@@ -93,7 +93,9 @@ def win_rate(
         ConfigError: what is given does not go together.
         DataError: a judge cannot be asked, or a text does not fit.
     """
-    _check(policies, prompts, campaign, new_campaign, baseline)
+    _check(policies, prompts, campaign, baseline)
+    if new_campaign is not None:
+        check_new(new_campaign, config, is_drawn=campaign is None)
     if (judge_url is None) != (judge_model is None):
         raise ConfigError("a judge behind an endpoint needs both --judge-url and --judge-model")
     if campaign is None and not (lexicon or reward_models or judge_url or new_campaign):
@@ -149,13 +151,12 @@ def _check(
     policies: Mapping[str, Path] | None,
     prompts: Path | None,
     campaign: str | None,
-    new_campaign: str | None,
     baseline: str,
 ) -> None:
     if campaign is not None:
-        if policies or prompts or new_campaign:
+        if policies or prompts:
             raise ConfigError(
-                "the answers of a campaign are in its project: leave --policy, --prompts and --make-campaign out"
+                "the answers of a campaign are in its project: leave --policy and --prompts out"
             )
         return
     if not policies or prompts is None:
@@ -308,6 +309,7 @@ def answer_rows(
                     "text": one.answers[prompt.id].text,
                     "finished": one.answers[prompt.id].finished,
                     "tokens": one.answers[prompt.id].tokens,
+                    "token_ids": list(one.answers[prompt.id].token_ids),
                     "characters": length_of(one.answers[prompt.id].text),
                     "sampling": one.how["sampling"],
                     "seed": one.how["seed"],
