@@ -102,5 +102,9 @@ def read_kept(path: Path) -> dict[str, Any] | None:
 
 
 def keep(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
-    write_bytes(path, json.dumps(dict(value), ensure_ascii=True).encode() + b"\n")
+    """Write a JSON object, whole or not at all; another run that keeps the same at the same time does no harm."""
+    try:
+        write_bytes(path, json.dumps(dict(value), ensure_ascii=True).encode() + b"\n")
+    except FileNotFoundError:  # the other one was a moment quicker, and has renamed it
+        if not path.exists():
+            raise

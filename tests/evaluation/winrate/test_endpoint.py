@@ -112,6 +112,18 @@ def test_nothing_is_asked_twice(tmp_path: Path) -> None:
     assert [one.outcome for one in turned.verdicts] == [1 - v.outcome for v in first.verdicts]
 
 
+def test_what_two_pairs_have_in_common_is_one_request(tmp_path: Path) -> None:
+    x, y, z = answered("x", GOOD), answered("y", POOR), answered("z", GOOD)
+    given = Matches(PROMPTS, {"x": x, "y": y, "z": z}, [("x", "y"), ("z", "y")])
+    with judge_server(prefers_longer) as judge:
+        bench = by_endpoint(
+            "e", "told", endpoint(judge, tmp_path), given, WinRateConfig(resamples=100)
+        )
+
+    assert len(judge.requests) == 24
+    assert [one.outcome for one in bench.verdicts] == [1.0] * 24
+
+
 def test_equal_texts_are_a_tie_that_nobody_is_asked_about(tmp_path: Path) -> None:
     with judge_server(prefers_longer) as judge:
         bench = judged(judge, tmp_path, answered("x", GOOD), answered("y", GOOD, POOR))

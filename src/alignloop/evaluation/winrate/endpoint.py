@@ -10,11 +10,11 @@ import http.client
 import json
 import os
 import re
-import time
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +109,8 @@ class Endpoint:
     config: EndpointConfig
     key: str = ""
     """Sent as a bearer token; never written anywhere."""
-    pause: Callable[[float], object] = time.sleep
+    pause: Callable[[float], object] | None = None
+    """Called in place of waiting so many seconds."""
 
     @classmethod
     def of(
@@ -140,40 +141,61 @@ class Endpoint:
         Raises:
             DataError: the endpoint refuses, or does not answer after all retries.
         """
-        asked = [one for one in questions if one.text_a != one.text_b]
-        requests = [
-            self._request(one.prompt, *texts)
-            for one in asked
-            for texts in ((one.text_a, one.text_b), (one.text_b, one.text_a))
+        asked: dict[str, dict[str, Any]] = {}
+        digests: list[tuple[str, str] | None] = []
+        for one in questions:
+            if one.text_a == one.text_b:
+                digests.append(None)
+                continue
+            orders = (one.text_a, one.text_b), (one.text_b, one.text_a)
+            both = [self._request(one.prompt, *texts) for texts in orders]
+            first, second = (digest_of(request) for request in both)
+            asked |= {
+                first: both[0],
+                second: both[1],
+            }  # what two pairs have in common is one request
+            digests.append((first, second))
+        replies = self._replies(asked)
+        return [
+            Judged("", "") if both is None else Judged(replies[both[0]], replies[both[1]])
+            for both in digests
         ]
+
+    def _replies(self, asked: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+        stopped = threading.Event()
         with (
-            progress(len(requests), f"verdicts of {self.model}", "reply") as bar,
+            progress(len(asked), f"verdicts of {self.model}", "reply") as bar,
             ThreadPoolExecutor(self.config.at_once) as pool,
         ):
 
             def reply(request: dict[str, Any]) -> str:
-                found = self.reply(request)
+                found = self.reply(request, stopped)
                 bar.update()
                 return found
 
-            running = [pool.submit(reply, request) for request in requests]
+            running = {digest: pool.submit(reply, request) for digest, request in asked.items()}
             try:
-                replies = iter([one.result() for one in running])
+                return {digest: one.result() for digest, one in running.items()}
             except BaseException:
+                # Whatever is under way ends with its present try; nothing new begins.
+                stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return [
-            Judged(next(replies), next(replies)) if one.text_a != one.text_b else Judged("", "")
-            for one in questions
-        ]
 
-    def reply(self, request: dict[str, Any]) -> str:
-        """The reply to a request: the kept one, or a new one, which is kept."""
+    def reply(self, request: dict[str, Any], stopped: threading.Event | None = None) -> str:
+        """The reply to a request: the kept one, or a new one, which is kept.
+
+        Args:
+            stopped: once it is set, no further try is made.
+
+        Raises:
+            DataError: the endpoint refuses, or does not answer.
+        """
         place = place_of(self.folder, digest_of([self.url, request]))
         kept = read_kept(place)
         if kept is not None and isinstance(kept.get("reply"), str):
             return kept["reply"]
-        found = self._sent(json.dumps(request).encode())
+        found = self._sent(json.dumps(request).encode(), stopped or threading.Event())
         keep(place, {"reply": found})
         return found
 
@@ -191,12 +213,18 @@ class Endpoint:
             "max_tokens": self.config.max_tokens,
         }
 
-    def _sent(self, body: bytes) -> str:
+    def _sent(self, body: bytes, stopped: threading.Event) -> str:
         asked_to_wait, told = 0.0, ""
         for attempt in range(self.config.retries + 1):
             if attempt:
                 wait = self.config.wait_seconds * 2 ** (attempt - 1)
-                self.pause(min(max(wait, asked_to_wait), _LONGEST_WAIT))
+                wait = min(max(wait, asked_to_wait), _LONGEST_WAIT)
+                if self.pause is None:
+                    stopped.wait(wait)
+                else:
+                    self.pause(wait)
+                if stopped.is_set():
+                    break
                 asked_to_wait = 0.0
             try:
                 return self._once(body)

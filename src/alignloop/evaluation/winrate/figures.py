@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from alignloop.data.records import Prompt
@@ -173,6 +174,36 @@ def _turned(cell: Json) -> Json:
     return cell | {key: None if value is None else 1.0 - value for key, value in ends.items()}
 
 
+def agreement_of(said: Mapping[str, Sequence[Verdict]], setting: Setting) -> Json:
+    """Judge -> another -> of the pairs of answers on which both prefer one, on how many they prefer the same."""
+    found: Json = {}
+    leaning = {judge: _leanings(verdicts) for judge, verdicts in said.items() if verdicts}
+    for judge, other in combinations(leaning, 2):
+        ours, theirs = leaning[judge], leaning[other]
+        both = [item for item in ours if ours[item] and theirs.get(item)]
+        same = ratio(
+            [float(ours[item] == theirs[item]) for item in both],
+            [1.0] * len(both),
+            [prompt for _, prompt in both],
+            seed=setting.seed,
+            resamples=setting.resamples,
+        )
+        found.setdefault(judge, {})[other] = interval(same)
+    return found
+
+
+def _leanings(verdicts: Sequence[Verdict]) -> dict[tuple[Pair, str], int]:
+    """(pair, prompt) -> 1 where the first name of the pair is preferred, -1 where the second is, 0 for a tie."""
+    found: dict[tuple[Pair, str], int] = {}
+    for pair, of_pair in gathered(verdicts).items():
+        is_turned = pair[0] > pair[1]
+        names = (pair[1], pair[0]) if is_turned else pair
+        for prompt, one in of_pair.items():
+            ahead = (one.outcome > 0.5) - (one.outcome < 0.5)
+            found[names, prompt] = -ahead if is_turned else ahead
+    return found
+
+
 # --- answers and ratings ----------------------------------------------------------------------------------------
 
 
@@ -339,6 +370,8 @@ def report_of(
                 "bradley_terry_missing"
             ]
     report |= {key: value for key, value in by_policy.items() if value}
+    if agreement := agreement_of({bench.name: bench.verdicts for bench in benches}, setting):
+        report["agreement"] = agreement
     if polled is not None:
         report["people"] = people_figures(polled, config)
         report |= ratings_figures(polled.rated, setting)

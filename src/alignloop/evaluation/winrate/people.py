@@ -156,15 +156,14 @@ class _Reader:
         details = {row.id: row for row in supply.all_policies(self._connection)}
         for number, name in self._names.items():
             if name in answers:
+                settings = json.loads(details[number].sampling)
+                # What `make_campaign` keeps beside them.
+                how = {"asked": settings.pop("asked", None), "seed": settings.pop("seed", None)}
                 polled.answered[name] = Answered(
                     name=name,
                     sha256=details[number].sha256,
                     answers=answers[name],
-                    how={
-                        "asked": None,
-                        "sampling": json.loads(details[number].sampling),
-                        "seed": None,
-                    },
+                    how={**how, "sampling": settings},
                 )
         return polled
 

@@ -225,6 +225,15 @@ def _judges(report: Report) -> Section:
         ]
         if rows:
             tables.append(Table(f"What is known of {judge}", ("", ""), rows))
+    agreement = report.get("agreement", {})
+    if agreement:
+        rows = [
+            [f"{judge} and {other}", share(cell)]
+            for judge, others in agreement.items()
+            for other, cell in others.items()
+        ]
+        title = "Two judges who both prefer one of the answers prefer the same"
+        tables.append(Table(title, ("Judges", "Of such pairs"), rows))
     for pair, found in report.get("people", {}).items():
         counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in found["counts"].items())
         rows = [
