@@ -10,11 +10,12 @@ import pytest
 
 from alignloop.data.records import Completion, Prompt
 from alignloop.errors import ConfigError, DataError, JudgmentError
+from alignloop.evaluation.winrate.ask_people import make_campaign
 from alignloop.evaluation.winrate.config import WinRateConfig
 from alignloop.evaluation.winrate.contestants import Answered
 from alignloop.evaluation.winrate.figures import Setting, people_figures, ratings_figures
 from alignloop.evaluation.winrate.panel import Matches, pairs_of
-from alignloop.evaluation.winrate.people import make_campaign, place_of_campaign, read_campaign
+from alignloop.evaluation.winrate.people import place_of_campaign, read_campaign
 from alignloop.judges.verdicts import gathered, rate, seen_from
 from alignloop.store import campaigns, judgments, labels, oversight, prompts, quality, supply
 from alignloop.store.campaigns import Campaign

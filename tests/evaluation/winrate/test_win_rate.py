@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from alignloop.cli import evaluate as cli
 from alignloop.data.jsonl import read_objects, write_records
 from alignloop.data.records import Completion, Prompt
 from alignloop.errors import ConfigError, DataError
@@ -19,6 +22,7 @@ from alignloop.evaluation.winrate.config import WinRateConfig
 from alignloop.evaluation.winrate.contestants import Contestant, answers_of, draw
 from alignloop.evaluation.winrate.figures import BY_JUDGE, Setting, figures_of
 from alignloop.evaluation.winrate.panel import by_simulated, pairs_of
+from alignloop.evaluation.winrate.run import win_rate
 from alignloop.generation.engine import SamplingConfig
 from alignloop.generation.native import NativeEngine
 from alignloop.judges.labelers import training_labelers
@@ -463,6 +467,50 @@ def test_answers_go_to_people_and_their_votes_come_back(world: Path, tmp_path: P
     }
     assert found.items() <= drawn.items()
     assert "who did not know which policy wrote what" in (folder / "report.html").read_text()
+
+
+# --- the command line ---
+
+
+def test_the_options_reach_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(cli, "call_stage", lambda stage, **found: given.update(found, stage=stage))
+    words = (
+        "--policy base=b --policy ppo=runs/a=b --baseline base --prompts p --run r "
+        "--template base=@t.txt --template ppo=Q=@{prompt} --few-shot base=f.jsonl --stop base=# "
+        "--best-of ppo=4 --chooser c --lexicon l --reward-model rm=m --judge-url http://h/v1 "
+        "--judge-model j --judge-key-env K --make-campaign lab:blind --cache k --set seed=3"
+    )
+
+    done = CliRunner().invoke(cli.command, ["win-rate", *words.split()])
+
+    assert done.exit_code == 0, done.output
+    assert given.pop("stage") == "win_rate"
+    assert given["policies"] == {"base": Path("b"), "ppo": Path("runs/a=b")}
+    assert given["templates"] == ["ppo=Q=@{prompt}"]
+    assert given["template_files"] == {"template-base": Path("t.txt")}
+    assert given["few_shot"] == {"few_shot-base": Path("f.jsonl")}
+    assert given["reward_models"] == {"reward_model-rm": Path("m")}
+    assert (given["campaign"], given["new_campaign"]) == (None, "lab:blind")
+    parameters = signature(win_rate).parameters
+    of_the_run = {"run_folder", "config_path", "overrides", "resume"}
+    assert given.keys() - of_the_run == parameters.keys() - {"config", "run"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--policy ppo", "write it as NAME=PATH"),
+        ("--policy a=x --policy a=y", "'a' is given twice"),
+        ("--reward-model =x", "write it as NAME=PATH"),
+    ],
+)
+def test_words_that_are_no_name_and_path_are_refused(words: str, message: str) -> None:
+    done = CliRunner().invoke(
+        cli.command, ["win-rate", "--baseline", "a", "--run", "r", *words.split()]
+    )
+
+    assert done.exit_code == 2 and message in done.output
 
 
 # --- what cannot be ---

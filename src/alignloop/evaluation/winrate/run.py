@@ -12,6 +12,7 @@ from alignloop.data.records import Demonstration, Prompt
 from alignloop.errors import ConfigError
 from alignloop.evaluation.answer_store import AnswerFolder
 from alignloop.evaluation.reward_scores import RewardScorer
+from alignloop.evaluation.winrate.ask_people import check_new, make_campaign
 from alignloop.evaluation.winrate.asking import (
     Asking,
     check_named,
@@ -37,7 +38,7 @@ from alignloop.evaluation.winrate.panel import (
     length_of,
     pairs_of,
 )
-from alignloop.evaluation.winrate.people import Polled, check_new, make_campaign, read_campaign
+from alignloop.evaluation.winrate.people import Polled, read_campaign
 from alignloop.evaluation.winrate.view import win_rate_page
 from alignloop.files import write_bytes, write_json
 from alignloop.judges.labelers import heldout_labelers, training_labelers
