@@ -1,6 +1,6 @@
-"""Answers that were drawn once are kept, by all that decides them, and never drawn again; model judges' replies too.
+"""Answers that were drawn once are kept, by all that decides them, and never drawn again; judges' replies too.
 
-Any store with `get` and `put` will do; the one here is a folder with a small file for each.
+Any store with `get` and `put` will do; the one here is a folder with a small file for each answer.
 """
 
 from __future__ import annotations
@@ -12,73 +12,53 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
-from alignloop.data.records import Completion
 from alignloop.files import write_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerKey:
-    """Everything that decides a policy's answers to one prompt."""
+    """All that decides an answer."""
 
     policy: str
     """SHA-256 of the policy."""
-    prompt: Mapping[str, Any]
-    """What it is asked, earlier turns and all."""
-    asked: Mapping[str, Any]
-    """How it is asked."""
+    prompt: Sequence[int]
+    """The encoded prompt, marks of the chat format included."""
     sampling: Mapping[str, Any]
-    """What changes a draw; not how many rows are drawn together."""
+    """How it was drawn, as JSON values: temperature, longest answer, where it is cut."""
     seed: int
-    name: str
-    """The draws are seeded with it."""
-    copies: int = 1
+    """Of the draw."""
 
-    @property
     def digest(self) -> str:
         """SHA-256 of all of it."""
-        return digest_of(
-            [
-                *("answer", self.policy, dict(self.prompt), dict(self.asked), dict(self.sampling)),
-                *(self.seed, self.name, self.copies),
-            ]
-        )
+        fields = [self.policy, list(self.prompt), dict(self.sampling), self.seed]
+        return digest_of(["answer", *fields])
 
 
 class AnswerStore(Protocol):
     """Where answers are kept."""
 
-    def get(self, key: AnswerKey) -> list[Completion] | None:
-        """The answers that were drawn for this key, or None."""
+    def get(self, key: AnswerKey) -> dict[str, Any] | None:
+        """What `put` was given under this key, or None."""
         ...
 
-    def put(self, key: AnswerKey, answers: Sequence[Completion]) -> None:
-        """Keep them."""
+    def put(self, key: AnswerKey, answer: Mapping[str, Any]) -> None:
+        """Keep an answer of JSON values."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerFolder:
-    """Answers in a folder, a file for each key; several runs may share it. A file that was damaged counts as absent."""
+    """Answers in a folder, which several runs may share. A file that was damaged counts as absent."""
 
     folder: Path
 
-    def get(self, key: AnswerKey) -> list[Completion] | None:
-        """The answers that were drawn for this key, or None."""
-        kept = read_kept(self._place(key))
-        try:
-            return [Completion.model_validate(one) for one in kept["answers"]] if kept else None
-        except (KeyError, TypeError, ValidationError):
-            return None
+    def get(self, key: AnswerKey) -> dict[str, Any] | None:
+        """What `put` was given under this key, or None."""
+        return read_kept(place_of(self.folder, key.digest()))
 
-    def put(self, key: AnswerKey, answers: Sequence[Completion]) -> None:
-        """Keep them, whole or not at all."""
-        rows = [one.model_dump(mode="json", exclude_defaults=True) for one in answers]
-        keep(self._place(key), {"answers": rows})
-
-    def _place(self, key: AnswerKey) -> Path:
-        return place_of(self.folder / "answers", key.digest)
+    def put(self, key: AnswerKey, answer: Mapping[str, Any]) -> None:
+        """Keep an answer, whole or not at all."""
+        keep(place_of(self.folder, key.digest()), answer)
 
 
 def digest_of(value: Any) -> str:

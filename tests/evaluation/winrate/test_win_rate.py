@@ -267,6 +267,27 @@ def test_more_prompts_draw_the_missing_ones_alone(
     assert drawn == [2]
 
 
+def test_what_is_kept_is_found_by_the_encoded_prompt_and_its_own_seed(
+    world: Path, tmp_path: Path, drawn: list[int]
+) -> None:
+    """The same question in another way of asking is another one; a damaged answer is drawn again."""
+    store, asked = AnswerFolder(tmp_path), [prompt(0)]
+    chat = Contestant("x", world / "sft", "0", Asking())
+    [[first]], _ = draw(chat, asked, SAMPLING, 3, store)
+    plain = Contestant("x", world / "sft", "0", Asking("{prompt}"))
+    draw(plain, asked, SAMPLING, 3, store)
+    assert drawn == [1, 1]
+
+    four, _ = draw(chat, asked, SAMPLING, 3, store, copies=4)
+    assert drawn == [1, 1, 4]
+    assert four[0][0] == first  # the first of several is the only one of one
+
+    for path in tmp_path.rglob("*.json"):
+        path.write_text('{"text": 1}')
+    assert draw(chat, asked, SAMPLING, 3, store)[0] == [[first]]
+    assert drawn == [1, 1, 4, 1]
+
+
 def test_a_run_that_was_stopped_goes_on_with_what_it_has(
     world: Path, tmp_path: Path, drawn: list[int]
 ) -> None:

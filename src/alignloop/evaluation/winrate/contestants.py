@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from transformers import AutoConfig
 
 from alignloop.data.batches import epoch_order
@@ -18,8 +19,9 @@ from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.asking import Asking
 from alignloop.generation.answers import answer
 from alignloop.generation.engine import SamplingConfig
-from alignloop.models.loading import context_length, load_causal_lm, load_tokenizer
+from alignloop.models.loading import load_causal_lm, load_tokenizer
 from alignloop.runs.artifact import Artifact
+from alignloop.seeds import derive_seed
 
 _BLOCK = 4
 """Answers are kept after so many batches: that much is lost if the process is killed."""
@@ -79,26 +81,20 @@ def draw(
     asking, name = contestant.asking, draw_as or contestant.name
     count = asking.best_of if copies is None else copies
     asked = [asking.prompt(prompt) for prompt in prompts]
-    keys = [
-        AnswerKey(
-            policy=contestant.sha256,
-            prompt=one.model_dump(mode="json", include={"id", "text", "history", "context"}),
-            asked={**asking.as_json(), "best_of": None},
-            sampling=sampling.model_dump(mode="json", exclude={"batch_rows"}),
-            seed=seed,
-            name=name,
-            copies=count,
-        )
-        for one in asked
-    ]
-    found = [store.get(key) for key in keys]
     formatter = Formatter.of(load_tokenizer(contestant.path))
-    missing = [at for at, kept in enumerate(found) if kept is None]
+    encoded, cut = _encoded(contestant, formatter, asked, sampling)
+    settings = sampling.model_dump(mode="json", exclude={"batch_rows"}) | {"stop": asking.stops}
+    keys = [
+        [
+            AnswerKey(contestant.sha256, tokens, settings, _row_seed(seed, name, prompt, copy))
+            for copy in range(count)
+        ]
+        for prompt, tokens in zip(asked, encoded, strict=True)
+    ]
+    found = [[_kept(store, key) for key in of_prompt] for of_prompt in keys]
+    missing = [at for at, group in enumerate(found) if None in group]
     if missing:
         model = load_causal_lm(contestant.path)
-        context = context_length(model)
-        if asking.template is None:
-            formatter.prompts_with_room(asked, sampling.max_new_tokens, context)
         block = max(_BLOCK * sampling.batch_rows // count, 1)
         for start in range(0, len(missing), block):
             places = missing[start : start + block]
@@ -113,12 +109,15 @@ def draw(
                 template=asking.as_format(),
             )
             for at, group in zip(places, groups, strict=True):
-                found[at] = [_ended(asking, formatter, one.completion) for one in group]
-                store.put(keys[at], found[at] or [])
-    drawn = [
-        [one.model_copy(update={"model": contestant.name}) for one in kept or []] for kept in found
+                drawn = [_ended(asking, formatter, one.completion) for one in group]
+                found[at] = [*drawn]
+                for key, one in zip(keys[at], drawn, strict=True):
+                    store.put(key, one.model_dump(mode="json", exclude_defaults=True))
+    groups_found = [
+        [one.model_copy(update={"model": contestant.name}) for one in group if one is not None]
+        for group in found
     ]
-    return drawn, _cut_prompts(contestant, formatter, asked, sampling)
+    return groups_found, cut
 
 
 def answers_of(
@@ -184,23 +183,38 @@ def _ended(asking: Asking, formatter: Formatter, completion: Completion) -> Comp
     return asking.ended(completion, len(tokens) + 1)
 
 
-def _cut_prompts(
+def _encoded(
     contestant: Contestant,
     formatter: Formatter,
     asked: Sequence[Prompt],
     sampling: SamplingConfig,
-) -> int:
-    """How many plain texts are longer than what the longest answer leaves of the context."""
-    if contestant.asking.template is None:
-        return 0
+) -> tuple[list[list[int]], int]:
+    """Prompts as the model gets them, and how many plain texts lost their beginning, since the context is short.
+
+    Raises:
+        DataError: a prompt of a chat and the longest answer do not fit the context.
+    """
     settings = AutoConfig.from_pretrained(str(contestant.path), local_files_only=True)
     of_text = settings.get_text_config()
     longest = getattr(of_text, "max_position_embeddings", None) or getattr(
         of_text, "n_positions", 0
     )
-    if not longest:
-        return 0
-    room = int(longest) - sampling.max_new_tokens
-    return sum(
-        len(encode_plain(formatter.tokenizer, contestant.asking.text(one))) > room for one in asked
-    )
+    context = int(longest) or 1 << 30
+    if contestant.asking.template is None:
+        return formatter.prompts_with_room(asked, sampling.max_new_tokens, context), 0
+    texts = [encode_plain(formatter.tokenizer, contestant.asking.text(one)) for one in asked]
+    room = context - sampling.max_new_tokens
+    return [tokens[-room:] for tokens in texts], sum(len(tokens) > room for tokens in texts)
+
+
+def _row_seed(seed: int, name: str, prompt: Prompt, copy: int) -> int:
+    """The seed that `answer` draws a row with."""
+    return derive_seed(seed, "answer", name, prompt.id, copy)
+
+
+def _kept(store: AnswerStore, key: AnswerKey) -> Completion | None:
+    kept = store.get(key)
+    try:
+        return None if kept is None else Completion.model_validate(kept)
+    except ValidationError:  # another version's, or damaged: drawn again
+        return None

@@ -245,7 +245,7 @@ def _answers(
     if chooser is not None:
         scorer = RewardScorer(run.input("chooser", chooser, "reward-model").path)
     opened = {name: run.input(name, path, "policy") for name, path in policies.items()}
-    store = AnswerFolder(folder)
+    store = AnswerFolder(folder / "answers")
     return {
         name: answers_of(
             Contestant(name, policy.path, policy.sha256, askings[name]),

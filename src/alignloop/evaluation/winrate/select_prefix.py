@@ -63,7 +63,7 @@ def select_prefix(
         for number, path in enumerate(candidates, start=1)
     ]
     asked = read_prompts(source, config.side, config.prompts, config.seed)
-    store = AnswerFolder(cache or run.folder / "cache")
+    store = AnswerFolder((cache or run.folder / "cache") / "answers")
     tried: list[_Tried] = []
     for template in templates:
         contestant = Contestant(_NAME, policy.path, policy.sha256, Asking(template))
