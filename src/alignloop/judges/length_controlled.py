@@ -29,6 +29,7 @@ ALWAYS_LONGER = (
     "undefined: one side's answers are always longer, so nothing is seen at equal length"
 )
 ALL_ALIKE = "undefined: all prompts say the same"
+EQUAL_LENGTHS = "undefined: all differences of length are the same"
 NO_SPREAD = "undefined: scores or lengths are all equal"
 
 _STEPS = 100
@@ -92,12 +93,13 @@ def length_controlled(
         lost = undefined(reason, count, count)
         return LengthControlled(lost, lost, longer)
     spread = float(ahead.std())
+    no_effect = None if spread > 0 else undefined(EQUAL_LENGTHS, count, count)
     bent = np.tanh(ahead / spread) if spread > 0 else np.zeros(count)
     [[alpha, phi]] = fitted(bent, values, np.ones((1, count)))
     if count < 2:
         return LengthControlled(
             Measure(_sigmoid(alpha), None, None, count, count, ONE_CLUSTER),
-            Measure(float(phi), None, None, count, count, ONE_CLUSTER),
+            no_effect or Measure(float(phi), None, None, count, count, ONE_CLUSTER),
             longer,
         )
     generator, drawn = np.random.default_rng(seed), list[Floats]()
@@ -108,7 +110,7 @@ def length_controlled(
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0)
     return LengthControlled(
         Measure(_sigmoid(alpha), _sigmoid(low[0]), _sigmoid(high[0]), count, count),
-        Measure(float(phi), float(low[1]), float(high[1]), count, count),
+        no_effect or Measure(float(phi), float(low[1]), float(high[1]), count, count),
         longer,
     )
 

@@ -296,7 +296,7 @@ def people_figures(polled: Polled, config: WinRateConfig) -> Json:
     found: Json = {}
     for (a, b), votes in polled.votes.items():
         one = tally(votes, both_bad=config.both_bad, seed=config.seed, resamples=config.resamples)
-        found[f"{a} against {b}"] = _tally(one)
+        found[f"{a} against {b}"] = {"a": a, "b": b, **_tally(one)}
     return found
 
 

@@ -120,7 +120,7 @@ def _lengths(report: Report) -> Section:
         "Length",
         "Like length: only pairs of nearly the same length, with the widest ratio let in. Length-controlled: what a "
         "logistic regression of the verdict on the difference of lengths says of equal lengths. Where these differ "
-        "from the plain rate, some of it was length.",
+        "from the plain rate, some of it was length. Lengths are in characters.",
         [table] if rows else [],
     )
 
@@ -235,7 +235,8 @@ def _judges(report: Report) -> Section:
         title = "Two judges who both prefer one of the answers prefer the same"
         tables.append(Table(title, ("Judges", "Of such pairs"), rows))
     for pair, found in report.get("people", {}).items():
-        counts = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in found["counts"].items())
+        names = {"a": found["a"], "b": found["b"], "tie": "tie", "both_bad": "both bad"}
+        counts = ", ".join(f"{names[choice]} {n}" for choice, n in found["counts"].items())
         rows = [
             ["Votes", f"{counts}, by {found['labelers']} labelers"],
             ["Win rate, drawn over labelers too", share(found["over_labelers"])],
@@ -286,12 +287,12 @@ def _policies(report: Report) -> Section:
 
 def _asked(one: Mapping[str, Any]) -> str:
     asked = one["asked"]
-    if not asked:
+    if not isinstance(asked, Mapping) or "format" not in asked:
         return "as the project has it"
-    told = "chat" if asked["format"] == "chat" else f"template {asked['template']!r}"
-    if asked["demonstrations"]:
+    told = "chat" if asked["format"] == "chat" else f"template {asked.get('template')!r}"
+    if asked.get("demonstrations"):
         told += f", {asked['demonstrations']} demonstrations"
-    if asked["best_of"] > 1:
+    if asked.get("best_of", 1) > 1:
         told += f", best of {asked['best_of']}"
     if one["prompts_cut"]:
         told += f", {one['prompts_cut']} prompts cut at their beginning"
