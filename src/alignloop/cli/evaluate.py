@@ -12,7 +12,7 @@ from alignloop.cli.options import PATH, call_stage, path_option, run_options
 
 @click.group("evaluate")
 def command() -> None:
-    """Blind comparison on held-out prompts, win rates by any judge; bits per byte."""
+    """Blind comparison on held-out prompts; bits per byte."""
 
 
 @command.command("policies")
@@ -38,6 +38,19 @@ def command() -> None:
 def policies(policies: tuple[str, ...], **arguments: Any) -> None:
     """Compare policies blind on held-out prompts; leaves an `evaluation-report` artefact."""
     call_stage("evaluate", policies=_paths(policies, "--policy"), **arguments)
+
+
+def _paths(pairs: tuple[str, ...], option: str, prefix: str = "") -> dict[str, Path]:
+    """NAME=PATH words as names and paths; `prefix` goes before each name."""
+    named: dict[str, Path] = {}
+    for pair in pairs:
+        name, separator, path = pair.partition("=")
+        if not separator or not name or not path:
+            raise click.BadParameter(f"{pair}: write it as NAME=PATH", param_hint=option)
+        if prefix + name in named:
+            raise click.BadParameter(f"'{name}' is given twice", param_hint=option)
+        named[prefix + name] = Path(path)
+    return named
 
 
 @command.command("win-rate")
@@ -226,16 +239,3 @@ def text(model: Path, text: Path, out: Path | None) -> None:
         )
     if out is not None:
         write_json(out, found)
-
-
-def _paths(pairs: tuple[str, ...], option: str, prefix: str = "") -> dict[str, Path]:
-    """NAME=PATH words as names and paths; `prefix` goes before each name."""
-    named: dict[str, Path] = {}
-    for pair in pairs:
-        name, separator, path = pair.partition("=")
-        if not separator or not name or not path:
-            raise click.BadParameter(f"{pair}: write it as NAME=PATH", param_hint=option)
-        if prefix + name in named:
-            raise click.BadParameter(f"'{name}' is given twice", param_hint=option)
-        named[prefix + name] = Path(path)
-    return named
