@@ -13,7 +13,7 @@ from alignloop.cli.options import PATH, call_stage, path_option, run_options
 
 @click.group("evaluate")
 def command() -> None:
-    """Blind comparison on held-out prompts; public tasks; bits per byte."""
+    """Win rates on held-out prompts; public tasks; bits per byte."""
 
 
 @command.command("policies")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from alignloop.data.records import Completion, Demonstration, Prompt, Turn
 from alignloop.errors import ConfigError, DataError
-from alignloop.evaluation.answer_store import AnswerFolder, AnswerKey
 from alignloop.evaluation.winrate.asking import Asking, named_values, read_template
 
 PROMPT = Prompt(id="p", text="What is {this}?", context="a {context}")
@@ -120,50 +118,3 @@ def test_values_are_for_policies_that_are_there_and_given_once() -> None:
         named_values(["c=1"], "--stop", "ab")
     with pytest.raises(ConfigError, match="'a' is given twice"):
         named_values(["a=1", "a=2"], "--stop", "ab")
-
-
-# --- kept answers ---
-
-KEY = AnswerKey("0" * 64, [5, 6], {"temperature": 1.0, "stop": []}, 1)
-SAID = {"text": "a", "tokens": 1}
-
-
-def test_what_was_kept_comes_back(tmp_path: Path) -> None:
-    store = AnswerFolder(tmp_path)
-    assert store.get(KEY) is None
-
-    store.put(KEY, SAID)
-
-    assert store.get(KEY) == SAID
-    same = replace(KEY, prompt=(5, 6), sampling={"stop": (), "temperature": 1.0})
-    assert AnswerFolder(tmp_path).get(same) == SAID
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"policy": "1" * 64},
-        {"prompt": [5, 7]},
-        {"prompt": [56]},
-        {"sampling": {"temperature": 0.7, "stop": []}},
-        {"sampling": {"temperature": 1.0, "stop": ["x"]}},
-        {"seed": 2},
-    ],
-)
-def test_every_part_of_a_key_counts(tmp_path: Path, change: dict[str, object]) -> None:
-    store = AnswerFolder(tmp_path)
-    store.put(KEY, SAID)
-
-    assert store.get(replace(KEY, **change)) is None  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("damage", ["", "{", "[]"])
-def test_a_damaged_file_counts_as_absent(tmp_path: Path, damage: str) -> None:
-    store = AnswerFolder(tmp_path)
-    store.put(KEY, SAID)
-    [path] = tmp_path.rglob("*.json")
-    path.write_text(damage)
-
-    assert store.get(KEY) is None
-    store.put(KEY, SAID)
-    assert store.get(KEY) == SAID

@@ -15,7 +15,7 @@ from alignloop.cli import evaluate as cli
 from alignloop.data.jsonl import read_objects, write_records
 from alignloop.data.records import Completion, Prompt
 from alignloop.errors import ConfigError, DataError
-from alignloop.evaluation.answer_store import AnswerFolder
+from alignloop.evaluation.cache import AnswerCache
 from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.asking import Asking
 from alignloop.evaluation.winrate.config import WinRateConfig
@@ -257,7 +257,7 @@ def test_the_cache_lies_in_the_run_without_another_place(world: Path, tmp_path: 
 def test_more_prompts_draw_the_missing_ones_alone(
     world: Path, tmp_path: Path, drawn: list[int]
 ) -> None:
-    store = AnswerFolder(tmp_path)
+    store = AnswerCache(tmp_path)
     one, asked = Contestant("x", world / "sft", "0", Asking()), [prompt(n) for n in range(5)]
     draw(one, asked[:3], SAMPLING, 3, store)
     drawn.clear()
@@ -271,7 +271,7 @@ def test_what_is_kept_is_found_by_the_encoded_prompt_and_its_own_seed(
     world: Path, tmp_path: Path, drawn: list[int]
 ) -> None:
     """The same question in another way of asking is another one; a damaged answer is drawn again."""
-    store, asked = AnswerFolder(tmp_path), [prompt(0)]
+    store, asked = AnswerCache(tmp_path), [prompt(0)]
     chat = Contestant("x", world / "sft", "0", Asking())
     [[first]], _ = draw(chat, asked, SAMPLING, 3, store)
     plain = Contestant("x", world / "sft", "0", Asking("{prompt}"))
@@ -324,14 +324,14 @@ def test_the_answers_are_those_of_one_seed_per_policy_and_prompt(
     one = Contestant("x", world / "sft", "0", Asking())
     asked = [prompt(0), prompt(1), prompt(2)]
 
-    together, _ = draw(one, asked, SAMPLING, 3, AnswerFolder(tmp_path / "a"))
-    alone, _ = draw(one, asked[2:], SAMPLING, 3, AnswerFolder(tmp_path / "b"))
+    together, _ = draw(one, asked, SAMPLING, 3, AnswerCache(tmp_path / "a"))
+    alone, _ = draw(one, asked[2:], SAMPLING, 3, AnswerCache(tmp_path / "b"))
     other, _ = draw(
         Contestant("y", world / "sft", "0", Asking()),
         asked,
         SAMPLING,
         3,
-        AnswerFolder(tmp_path / "a"),
+        AnswerCache(tmp_path / "a"),
     )
 
     assert together[2] == alone[0]
@@ -380,7 +380,7 @@ def test_simulated_verdicts_are_those_that_the_labelers_give(world: Path) -> Non
 def test_best_of_n_keeps_the_answer_that_the_chooser_scores_highest(
     world: Path, tmp_path: Path
 ) -> None:
-    scorer, store = RewardScorer(world / "reward"), AnswerFolder(tmp_path)
+    scorer, store = RewardScorer(world / "reward"), AnswerCache(tmp_path)
     one = Contestant("sft", world / "sft", "0", Asking(best_of=3))
     asked = [prompt(0), prompt(1)]
 

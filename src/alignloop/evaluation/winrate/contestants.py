@@ -14,7 +14,7 @@ from alignloop.data.batches import epoch_order
 from alignloop.data.formatter import Formatter, encode_plain
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Completion, Prompt
-from alignloop.evaluation.answer_store import AnswerKey, AnswerStore
+from alignloop.evaluation.cache import AnswerCache, AnswerKey
 from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.asking import Asking
 from alignloop.generation.answers import answer
@@ -64,7 +64,7 @@ def draw(
     prompts: Sequence[Prompt],
     sampling: SamplingConfig,
     seed: int,
-    store: AnswerStore,
+    store: AnswerCache,
     *,
     copies: int | None = None,
     draw_as: str | None = None,
@@ -125,7 +125,7 @@ def answers_of(
     prompts: Sequence[Prompt],
     sampling: SamplingConfig,
     seed: int,
-    store: AnswerStore,
+    store: AnswerCache,
     chooser: RewardScorer | None,
 ) -> Answered:
     """One answer to each prompt: the only one, or the one of several that the chooser scores highest.
@@ -212,7 +212,7 @@ def _row_seed(seed: int, name: str, prompt: Prompt, copy: int) -> int:
     return derive_seed(seed, "answer", name, prompt.id, copy)
 
 
-def _kept(store: AnswerStore, key: AnswerKey) -> Completion | None:
+def _kept(store: AnswerCache, key: AnswerKey) -> Completion | None:
     kept = store.get(key)
     try:
         return None if kept is None else Completion.model_validate(kept)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from alignloop.data.records import Prompt
 from alignloop.errors import ConfigError, DataError
-from alignloop.evaluation.answer_store import digest_of, keep, place_of, read_kept
+from alignloop.evaluation.cache import Cache, digest_of
 from alignloop.evaluation.winrate.config import EndpointConfig
 from alignloop.progress import progress
 
@@ -191,12 +191,12 @@ class Endpoint:
         Raises:
             DataError: the endpoint refuses, or does not answer.
         """
-        place = place_of(self.folder, digest_of([self.url, request]))
-        kept = read_kept(place)
+        cache, digest = Cache(self.folder), digest_of([self.url, request])
+        kept = cache.get(digest)
         if kept is not None and isinstance(kept.get("reply"), str):
             return kept["reply"]
         found = self._sent(json.dumps(request).encode(), stopped or threading.Event())
-        keep(place, {"reply": found})
+        cache.put(digest, {"reply": found})
         return found
 
     def _request(self, prompt: Prompt, shown_first: str, shown_second: str) -> dict[str, Any]:

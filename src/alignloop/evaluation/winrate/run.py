@@ -10,7 +10,7 @@ from typing import Any
 from alignloop.data.jsonl import read_records, write_objects
 from alignloop.data.records import Demonstration, Prompt
 from alignloop.errors import ConfigError
-from alignloop.evaluation.answer_store import AnswerFolder
+from alignloop.evaluation.cache import AnswerCache
 from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.ask_people import check_new, make_campaign
 from alignloop.evaluation.winrate.asking import (
@@ -245,7 +245,7 @@ def _answers(
     if chooser is not None:
         scorer = RewardScorer(run.input("chooser", chooser, "reward-model").path)
     opened = {name: run.input(name, path, "policy") for name, path in policies.items()}
-    store = AnswerFolder(folder / "answers")
+    store = AnswerCache(folder / "answers")
     return {
         name: answers_of(
             Contestant(name, policy.path, policy.sha256, askings[name]),

@@ -13,7 +13,7 @@ from typing import Any
 from alignloop.data.jsonl import write_objects
 from alignloop.data.records import Completion, Prompt
 from alignloop.errors import ConfigError, DataError
-from alignloop.evaluation.answer_store import AnswerFolder
+from alignloop.evaluation.cache import AnswerCache
 from alignloop.evaluation.page.page import Page, Section, Table, render
 from alignloop.evaluation.page.words import amount, share, whole
 from alignloop.evaluation.reward_scores import RewardScorer
@@ -63,7 +63,7 @@ def select_prefix(
         for number, path in enumerate(candidates, start=1)
     ]
     asked = read_prompts(source, config.side, config.prompts, config.seed)
-    store = AnswerFolder((cache or run.folder / "cache") / "answers")
+    store = AnswerCache((cache or run.folder / "cache") / "answers")
     tried: list[_Tried] = []
     for template in templates:
         contestant = Contestant(_NAME, policy.path, policy.sha256, Asking(template))
