@@ -13,7 +13,7 @@ from alignloop.cli.options import PATH, call_stage, path_option, run_options
 
 @click.group("evaluate")
 def command() -> None:
-    """Blind comparison on held-out prompts; public tasks; bits per byte."""
+    """Win rates on held-out prompts; public tasks; bits per byte."""
 
 
 @command.command("policies")
@@ -38,15 +38,147 @@ def command() -> None:
 @run_options
 def policies(policies: tuple[str, ...], **arguments: Any) -> None:
     """Compare policies blind on held-out prompts; leaves an `evaluation-report` artefact."""
+    call_stage("evaluate", policies=_paths(policies, "--policy"), **arguments)
+
+
+def _paths(pairs: tuple[str, ...], option: str, prefix: str = "") -> dict[str, Path]:
+    """NAME=PATH words as names and paths; `prefix` goes before each name."""
     named: dict[str, Path] = {}
-    for pair in policies:
+    for pair in pairs:
         name, separator, path = pair.partition("=")
-        if not separator:
-            raise click.BadParameter(f"{pair}: write it as NAME=PATH", param_hint="--policy")
-        if name in named:
-            raise click.BadParameter(f"'{name}' is given twice", param_hint="--policy")
-        named[name] = Path(path)
-    call_stage("evaluate", policies=named, **arguments)
+        if not separator or not name or not path:
+            raise click.BadParameter(f"{pair}: write it as NAME=PATH", param_hint=option)
+        if prefix + name in named:
+            raise click.BadParameter(f"'{name}' is given twice", param_hint=option)
+        named[prefix + name] = Path(path)
+    return named
+
+
+@command.command("win-rate")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="A policy to compare; may be repeated.",
+)
+@click.option(
+    "--baseline",
+    required=True,
+    metavar="NAME",
+    help="The policy that all others are compared with.",
+)
+@path_option("--prompts", "A `prompts` artefact; its `test` file is opened.", required=False)
+@click.option(
+    "--template",
+    "templates",
+    multiple=True,
+    metavar="NAME=TEXT",
+    help="How a model that knows no instructions is asked: a text with {prompt} or {context}, or "
+    "NAME=@FILE. The chat format without it.",
+)
+@click.option(
+    "--few-shot",
+    "few_shot",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Demonstrations that a policy is shown before each prompt, as JSON Lines.",
+)
+@click.option(
+    "--stop",
+    "stops",
+    multiple=True,
+    metavar="NAME=TEXT",
+    help="What a policy writes from this text on is left out.",
+)
+@click.option(
+    "--best-of",
+    multiple=True,
+    metavar="NAME=N",
+    help="A policy answers N times, and --chooser keeps one answer.",
+)
+@path_option("--chooser", "The `reward-model` that chooses the best of n.", required=False)
+@path_option(
+    "--lexicon", "A `lexicon` artefact: the simulated labelers judge by it.", required=False
+)
+@click.option(
+    "--reward-model",
+    "reward_models",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="A `reward-model` that judges; may be repeated.",
+)
+@click.option(
+    "--judge-url", help="Address of an OpenAI-style endpoint, up to /v1, whose model judges."
+)
+@click.option("--judge-model", help="Name of that model.")
+@click.option(
+    "--judge-key-env", metavar="VARIABLE", help="Environment variable that holds the key for it."
+)
+@click.option(
+    "--campaign",
+    metavar="PROJECT:NAME",
+    help="A closed blind evaluation of a project: its answers, judged by its labelers. In place of policies.",
+)
+@click.option(
+    "--make-campaign",
+    "new_campaign",
+    metavar="PROJECT:NAME",
+    help="Put the answers into a project, as a blind campaign for people.",
+)
+@path_option(
+    "--cache",
+    "Folder of answers and judges' replies that runs share, so that nothing is drawn or asked "
+    "twice; one in the run's folder without it.",
+    required=False,
+)
+@run_options
+def win_rate(
+    policies: tuple[str, ...],
+    templates: tuple[str, ...],
+    few_shot: tuple[str, ...],
+    reward_models: tuple[str, ...],
+    **arguments: Any,
+) -> None:
+    """Win rates of any policies against a baseline and one another; leaves an `evaluation-report` artefact.
+
+    Judges: simulated labelers, reward models, a model behind an endpoint, people. Name one or more.
+    """
+    files = tuple(pair for pair in templates if pair.partition("=")[2].startswith("@"))
+    call_stage(
+        "win_rate",
+        policies=_paths(policies, "--policy"),
+        templates=[pair for pair in templates if pair not in files],
+        template_files=_paths(
+            tuple(pair.replace("=@", "=", 1) for pair in files), "--template", "template-"
+        ),
+        few_shot=_paths(few_shot, "--few-shot", "few_shot-"),
+        reward_models=_paths(reward_models, "--reward-model", "reward_model-"),
+        **arguments,
+    )
+
+
+@command.command("select-prefix")
+@path_option("--model", "A `policy` that knows no instructions.")
+@path_option("--reward-model", "The `reward-model` that decides.")
+@path_option("--prompts", "A `prompts` artefact; its `valid` file is used.")
+@click.option(
+    "--candidate",
+    "candidates",
+    type=PATH,
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="A text file, a template with {prompt} or {context} in it; two or more.",
+)
+@path_option("--cache", "Folder of answers that runs share.", required=False)
+@run_options
+def select_prefix(**arguments: Any) -> None:
+    """Find the way to ask a base model whose answers the reward model likes best, on validation prompts.
+
+    Leaves an `evaluation-report` with `template.txt`, which win-rate takes as --template NAME=@FILE.
+    """
+    call_stage("select_prefix", **arguments)
 
 
 @command.command("select")

@@ -47,7 +47,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     "dpo": ("alignloop.cli.dpo", "Learn from the same rankings without a reward model."),
     "evaluate": (
         "alignloop.cli.evaluate",
-        "Blind comparison on held-out prompts; public tasks; bits per byte.",
+        "Win rates on held-out prompts; public tasks; bits per byte.",
     ),
     "label": (
         "alignloop.cli.label",

@@ -1,4 +1,5 @@
-"""What a policy answered is never drawn again: one small file per answer, named by all that decides it.
+"""What a policy answered is never drawn again, and a judge never asked twice: one small file each, named by all that
+decides it.
 
     cache = AnswerCache(folder)
     key = AnswerKey(policy=artifact.sha256, prompt=tokens, sampling=sampling, seed=seed)
@@ -44,13 +45,17 @@ class AnswerKey:
 
     def digest(self) -> str:
         """SHA-256 in hex over the key as canonical JSON."""
-        fields = [_SCHEMA, self.policy, list(self.prompt), dict(self.sampling), self.seed]
-        text = json.dumps(fields, sort_keys=True, ensure_ascii=True, allow_nan=False)
-        return hashlib.sha256(text.encode("ascii")).hexdigest()
+        return digest_of([_SCHEMA, self.policy, list(self.prompt), dict(self.sampling), self.seed])
 
 
-class AnswerCache:
-    """A folder of answers; it may be deleted at any time, and is made anew."""
+def digest_of(value: Any) -> str:
+    """SHA-256 in hex over a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+class Cache:
+    """A folder of JSON objects by digest; it may be deleted at any time, and is made anew."""
 
     def __init__(self, folder: Path) -> None:
         """A cache in a folder, which the first answer makes.
@@ -62,23 +67,23 @@ class AnswerCache:
             raise DataError(f"{folder} is a file; a cache needs a folder")
         self._folder = folder
 
-    def get(self, key: AnswerKey) -> dict[str, Any] | None:
-        """What `put` was given under this key, or None. A file that a crash left damaged counts as none."""
+    def get(self, digest: str) -> dict[str, Any] | None:
+        """What `put` was given under this digest, or None. A file that a crash left damaged counts as none."""
         try:
-            found = json.loads(self._path(key).read_bytes())
+            found = json.loads(self._path(digest).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
         return cast(dict[str, Any], found) if isinstance(found, dict) else None
 
-    def put(self, key: AnswerKey, answer: Mapping[str, Any]) -> None:
-        """Keep an answer of JSON values; what stood under the key is replaced.
+    def put(self, digest: str, value: Mapping[str, Any]) -> None:
+        """Keep an object of JSON values; what stood under the digest is replaced.
 
         Raises:
-            OSError: the disk is full, say; no half-written answer is left.
+            OSError: the disk is full, say; nothing half-written is left.
         """
-        path = self._path(key)
+        path = self._path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(dict(answer), ensure_ascii=False, allow_nan=False).encode("utf-8")
+        content = json.dumps(dict(value), ensure_ascii=False, allow_nan=False).encode("utf-8")
         # Not flushed to the disk one by one: what a power cut takes is drawn again.
         handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".")
         try:
@@ -91,6 +96,22 @@ class AnswerCache:
                 os.unlink(aside)
             raise
 
-    def _path(self, key: AnswerKey) -> Path:
-        digest = key.digest()
+    def _path(self, digest: str) -> Path:
+        # In one of 256 folders, since some file systems are slow with many files in one.
         return self._folder / digest[:2] / f"{digest}.json"
+
+
+class AnswerCache:
+    """Answers by their keys."""
+
+    def __init__(self, folder: Path) -> None:
+        """See `Cache`."""
+        self._cache = Cache(folder)
+
+    def get(self, key: AnswerKey) -> dict[str, Any] | None:
+        """See `Cache.get`."""
+        return self._cache.get(key.digest())
+
+    def put(self, key: AnswerKey, answer: Mapping[str, Any]) -> None:
+        """See `Cache.put`."""
+        self._cache.put(key.digest(), answer)

@@ -49,6 +49,10 @@ STAGES: dict[str, Stage] = {
     "rank": Stage("labeling.config:SimulationConfig", "labeling.simulate:rank"),
     "reward": Stage("reward.config:RewardConfig", "reward.train:train", trains=True),
     "dpo": Stage("preference.config:DPOConfig", "preference.train:train", trains=True),
+    "win_rate": Stage("evaluation.winrate.config:WinRateConfig", "evaluation.winrate.run:win_rate"),
+    "select_prefix": Stage(
+        "evaluation.winrate.config:PrefixConfig", "evaluation.winrate.select_prefix:select_prefix"
+    ),
     "select": Stage("evaluation.config:SelectionConfig", "evaluation.select:select"),
     "epochs": Stage("evaluation.config:EpochsConfig", "workflow.epochs:select_epoch"),
     "ppo": Stage("ppo.config:PPOConfig", "ppo.train:train", trains=True),
