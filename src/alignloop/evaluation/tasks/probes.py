@@ -128,7 +128,11 @@ LANGUAGES = Task(
     whole=True,
     bundled="tasks/probes_languages.jsonl",
     split_by="language",
-    notes=("By py3langid, which takes noise for some language or other now and then.", _PEOPLE),
+    notes=(
+        "By py3langid, which takes noise for some language now and then. Who answers in English whatever is asked is "
+        "right in the prompts that are English.",
+        _PEOPLE,
+    ),
 )
 
 # --- code ---
