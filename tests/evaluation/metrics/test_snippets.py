@@ -26,6 +26,7 @@ DOUBLE = "def double(x):\n    return 2 * x"
             f"```python\n{DOUBLE}\n```\n~\n```py\ndef half(x):\n    return x / 2\n```",
             {"double", "half"},
         ),
+        ("1. So:\n   ```python\n   def a(x):\n       return x\n   ```", {"a"}),
         (f"```python\n{DOUBLE}", {"double"}),  # cut before the fence closed
         (
             "import math\n\n\ndef area(r):\n    return math.pi * r**2\nThat is it, isn't it.",

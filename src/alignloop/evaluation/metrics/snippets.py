@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 import warnings
 
 _FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
@@ -20,7 +21,7 @@ def functions(answer: str) -> frozenset[str] | None:
     Returns:
         None where no code parses that defines a function.
     """
-    blocks = _FENCE.findall(answer)
+    blocks = [textwrap.dedent(block) for block in _FENCE.findall(answer)]  # lists indent them
     found = [names for code in (blocks or _runs(answer)) if (names := _defined(code)) is not None]
     return frozenset().union(*found) or None
 
