@@ -159,7 +159,9 @@ class ContinuousBatch:
             self._decoder.release(torch.tensor(places, device=self._device))
 
     def _start(self, decoder: Decoder, rows: Sequence[NewRow]) -> Tensor:
-        where = {prompt: number for number, prompt in enumerate(dict.fromkeys(r.prompt for r in rows))}
+        where = {
+            prompt: number for number, prompt in enumerate(dict.fromkeys(r.prompt for r in rows))
+        }
         at = torch.tensor([where[row.prompt] for row in rows], device=self._device)
         return decoder.start(list(where), at, max(row.sampling.max_new_tokens for row in rows))
 
