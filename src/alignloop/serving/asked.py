@@ -24,6 +24,7 @@ _Nothing = Annotated[dict[str, float], Field(max_length=0)]
 _NoTools = Annotated[list[str], Field(max_length=0)]
 _Token = Annotated[int, Field(ge=0, lt=1 << 31)]
 _Count = Annotated[int, Field(ge=0, le=1 << 30)]
+_Some = Annotated[int, Field(ge=1, le=1 << 30)]
 
 
 class Asked(BaseModel):
@@ -123,9 +124,9 @@ class ChatAsked(_Drawing):
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=2000)]
     """The conversation: `system` or not, then user and assistant in turn, the user last."""
-    max_completion_tokens: _Count | None = None
+    max_completion_tokens: _Some | None = None
     """Longest answer in tokens, its end among them; as many as fit without it."""
-    max_tokens: _Count | None = None
+    max_tokens: _Some | None = None
     """The older name of the same."""
     logprobs: bool | None = False
     """Whether to tell the log-probability of every token."""

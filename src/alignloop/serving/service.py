@@ -45,9 +45,14 @@ class Service:
     """When the models were loaded, in seconds since 1970."""
 
     @classmethod
-    def of(cls, models: Sequence[ServedPolicy | ServedReward], limits: Limits) -> Service:
+    def of(
+        cls,
+        models: Sequence[ServedPolicy | ServedReward],
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Service:
         """A service of models with different names; its workers are to be started."""
-        service = cls(limits)
+        service = cls(limits, clock=clock)
         service.created = int(service.wall())
         for model in models:
             common = {
