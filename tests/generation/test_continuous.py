@@ -102,6 +102,27 @@ def test_rows_that_come_and_go_draw_what_the_engine_draws(model: PreTrainedModel
     torch.testing.assert_close(torch.tensor(told), expected, atol=2e-5, rtol=0)
 
 
+def test_rows_go_on_beyond_the_room_that_was_made_for_them(model: PreTrainedModel) -> None:
+    """Uniforms, rotations and columns are made as they are needed; nothing tells where one lot ends."""
+    prompts = prompts_of(3, seed=21)
+    longest = CONTEXT - max(map(len, prompts))
+    batch = ContinuousBatch(model)
+    found: dict[int, list[int]] = {0: [], 1: [], 2: []}
+    for step in range(longest + 20):
+        if step in (0, 5, 20):
+            key = (0, 5, 20).index(step)
+            batch.admit([NewRow(key, prompts[key], RowSampling(longest, key))])
+        for key, one in batch.step().items():
+            found[key].append(one.token)
+        batch.drop([key for key, tokens in found.items() if len(tokens) == longest])
+
+    whole = NativeEngine(model, -1).generate(
+        prompts, range(3), SamplingConfig(max_new_tokens=longest)
+    )
+    assert longest > 64
+    assert [found[key] for key in range(3)] == [one.tokens for one in whole]
+
+
 @settings(max_examples=6)
 @given(st.integers(0, 1 << 30))
 def test_whoever_is_beside_it_a_row_draws_the_same(seed: int) -> None:

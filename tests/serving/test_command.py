@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -16,9 +18,10 @@ import pytest
 
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Ranking
-from alignloop.errors import ConfigError
+from alignloop.errors import AlignloopError, ConfigError
 from alignloop.resources import asset
-from alignloop.serving.run import named_models
+from alignloop.serving.run import named_models, serve
+from alignloop.serving.service import Limits
 from benchmarks.serving.clients import load
 from benchmarks.serving.server import Server, serving
 from tests.helpers import write_classifier, write_model
@@ -47,11 +50,10 @@ def test_the_line_it_prints_works(server: Server) -> None:
     assert "Serving story, judge at http://127.0.0.1:" in said
     words = shlex.split(server.log[1])
     assert words[0] == "curl"
-    body = words[words.index("-d") + 1]
+    assert words[words.index("-H") + 1] == "Content-Type: application/json"
+    body = json.loads(words[words.index("-d") + 1])
 
-    answer = httpx.post(
-        words[1], content=body, headers={"Content-Type": "application/json"}, timeout=60
-    )
+    answer = httpx.post(words[1], json={**body, "max_tokens": 8}, timeout=200)
 
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"]
@@ -85,8 +87,8 @@ def test_sigterm_lets_answers_end_and_exits_143(folders: Path) -> None:
     tiny = str(folders / "tiny")
     with serving(f"story={asset('base')}", tiny, "--timeout", "60") as server:
         url = f"http://127.0.0.1:{server.port}/v1/completions"
-        asked = {"model": "story", "prompt": "Once", "max_tokens": 150, "stream": True}
-        with httpx.stream("POST", url, json=asked, timeout=60) as stream:
+        asked = {"model": "story", "prompt": "Once", "max_tokens": 60, "stream": True}
+        with httpx.stream("POST", url, json=asked, timeout=200) as stream:
             lines = stream.iter_lines()
             assert next(lines).startswith("data: ")
             status: list[int] = []
@@ -106,17 +108,35 @@ def test_control_c_exits_130(folders: Path) -> None:
     assert "Traceback" not in "".join(server.log)
 
 
-def test_what_cannot_be_served_is_one_line(folders: Path, tmp_path: Path, run_cli: RunCli) -> None:
-    (tmp_path / "keys").write_text("short\n")
-    tiny = folders / "tiny"
-    for arguments, said in (
-        ([tiny, "--host", "0.0.0.0"], "0.0.0.0 is beyond this machine"),
-        ([tiny, "--api-key-file", tmp_path / "keys"], "key 1 is not 16 or more"),
-    ):
-        done = run_cli("serve", *arguments)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert said in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"host": "0.0.0.0"}, "0.0.0.0 is beyond this machine"),
+        ({"host": "192.0.2.7", "public": True}, "cannot be listened on"),
+        ({"api_key_file": Path("nowhere")}, "nowhere: cannot be read"),
+        ({"models": ["a=x", "a=y"]}, "two models are called 'a'"),
+        ({"models": ["nowhere"]}, "nowhere: no such folder"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(
+    folders: Path, changed: dict[str, Any], said: str
+) -> None:
+    given = {
+        "models": [str(folders / "tiny")],
+        "host": "127.0.0.1",
+        "port": 0,
+        "public": False,
+        "api_key_file": None,
+        "rate_limit": None,
+        "single_turn": False,
+        "limits": Limits(),
+        "say": print,
+    }
+    given |= changed
+
+    with pytest.raises(AlignloopError, match=said) as caught:
+        serve(given.pop("models"), **given)
+    assert "\n" not in str(caught.value)
 
 
 def test_models_have_names(folders: Path) -> None:

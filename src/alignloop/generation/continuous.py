@@ -6,7 +6,7 @@ of its own, and a token is the inverse of its cumulative distribution at the nex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,10 +17,17 @@ from transformers import PreTrainedModel
 from alignloop.config import Precision
 from alignloop.errors import EngineError
 from alignloop.generation.decoder import Decoder
-from alignloop.generation.native import Head, decoder_for, draw, uniforms_of
+from alignloop.generation.native import Head, decoder_for, draw
+from alignloop.tensors import generator
 
 _COMPACT_BELOW = 0.75
 """Places of rows that left are given up once fewer than this share of all is taken."""
+
+_ROOM = 64
+"""Tokens that room is made for when a row joins."""
+
+_UNIFORMS = 64
+"""Uniforms of a row that are drawn at a time."""
 
 _COLDEST = 1e-5
 """Temperatures below are taken as 0: divided by less, logits would leave the range of float32."""
@@ -31,7 +38,7 @@ class RowSampling:
     """How one row draws."""
 
     max_new_tokens: int
-    """At most so many steps are asked of the row; its stream of uniforms has no more."""
+    """At most so many steps are asked of the row."""
     seed: int
     temperature: float = 1.0
     """Divides the logits; at 0 the likeliest token is taken."""
@@ -66,8 +73,7 @@ class Drawn:
 class _Row:
     key: int
     sampling: RowSampling
-    uniforms: list[float]
-    count: int = 0
+    uniforms: Iterator[float]
 
 
 class ContinuousBatch:
@@ -135,7 +141,6 @@ class ContinuousBatch:
         found: dict[int, Drawn] = {}
         for place, token in enumerate(self._tokens.tolist()):
             if (row := self._rows[place]) is not None:
-                row.count += 1
                 found[row.key] = told.get(place) or Drawn(token)
         return found
 
@@ -163,7 +168,9 @@ class ContinuousBatch:
             prompt: number for number, prompt in enumerate(dict.fromkeys(r.prompt for r in rows))
         }
         at = torch.tensor([where[row.prompt] for row in rows], device=self._device)
-        return decoder.start(list(where), at, max(row.sampling.max_new_tokens for row in rows))
+        room = max(row.sampling.max_new_tokens for row in rows)
+        # Caches that rows can join grow as they are needed.
+        return decoder.start(list(where), at, min(room, _ROOM) if decoder.can_join else room)
 
     def _advance(self) -> None:
         """Let the model read what was drawn last."""
@@ -191,7 +198,7 @@ class ContinuousBatch:
                 device=self._device,
             )
             scaled = scaled.index_copy(0, at, nucleus(scaled[at], shares))
-        uniforms = [0.5 if row is None else row.uniforms[row.count] for row in rows]
+        uniforms = [0.5 if row is None else next(row.uniforms) for row in rows]
         drawn, _ = draw(scaled, torch.tensor(uniforms, dtype=torch.float64, device=self._device))
         if best is None:
             return drawn
@@ -233,7 +240,12 @@ def nucleus(logits: Tensor, top_p: Tensor) -> Tensor:
 
 
 def _row_of(row: NewRow) -> _Row:
-    sampling = row.sampling
-    is_drawn = sampling.temperature >= _COLDEST
-    uniforms = uniforms_of(sampling.max_new_tokens, sampling.seed).tolist() if is_drawn else []
-    return _Row(row.key, sampling, uniforms or [0.5] * sampling.max_new_tokens)
+    return _Row(row.key, row.sampling, _uniforms_from(row.sampling.seed))
+
+
+def _uniforms_from(seed: int) -> Iterator[float]:
+    """The stream of `uniforms_of`, however long it gets."""
+    source = generator(seed)
+    while True:
+        drawn = torch.rand(_UNIFORMS, generator=source, dtype=torch.float64, device="cpu")
+        yield from drawn.tolist()

@@ -31,6 +31,8 @@ _MULTIPLE = 16
 """Of which the sizes of products in bfloat16 are multiples, so that there are few."""
 _GROWTH = 16
 """Positions by which the cache grows: products over all of it need it whole in memory, so it is copied now and then."""
+_TURNS = 256
+"""Positions for which rotations are computed at a time, where more tokens come than were foreseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +152,8 @@ class LlamaDecoder:
         tokens, is_real = left_padded(prompts, self.multiple)
         count, width = tokens.shape
         positions = (is_real.cumsum(dim=1) - 1).clamp(min=0)
-        every = torch.arange(width + room)[None]
-        self._cos, self._sin = (
-            part[0].to(self._dtype) for part in self._rotary(self._embedding[:1], every)
-        )
+        self._reach = width
+        self._turn(width + room)
         shape = (count, self._shape.kv_heads, width, self._shape.width)
         self._keys, self._values = (
             [self._embedding.new_zeros(shape) for _ in self._layers] for _ in range(2)
@@ -212,6 +212,9 @@ class LlamaDecoder:
         """See `Decoder`."""
         if self._used == self._keys[0].shape[1]:
             self._grow()
+        if self._reach == len(self._cos):
+            self._turn(self._reach + _TURNS)
+        self._reach += 1
         self._bias[:, :, self._used] = 0
         self._positions = self._positions + 1
         cos, sin = self._cos[self._positions][:, None], self._sin[self._positions][:, None]
@@ -272,8 +275,16 @@ class LlamaDecoder:
                 arriving = new.view(-1, self._shape.kv_heads, new.shape[-2], self._shape.width)
                 by_row[places] = 0  # whatever stood there may be NaN
                 by_row[places, :, columns] = arriving[:, :, other._used - longest : other._used]
+        self._reach = max(self._reach, other._reach)
         if len(other._cos) > len(self._cos):
             self._cos, self._sin = other._cos, other._sin
+
+    def _turn(self, count: int) -> None:
+        """Compute by how much so many positions are rotated."""
+        every = torch.arange(count)[None]
+        self._cos, self._sin = (
+            part[0].to(self._dtype) for part in self._rotary(self._embedding[:1], every)
+        )
 
     def _real(self) -> Tensor:
         """[B, used] bool: True at the rows' own tokens, all that were stepped through among them."""
@@ -294,7 +305,9 @@ class LlamaDecoder:
             width: how many columns are to be in use at least.
         """
         is_real = self._real() if rows is None else self._real()[rows]
-        longest = max(int(is_real.sum(dim=1).max()), 1) if self._has_guests else self._used
+        longest = self._used
+        if self._has_guests:
+            self._reach = longest = max(int(is_real.sum(dim=1).max()), 1)
         first, used = self._used - longest, max(longest, width)
         room = (used // _GROWTH + 1) * _GROWTH
         for states in (self._keys, self._values):

@@ -203,6 +203,7 @@ class PolicyWorker(Worker):
         self.policy, self.max_rows = policy, max_rows
         self._metrics = metrics
         self._batch = ContinuousBatch(policy.model)
+        self._is_broken = False
         self._live: dict[int, _Live] = {}
         self._taken: list[AnswerJob] = []
         self._next_key = 0
@@ -241,10 +242,9 @@ class PolicyWorker(Worker):
             self._metrics.load(rows=0, waiting=self.waiting)
 
     def give_up(self) -> list[Job]:
-        """Start over with an empty batch."""
+        """Forget every answer; whoever comes next starts a new batch."""
         jobs = {*self._taken, *(live.job for live in self._live.values())}
-        self._taken, self._live = [], {}
-        self._batch = ContinuousBatch(self.policy.model)
+        self._taken, self._live, self._is_broken = [], {}, True
         return [*jobs]
 
     def _admit(self) -> None:
@@ -262,6 +262,8 @@ class PolicyWorker(Worker):
             return True
 
         self._taken = [job for job in self.take(fits) if isinstance(job, AnswerJob)]
+        if self._is_broken and self._taken:
+            self._batch, self._is_broken = ContinuousBatch(self.policy.model), False
         rows: list[NewRow] = []
         for job in self._taken:
             self._metrics.read(len(job.prompt))

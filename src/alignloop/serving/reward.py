@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,8 @@ class RewardWorker(Worker):
             prompt_tokens = len(reward.formatter.prompt(job.prompt))
         except (DataError, ModelError) as error:
             return ApiProblem(400, str(error))
+        if not all(map(math.isfinite, scores)):
+            return ApiProblem(500, "the reward model gave a score that is not a finite number")
         response_tokens = sum(map(len, responses))
         self._metrics.read(prompt_tokens + response_tokens)
         return Scored(scores, prompt_tokens, response_tokens)

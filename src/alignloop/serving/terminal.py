@@ -147,7 +147,7 @@ def converse(
     chat: Chat,
     ask: Callable[[], str],
     show: Callable[[str], None],
-    compare: Callable[[str], None] | None = None,
+    compare: Callable[[str], object] | None = None,
 ) -> None:
     """Prompt, answer, prompt, answer, until the user ends it.
 
