@@ -168,8 +168,8 @@ def test_equal_prompts_are_read_once_and_their_answers_differ(
 
 
 def test_the_cache_holds_no_more_than_its_rows_see(model: PreTrainedModel) -> None:
-    """A hundred rows one after another, three at a time: columns do not pile up."""
-    rows = [NewRow(i, p, RowSampling(12, i)) for i, p in enumerate(prompts_of(100, seed=5))]
+    """Fifty rows one after another, three at a time: columns do not pile up."""
+    rows = [NewRow(i, p, RowSampling(12, i)) for i, p in enumerate(prompts_of(50, seed=5))]
     widths: list[int] = []
 
     def note(batch: ContinuousBatch) -> None:
@@ -182,7 +182,7 @@ def test_the_cache_holds_no_more_than_its_rows_see(model: PreTrainedModel) -> No
     serve(model, rows, lambda: 1, most=3, after_step=note)
 
     longest = 22 + 12
-    assert len(widths) > 200
+    assert len(widths) > longest + 2 * 64, "or nothing could have piled up"
     assert max(widths) <= longest + 2 * 64
 
 

@@ -25,6 +25,7 @@ from alignloop.serving.service import Limits
 from benchmarks.serving.clients import load
 from benchmarks.serving.server import Server, serving
 from tests.helpers import write_classifier, write_model
+from tests.serving.site import eventually
 
 RunCli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -48,6 +49,7 @@ def server(folders: Path) -> Iterator[Server]:
 def test_the_line_it_prints_works(server: Server) -> None:
     said = "".join(server.log)
     assert "Serving story, judge at http://127.0.0.1:" in said
+    eventually(lambda: len(server.log) > 1)
     words = shlex.split(server.log[1])
     assert words[0] == "curl"
     assert words[words.index("-H") + 1] == "Content-Type: application/json"
