@@ -15,6 +15,8 @@ T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
 """The last event of a stream."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 class ClientGone(Exception):
     """Whoever asked is not there any more."""
@@ -51,7 +53,7 @@ def event(value: Mapping[str, Any]) -> bytes:
 
 def as_json(value: Any) -> bytes:
     """JSON, compact, characters as they are."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 class EventStream(Response):
