@@ -18,7 +18,7 @@ from alignloop.serving.policy import ServedPolicy
 from alignloop.serving.service import Limits
 from alignloop.web.limits import RateLimit
 from tests.helpers import CONTEXT, write_model
-from tests.serving.site import Site, eventually, held, served
+from tests.serving.site import PATIENCE_S, Site, eventually, held, served
 
 KEY, OTHER = "a-key-of-more-than-16", "another-key-0123456789"
 ASKED = {"model": "tiny", "prompt": "The fox", "max_tokens": 4}
@@ -71,7 +71,7 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
         (b'{"model": "tiny", "n": 0}', "'n'"),
         (b'{"model": "tiny", "n": 5}', "at most 4 answers at once"),
         (b'{"model": "tiny", "prompt": ["a", "b", "c", "d"], "n": 2}', "at most 6 answers in all"),
-        (b'{"model": "tiny", "stop": ["a", "b", "c", "d", "e"]}', "'stop"),
+        (b'{"model": "tiny", "stop": [' + b'"a",' * 16 + b'"b"]}', "'stop"),
         (b'{"model": "tiny", "stop": ""}', "'stop"),
         (b'{"model": "tiny", "best_of": 2}', "'best_of' is not supported"),
         (b'{"model": "tiny", "logit_bias": {"5": 1}}', "'logit_bias' is not supported"),
@@ -339,6 +339,7 @@ def test_a_reader_who_does_not_read_keeps_nobody_waiting(site: Site) -> None:
     request = request_of(ASKED | {"stream": True, "max_tokens": 80, "n": 4})
     with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        slow.settimeout(PATIENCE_S)
         slow.connect(("127.0.0.1", port))
         slow.sendall(request)
         eventually(lambda: worker.rows)
@@ -347,7 +348,9 @@ def test_a_reader_who_does_not_read_keeps_nobody_waiting(site: Site) -> None:
         assert site.post("/v1/completions", **ASKED).status_code == 200
         received = b""
         while b"[DONE]" not in received:
-            received += slow.recv(512)
+            part = slow.recv(512)
+            assert part, "the connection was closed"
+            received += part
     ends = [line for line in received.split(b"\n") if b'"finish_reason":"' in line]
     assert len(ends) == 4, "it gets all of it in the end"
 
@@ -355,9 +358,9 @@ def test_a_reader_who_does_not_read_keeps_nobody_waiting(site: Site) -> None:
 @pytest.mark.parametrize("streams", [False, True])
 def test_whoever_hangs_up_is_written_no_more(site: Site, streams: bool) -> None:
     worker, port = site.worker("tiny"), int(site.url.rpartition(":")[2])
-    request = request_of(ASKED | {"stream": streams, "max_tokens": 80})
+    request = request_of(ASKED | {"stream": streams, "max_tokens": 80, "temperature": 0})
     with held(worker) as allow:
-        with socket.create_connection(("127.0.0.1", port)) as leaving:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as leaving:
             leaving.sendall(request)
             eventually(lambda: worker.rows == 1)
             if streams:

@@ -95,8 +95,8 @@ class _Drawing(Asked):
     """Divides the logits; 0 takes the likeliest token at each step."""
     top_p: Annotated[float, Field(ge=0, le=1)] | None = 1.0
     """Draw from the fewest tokens that have this probability together."""
-    stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
-    """Texts that end an answer, and are not part of it; up to 4."""
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=16)] | None = None
+    """Texts that end an answer, and are not part of it; up to 16, as harnesses send more than OpenAI's 4."""
     stream: bool | None = False
     """Whether the answer is sent as server-sent events, as it is written."""
     stream_options: StreamOptions | None = None
