@@ -163,7 +163,5 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     "5XX": {"model": ProblemReply, "description": "The request could not be answered."},
 }
 """Of every route."""
-EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
-}
+EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 """Of routes that can stream."""
