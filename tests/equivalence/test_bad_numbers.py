@@ -116,7 +116,7 @@ def assert_finite(run_folder: Path) -> int:
         ("ppo", gradients.objective, "policy_loss", 10, r"step \d+: the policy loss is nan"),
         ("ppo", gradients.objective, "value_loss", 10, r"step \d+: the value loss is nan"),
         ("ppo", gradients, "block_log_probs", 9, r"step \d+: the pretraining loss is nan"),
-        ("ppo", native._Head, "logits", 25, r"a log-probability of the sampler is not finite"),
+        ("ppo", native.Head, "logits", 25, r"a log-probability of the sampler is not finite"),
         ("ppo", ScalarModel, "values", 13, r"a value of the value function is not finite"),
         ("ppo", RewardModels, "score", 3, r"iteration 4: a score of the reward model is not"),
         ("ppo", rollout, "response_log_probs", 9, r"a log-probability of the reference is not"),

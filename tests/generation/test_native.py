@@ -273,7 +273,7 @@ def test_a_draw_inverts_the_cumulative_distribution() -> None:
     shares = torch.tensor([[0.0, 0.2, 0.0, 0.3, 0.5]])
     uniforms = [0.0, 0.19, 0.21, 0.49, 0.51, 0.999999, 1 - 2**-53]
 
-    drawn, log_probs = native._draw(
+    drawn, log_probs = native.draw(
         shares.log().expand(len(uniforms), -1), torch.tensor(uniforms, dtype=torch.float64)
     )
 
@@ -287,7 +287,7 @@ def test_the_ends_of_the_uniform_draw_nothing_impossible(possible: list[int]) ->
     logits = torch.full((2, 151), -torch.inf)
     logits[:, possible] = 0.0
 
-    drawn, log_probs = native._draw(logits, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64))
+    drawn, log_probs = native.draw(logits, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64))
 
     assert drawn.tolist() == [possible[0], possible[-1]]
     torch.testing.assert_close(log_probs.exp(), torch.full((2,), 1 / len(possible)))
@@ -299,7 +299,7 @@ def test_a_draw_is_the_first_token_whose_cumulative_share_exceeds_the_uniform(
 ) -> None:
     logits = 3 * torch.randn(1, words, generator=generator(seed))
 
-    drawn, log_prob = native._draw(logits, torch.tensor([uniform], dtype=torch.float64))
+    drawn, log_prob = native.draw(logits, torch.tensor([uniform], dtype=torch.float64))
 
     shares = torch.softmax(logits[0].double(), dim=0).tolist()
     below = sum(shares[: int(drawn)])

@@ -25,24 +25,53 @@ from alignloop.cli.options import PATH, longest_answer_option
     is_flag=True,
     help="Every prompt stands alone: for a policy that has learned no conversations, as the demo's have not.",
 )
+@click.option(
+    "--against",
+    type=PATH,
+    help="Another policy: /compare PROMPT lets both answer, and keeps which answer you prefer.",
+)
+@click.option(
+    "--choices",
+    type=PATH,
+    default=Path("choices.jsonl"),
+    show_default=True,
+    help="JSON Lines file that /compare adds your choices to.",
+)
+@click.option("--labeler", default="me", show_default=True, help="Your name in that file.")
 def command(
-    model: Path, temperature: float, max_new_tokens: int, seed: int | None, single_turn: bool
+    model: Path,
+    temperature: float,
+    max_new_tokens: int,
+    seed: int | None,
+    single_turn: bool,
+    against: Path | None,
+    choices: Path,
+    labeler: str,
 ) -> None:
     """Talk to MODEL: a `policy` artefact, its run folder, or any Hugging Face causal LM folder.
 
     Example: alignloop chat demo/ppo_ptx --single-turn
     """
     from alignloop.generation.engine import SamplingConfig
-    from alignloop.serving.terminal import HELP, Chat, converse
+    from alignloop.serving import compare
+    from alignloop.serving.terminal import HELP, Chat, Speaker, converse
 
     sampling = SamplingConfig(temperature=temperature, max_new_tokens=max_new_tokens)
     chat = Chat(model, sampling, seed, remembers=not single_turn)
     click.echo(HELP)
 
-    def ask() -> str:
+    def ask(question: str = "\n> ") -> str:
         try:
-            return input("\n> ")
+            return input(question)
         except EOFError:
             return ""
 
-    converse(chat, ask, lambda piece: click.echo(piece, nl=False))
+    def show(piece: str) -> None:
+        click.echo(piece, nl=False)
+
+    if against is None:
+        converse(chat, ask, show)
+        return
+    comparison = compare.Comparison(chat, Speaker(against, sampling), labeler, choices)
+    click.echo(f"{compare.HELP} Choices go to {choices.resolve()}.")
+    converse(chat, ask, show, lambda prompt: comparison(prompt, ask, show))

@@ -56,6 +56,7 @@ _VERBS: dict[str, tuple[str, str]] = {
     "study": ("alignloop.cli.study", "Longer experiments: a run for each value of one setting."),
     "doctor": ("alignloop.cli.doctor", "Check your own models before a long RL run."),
     "chat": ("alignloop.cli.chat", "Talk to a policy in the terminal."),
+    "serve": ("alignloop.cli.serve", "Policies and reward models for OpenAI's clients."),
 }
 _EXTRAS = {
     "torch": "train",

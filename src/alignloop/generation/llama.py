@@ -5,6 +5,7 @@ Its hidden states are those of transformers' own forward pass but for rounding; 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignloop.data.batches import micro_batches
-from alignloop.generation.decoder import left_padded
+from alignloop.generation.decoder import Decoder, left_padded
 from alignloop.models.backbone import AdaptedModel, whole_model
 from alignloop.tensors import rounded_up
 
@@ -30,6 +31,8 @@ _MULTIPLE = 16
 """Of which the sizes of products in bfloat16 are multiples, so that there are few."""
 _GROWTH = 16
 """Positions by which the cache grows: products over all of it need it whole in memory, so it is copied now and then."""
+_TURNS = 256
+"""Positions for which rotations are computed at a time, where more tokens come than were foreseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ def supports(model: PreTrainedModel) -> bool:
 
 class LlamaDecoder:
     """Reads a model's weights as they are when it is made; see `Decoder`."""
+
+    can_join = True
 
     def __init__(
         self,
@@ -147,10 +152,8 @@ class LlamaDecoder:
         tokens, is_real = left_padded(prompts, self.multiple)
         count, width = tokens.shape
         positions = (is_real.cumsum(dim=1) - 1).clamp(min=0)
-        every = torch.arange(width + room)[None]
-        self._cos, self._sin = (
-            part[0].to(self._dtype) for part in self._rotary(self._embedding[:1], every)
-        )
+        self._reach = width
+        self._turn(width + room)
         shape = (count, self._shape.kv_heads, width, self._shape.width)
         self._keys, self._values = (
             [self._embedding.new_zeros(shape) for _ in self._layers] for _ in range(2)
@@ -170,6 +173,7 @@ class LlamaDecoder:
         self._used = width
         self._positions = positions[:, -1][rows]
         self._is_real = is_real
+        self._has_guests = False
         self._grow(rows)
         return _rms(last, self._norm, self._shape)[rows]
 
@@ -208,6 +212,9 @@ class LlamaDecoder:
         """See `Decoder`."""
         if self._used == self._keys[0].shape[1]:
             self._grow()
+        if self._reach == len(self._cos):
+            self._turn(self._reach + _TURNS)
+        self._reach += 1
         self._bias[:, :, self._used] = 0
         self._positions = self._positions + 1
         cos, sin = self._cos[self._positions][:, None], self._sin[self._positions][:, None]
@@ -231,26 +238,96 @@ class LlamaDecoder:
         self._grow(rows)
         self._positions = self._positions[rows]
 
-    def _grow(self, rows: Tensor | None = None) -> None:
-        """Copy the cache into one with more room, and with those rows alone where they are given."""
-        used = self._used
+    def fresh(self) -> LlamaDecoder:
+        """See `Decoder`."""
+        return copy.copy(self)  # `start` makes a cache of its own
+
+    def release(self, rows: Tensor) -> None:
+        """See `Decoder`."""
+        self._is_real = self._real()
+        self._is_real[rows] = False
+        self._positions[rows] = -1
+        self._bias_by_row()[rows, :, : self._used] = -torch.inf
+
+    def join(self, other: Decoder, places: Tensor) -> None:
+        """See `Decoder`."""
+        assert isinstance(other, LlamaDecoder)
+        self._has_guests = True
+        is_real = other._real()
+        longest = int(is_real.sum(dim=1).max())
+        beyond = max(int(places.max()) + 1 - len(self._positions), 0)
+        if beyond or longest > self._used:
+            self._grow(beyond=beyond, width=longest)
+        self._positions = F.pad(self._positions, (0, beyond))
+        self._positions[places] = other._positions
+        columns = slice(self._used - longest, self._used)
+        self._is_real = self._real()
+        self._is_real[places] = False
+        self._is_real[places, columns] = is_real[:, other._used - longest :]
+        bias = self._bias_by_row()
+        bias[places] = -torch.inf
+        seen = torch.zeros(is_real.shape[0], longest, dtype=self._dtype)
+        seen[~is_real[:, other._used - longest :]] = -torch.inf
+        bias[places, :, columns] = seen[:, None]
+        for mine, theirs in ((self._keys, other._keys), (self._values, other._values)):
+            for own, new in zip(mine, theirs, strict=True):
+                by_row = own.view(-1, self._shape.kv_heads, own.shape[-2], self._shape.width)
+                arriving = new.view(-1, self._shape.kv_heads, new.shape[-2], self._shape.width)
+                by_row[places] = 0  # whatever stood there may be NaN
+                by_row[places, :, columns] = arriving[:, :, other._used - longest : other._used]
+        self._reach = max(self._reach, other._reach)
+        if len(other._cos) > len(self._cos):
+            self._cos, self._sin = other._cos, other._sin
+
+    def _turn(self, count: int) -> None:
+        """Compute by how much so many positions are rotated."""
+        every = torch.arange(count)[None]
+        self._cos, self._sin = (
+            part[0].to(self._dtype) for part in self._rotary(self._embedding[:1], every)
+        )
+
+    def _real(self) -> Tensor:
+        """[B, used] bool: True at the rows' own tokens, all that were stepped through among them."""
+        return F.pad(self._is_real, (0, self._used - self._is_real.shape[1]), value=True)
+
+    def _bias_by_row(self) -> Tensor:
+        """[B, G, room]: the bias, to be written to."""
+        return self._bias.view(len(self._positions), self._shape.kv_heads, -1)
+
+    def _grow(self, rows: Tensor | None = None, *, beyond: int = 0, width: int = 0) -> None:
+        """Copy the cache into one with more room.
+
+        Where rows come and go, the columns that none sees any more are left out.
+
+        Args:
+            rows: those that stay; all of them without it.
+            beyond: how many rows are added, which see nothing yet.
+            width: how many columns are to be in use at least.
+        """
+        is_real = self._real() if rows is None else self._real()[rows]
+        longest = self._used
+        if self._has_guests:
+            self._reach = longest = max(int(is_real.sum(dim=1).max()), 1)
+        first, used = self._used - longest, max(longest, width)
         room = (used // _GROWTH + 1) * _GROWTH
         for states in (self._keys, self._values):
             for number, old in enumerate(states):
                 by_row = old.reshape(-1, self._shape.kv_heads, old.shape[-2], self._shape.width)
+                by_row = by_row[:, :, first : self._used]
                 if rows is not None:
                     by_row = by_row[rows]
-                new = old.new_empty(len(by_row) * self._shape.kv_heads, room, self._shape.width)
-                new[:, :used] = by_row[:, :, :used].flatten(0, 1)
-                new[:, used:] = 0  # it is masked, but 0 times NaN would be NaN
-                states[number] = new
-        if rows is not None:
-            self._is_real = self._is_real[rows]
-        count = len(self._is_real)
-        bias = torch.full((count, room), -torch.inf, dtype=self._dtype)
-        width = self._is_real.shape[1]
-        bias[:, :width][self._is_real] = 0
-        bias[:, width:used] = 0
+                shape = (len(by_row) + beyond, self._shape.kv_heads, room, self._shape.width)
+                new = old.new_empty(shape)
+                new[: len(by_row), :, used - longest : used] = by_row
+                # What is masked is 0 all the same: 0 times NaN would be NaN.
+                new[: len(by_row), :, : used - longest] = 0
+                new[: len(by_row), :, used:] = 0
+                new[len(by_row) :] = 0
+                states[number] = new.flatten(0, 1)
+        self._used = used
+        self._is_real = F.pad(is_real[:, first:], (used - longest, 0, 0, beyond))
+        bias = torch.full((len(self._is_real), room), -torch.inf, dtype=self._dtype)
+        bias[:, :used][self._is_real] = 0
         self._bias = bias.repeat_interleave(self._shape.kv_heads, dim=0)[:, None]
 
 

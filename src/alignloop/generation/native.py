@@ -66,7 +66,7 @@ class NativeEngine:
             )
         was_training = self._model.training
         self._model.eval()
-        head = _Head(self._model, self._precision)
+        head = Head(self._model, self._precision)
         decoder = decoder_for(self._model, self._precision, is_compiled=self._is_compiled)
         if self._is_compiled and isinstance(decoder, llama.LlamaDecoder) and not self._has_compiled:
             decoder.compile()
@@ -91,14 +91,14 @@ class NativeEngine:
     def _batch(
         self,
         decoder: Decoder,
-        head: _Head,
+        head: Head,
         prompts: list[Sequence[int]],
         seeds: list[int],
         sampling: SamplingConfig,
         advance: Callable[[int], object],
     ) -> list[Response]:
         # What each row will draw with: uniforms from its own stream, one per step.
-        uniforms = torch.stack([_uniforms(sampling.max_new_tokens, seed) for seed in seeds])
+        uniforms = torch.stack([uniforms_of(sampling.max_new_tokens, seed) for seed in seeds])
         distinct = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
         where = {prompt: row for row, prompt in enumerate(distinct)}
         rows = torch.tensor([where[tuple(prompt)] for prompt in prompts])
@@ -110,7 +110,7 @@ class NativeEngine:
         lengths = torch.zeros(len(prompts), dtype=torch.long)
         for step in range(sampling.max_new_tokens):
             logits = head.logits(hidden, sampling.temperature)
-            drawn, drawn_log_probs = _draw(logits, uniforms[live, step])
+            drawn, drawn_log_probs = draw(logits, uniforms[live, step])
             tokens[live, step], log_probs[live, step] = drawn, drawn_log_probs
             lengths[live] += is_open[live].long()
             ended = (drawn == self._end) & is_open[live]
@@ -155,12 +155,17 @@ def _rows_to_keep(still_open: Tensor, multiple: int) -> Tensor:
     return torch.cat([kept, others]).sort().values
 
 
-class _Head:
+class Head:
     """Hidden states to logits, in float32."""
 
     def __init__(self, model: PreTrainedModel, precision: Precision) -> None:
         weight = output_weight(model)
         self._weight = weight.bfloat16() if precision == "bfloat16" else weight
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._weight.device
 
     def logits(self, hidden: Tensor, temperature: float) -> Tensor:
         """[B, V], divided by the temperature."""
@@ -168,13 +173,13 @@ class _Head:
         return logits if temperature == 1.0 else logits / temperature
 
 
-def _uniforms(count: int, seed: int) -> Tensor:
+def uniforms_of(count: int, seed: int) -> Tensor:
     """A stream of one row, drawn on the CPU: the same on every device."""
     drawn = torch.rand(count, generator=generator(seed), dtype=torch.float64, device="cpu")
     return drawn.to(torch.get_default_device())
 
 
-def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Invert each row's cumulative distribution at its uniform: [B, V], [B] -> tokens [B], log-probabilities [B].
 
     Sums are float64, first over blocks of the vocabulary and then inside the one that the uniform falls into: over the
@@ -209,12 +214,12 @@ def stream_tokens(
     model: PreTrainedModel, prompt: Sequence[int], sampling: SamplingConfig, end: int, seed: int
 ) -> Iterator[int]:
     """Draw one response token by token, the end token included; the same seed draws what `generate` draws."""
-    decoder, head = decoder_for(model, "float32"), _Head(model, "float32")
-    uniforms = _uniforms(sampling.max_new_tokens, seed)
+    decoder, head = decoder_for(model, "float32"), Head(model, "float32")
+    uniforms = uniforms_of(sampling.max_new_tokens, seed)
     hidden = decoder.start([prompt], torch.tensor([0]), sampling.max_new_tokens)
     for step in range(sampling.max_new_tokens):
         logits = head.logits(hidden, sampling.temperature)
-        drawn, _ = _draw(logits, uniforms[step : step + 1])
+        drawn, _ = draw(logits, uniforms[step : step + 1])
         yield int(drawn)
         if int(drawn) == end:
             return

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-import logging
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-import uvicorn
 from sqlalchemy import Connection
 
 from alignloop.errors import ConfigError
@@ -20,11 +16,20 @@ from alignloop.labeling.app.paths import path_to
 from alignloop.labeling.app.server import create_app
 from alignloop.store import people
 from alignloop.store.project import Project
+from alignloop.web.listening import (
+    LOCAL_NAMES,
+    address_shown,
+    is_loopback,
+    listen,
+    run_until_signal,
+)
 from alignloop.web.security import Origins
 
 SETUP_EMAIL = "researcher@localhost"
 """What the first account signs in with, unless another address is given."""
 _LAST_READ_S = 10
+_GRACE_S = 10
+_CONNECTIONS = 500
 
 
 def serve(
@@ -63,10 +68,11 @@ def serve(
         with store.write() as connection:
             install_guidelines(connection, _now(), "setup")
             setup = _setup_token(connection, email)
-        listening = _listen(host, port)
+        listening = listen(host, port)
         with closing(listening):
-            address = f"http://{_shown(host)}:{listening.getsockname()[1]}"
-            origins = Origins.of([host, *_aliases(host), *allowed_hosts], behind_tls=behind_tls)
+            address = address_shown(host, listening)
+            aliases = LOCAL_NAMES if is_loopback(host) else ()
+            origins = Origins.of([host, *aliases, *allowed_hosts], behind_tls=behind_tls)
             say(f"Labeling {project.folder} at {address}  (Ctrl-C stops)")
             if setup is not None:
                 say("Nobody can sign in yet. Open this link once to set up the first account:")
@@ -75,61 +81,16 @@ def serve(
             lab = Lab(store, origins, project.folder)
             warming = lab.memory.warm(store)
             try:
-                return _run(lab, listening)
+                number = run_until_signal(
+                    create_app(lab), listening, grace=_GRACE_S, connections=_CONNECTIONS
+                )
+                return 0 if number in (None, signal.SIGINT) else 128 + number
             finally:
                 warming.join(_LAST_READ_S)  # the store is closed after it
     finally:
         if lock is not None:
             lock.release()
         store.close()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _run(lab: Lab, listening: socket.socket) -> int:
-    config = uvicorn.Config(
-        create_app(lab),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=10,
-        limit_concurrency=500,
-        # Whatever else is installed: this one bounds what it reads of a request's head.
-        http="h11",
-        h11_max_incomplete_event_size=64 * 1024,
-        ws="none",
-        lifespan="off",
-    )
-    # The app has said where a bug is; a traceback would quote what somebody wrote.
-    logging.getLogger("uvicorn.error").addFilter(_without_traceback)
-    server = uvicorn.Server(config)
-    received: list[int] = []
-    handle_exit = server.handle_exit
-
-    def noted(number: int, frame: object) -> None:
-        received.append(number)
-        handle_exit(number, None)
-
-    server.handle_exit = noted  # type: ignore[method-assign]
-    try:
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:  # raised again by uvicorn, after everything was answered
-        received.append(signal.SIGINT)
-    return 128 + received[0] if received and received[0] != signal.SIGINT else 0
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    if record.exc_info:
-        record.exc_info, record.exc_text = None, None
-        record.msg, record.args = "a request ended in an error", ()
-    return True
 
 
 def _setup_token(connection: Connection, email: str) -> str | None:
@@ -150,29 +111,6 @@ def _setup_token(connection: Connection, email: str) -> str | None:
             connection, _now(), "setup", email=email, name="Researcher", role="researcher"
         )
     return people.invite(connection, _now(), "setup", user)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind((host.strip("[]"), port))
-        found.listen(128)
-    except OSError as error:
-        found.close()
-        raise ConfigError(
-            f"{host}:{port} cannot be listened on ({error.strerror}); try --port 0 for any free one"
-        ) from None
-    return found
-
-
-def _aliases(host: str) -> list[str]:
-    return ["localhost", "127.0.0.1", "[::1]"] if is_loopback(host) else []
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def _now() -> int:

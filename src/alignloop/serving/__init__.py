@@ -1,1 +1,1 @@
-"""Letting people use the policy: today a conversation in the terminal."""
+"""Letting people use the models: a conversation in the terminal, and a server for OpenAI's clients."""

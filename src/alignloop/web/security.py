@@ -91,7 +91,7 @@ class SecurityMiddleware:
         headers = Headers(scope=scope)
         named = headers.getlist("host")
         host = named[0].lower() if len(named) == 1 else ""
-        if _name(host) not in self.origins.hosts:
+        if host_name(host) not in self.origins.hosts:
             return "this server does not answer to that host name (see --allow-host)"
         if scope["method"] in SAFE_METHODS:
             return None
@@ -146,8 +146,8 @@ def _is_loopback(address: str) -> bool:
     return found is not None and found.is_loopback
 
 
-def _name(host: str) -> str | None:
-    """A host header without its port; None where it is more than a name, or less."""
+def host_name(host: str) -> str | None:
+    """A host header, in small letters, without its port; None where it is more than a name, or less."""
     found = _HOST.fullmatch(host)
     return None if found is None else found[1]
 
@@ -157,4 +157,4 @@ def _written(host: str) -> str:
     host = host.strip().lower()
     if host.count(":") > 1 and not host.startswith("["):
         return f"[{host}]"
-    return _name(host) or host
+    return host_name(host) or host
