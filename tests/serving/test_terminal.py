@@ -38,7 +38,7 @@ def test_a_prompt_is_read_after_what_was_said(model: Path) -> None:
     said = (Turn(role="user", text="The king"), Turn(role="assistant", text=first))
     whole = drawn(model, Prompt(id="p", text="The hen", history=said), seed=7)
     assert second
-    assert whole.startswith(second), "but for a character that was left half drawn"
+    assert whole.replace("\ufffd", "").strip() == second, "but for bytes that are no character"
     assert [turn.text for turn in chat.history] == ["The king", first, "The hen", second]
 
 
@@ -49,7 +49,7 @@ def test_single_turns_stand_alone(model: Path) -> None:
     second = "".join(chat.answer("The hen"))
 
     assert second
-    assert drawn(model, Prompt(id="p", text="The hen"), seed=7).startswith(second)
+    assert drawn(model, Prompt(id="p", text="The hen"), seed=7).replace("\ufffd", "") == second
     assert chat.history == ()
 
 

@@ -43,7 +43,8 @@ class Speaker:
         """
         context = context_length(self._policy)
         tokens = self._tokens(history, prompt)
-        while history and len(tokens) + self._sampling.max_new_tokens > context:
+        room = max(self._sampling.max_new_tokens, _LEAST_ROOM)
+        while history and len(tokens) + room > context:
             history = history[2:]
             tokens = self._tokens(history, prompt)
         if context - len(tokens) < _LEAST_ROOM:

@@ -16,7 +16,10 @@ _BROKEN = "\ufffd"
 
 
 class WholeCharacters:
-    """The text of tokens as they come. A character whose bytes are spread over tokens waits for its last."""
+    """The text of tokens as they come. A character whose bytes are spread over tokens waits for its last.
+
+    Bytes that are no character, which a policy may draw, are left out.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -33,11 +36,11 @@ class WholeCharacters:
             return ""
         self._tokens = self._tokens[self._shown :]
         self._shown = len(self._tokens)
-        return new
+        return new.replace(_BROKEN, "")
 
     def finish(self) -> str:
-        """What is left at the end. A character that was never completed is left out."""
-        return self._new().rstrip(_BROKEN)
+        """What is left at the end."""
+        return self._new().replace(_BROKEN, "")
 
     def _new(self) -> str:
         whole = self._tokenizer.decode(self._tokens, skip_special_tokens=False)
