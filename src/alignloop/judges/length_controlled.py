@@ -22,6 +22,7 @@ from alignloop.judges.measure import (
     numbered,
     ratio,
     summed,
+    times_drawn,
     undefined,
 )
 
@@ -105,7 +106,7 @@ def length_controlled(
     generator, drawn = np.random.default_rng(seed), list[Floats]()
     block = max(_DRAWS_AT_ONCE // count, 1)
     for start in range(0, resamples, block):
-        times = _times(generator, min(block, resamples - start), count)
+        times = times_drawn(generator, min(block, resamples - start), count)
         drawn.append(fitted(bent, values, times))
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0)
     return LengthControlled(
@@ -194,10 +195,3 @@ def length_correlation(
 
 def _sigmoid(value: float) -> float:
     return float(1.0 / (1.0 + np.exp(-value)))
-
-
-def _times(generator: np.random.Generator, count: int, size: int) -> Floats:
-    """How often each of `size` prompts is drawn in `size` draws, [count, size]."""
-    draws = generator.integers(0, size, size=(count, size)) + np.arange(count)[:, None] * size
-    times = np.bincount(draws.ravel(), minlength=count * size)
-    return times.reshape(count, size).astype(np.float64)

@@ -81,6 +81,13 @@ def summed(rows: Ints, columns: Ints, values: Floats | Ints, shape: tuple[int, i
     return flat.astype(np.float64).reshape(shape)
 
 
+def times_drawn(generator: np.random.Generator, count: int, size: int) -> Floats:
+    """How often each of `size` units is drawn in `size` draws, [count, size]."""
+    draws = generator.integers(0, size, size=(count, size)) + np.arange(count)[:, None] * size
+    times = np.bincount(draws.ravel(), minlength=count * size)
+    return times.reshape(count, size).astype(np.float64)
+
+
 def bootstrap(
     tables: Floats, statistic: Statistic, *, seed: int, resamples: int = RESAMPLES
 ) -> tuple[Floats, Floats, Floats]:

@@ -22,6 +22,7 @@ from alignloop.judges.measure import (
     numbered,
     ratio,
     summed,
+    times_drawn,
     undefined,
 )
 from alignloop.judges.proportions import fair_coin_p, wilson
@@ -184,19 +185,12 @@ def _over_both(votes: Sequence[Vote], seed: int, resamples: int) -> Measure:
     found: list[Floats] = []
     for start in range(0, resamples, _BLOCK):
         count = min(_BLOCK, resamples - start)
-        of_prompts, of_labelers = (_times(generator, count, size) for size in shape)
+        of_prompts, of_labelers = (times_drawn(generator, count, size) for size in shape)
         total = ((of_prompts @ below) * of_labelers).sum(axis=1)
         won = ((of_prompts @ above) * of_labelers).sum(axis=1)
         found.append(won[total > 0] / total[total > 0])
     low, high = np.quantile(np.concatenate(found), [0.025, 0.975])
     return Measure(value, float(low), float(high), len(votes), len(prompts))
-
-
-def _times(generator: np.random.Generator, count: int, size: int) -> Floats:
-    """How often each of `size` units is drawn in `size` draws, [count, size]."""
-    draws = generator.integers(0, size, size=(count, size)) + np.arange(count)[:, None] * size
-    times = np.bincount(draws.ravel(), minlength=count * size)
-    return times.reshape(count, size).astype(np.float64)
 
 
 def _decided(won: int, lost: int, votes: Sequence[Vote]) -> Measure:
