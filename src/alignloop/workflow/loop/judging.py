@@ -13,9 +13,9 @@ from typing import Any
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Completion, Completions, Prompt, Ranking
 from alignloop.errors import DataError
+from alignloop.evaluation.winrate.figures import interval
 from alignloop.files import write_json
 from alignloop.judges.intervals import pooled, win_rate
-from alignloop.judges.measure import Measure
 from alignloop.judges.preference_votes import WinRate, tally, tally_by_cohort
 from alignloop.labeling.judged import votes_in
 from alignloop.runs.artifact import Artifact
@@ -81,14 +81,14 @@ def count_votes(
         "seed": config.seed,
         "win_rate": {
             challenger_name: {
-                "all_labelers": _measure(every.rate),
-                **{f"{cohort}_labelers": _measure(found.rate) for cohort, found in cohorts.items()},
+                "all_labelers": interval(every.rate),
+                **{f"{cohort}_labelers": interval(found.rate) for cohort, found in cohorts.items()},
             }
         },
-        "over_labelers": _measure(every.rate_over_labelers),
-        "ties": _measure(every.ties),
-        "both_bad": _measure(every.both_bad),
-        "left_side": _measure(every.side.left),
+        "over_labelers": interval(every.rate_over_labelers),
+        "ties": interval(every.ties),
+        "both_bad": interval(every.both_bad),
+        "left_side": interval(every.side.left),
     }
     return run.finish(
         "evaluation-report",
@@ -208,21 +208,10 @@ def _firsts(source: Artifact) -> dict[str, tuple[Prompt, Completion]]:
     return {row.prompt.id: (row.prompt, row.completions[0]) for row in rows}
 
 
-def _measure(found: Measure) -> dict[str, Any]:
-    """As other reports write an estimate; null where there is no value or no interval, and why."""
-    written: dict[str, Any] = {
-        "mean": found.value,
-        "low": found.low,
-        "high": found.high,
-        "n": found.clusters,
-    }
-    return written | ({"reason": found.reason} if found.reason else {})
-
-
 def _facts(report: dict[str, Any], challenger: str, every: WinRate) -> dict[str, Any]:
     return {
         "judges": "SIMULATED labelers" if report["simulated"] else "people",
-        "win_rate": _measure(every.rate),
+        "win_rate": interval(every.rate),
         "against": report["against"],
         "votes": report["votes"],
         "challenger": challenger,
