@@ -393,9 +393,8 @@ def status(project: Path, database: str | None) -> None:
         for one in campaigns.all_campaigns(connection):
             progress = campaigns.progress_of(connection, one)
             surplus = f", {progress.surplus} surplus" if progress.surplus else ""
-            state = "paused" if one.is_paused else one.state
             click.echo(
-                f"{one.name:<32} {one.form:<12} {one.purpose:<11} {state:<7} "
+                f"{one.name:<32} {one.form:<12} {one.purpose:<11} {one.phase:<7} "
                 f"{progress.done}/{progress.wanted} done, {progress.leased} in work{surplus}"
             )
 

@@ -29,6 +29,7 @@ from alignloop.store.campaigns import Campaign
 from alignloop.store.database import FILE, Store
 from alignloop.store.judgments import RankedOutputs
 from alignloop.store.people import User
+from alignloop.store.tallies import SIMULATED
 
 LEXICON_FILE = "lexicon.json.gz"
 _BATCH = 200
@@ -112,7 +113,7 @@ class _Lab:
                     connection,
                     _now(),
                     "simulation",
-                    email=f"{labeler.name}@simulated.invalid",
+                    email=f"{labeler.name}{SIMULATED}",
                     name=labeler.name,
                     state="active",
                     standing="qualified",

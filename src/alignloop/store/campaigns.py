@@ -90,6 +90,11 @@ class Campaign:
         return self.state == "closed" and self.closed_at is None
 
     @property
+    def phase(self) -> Literal["draft", "open", "paused", "closed"]:
+        """The state as people call it."""
+        return "paused" if self.is_paused else self.state
+
+    @property
     def is_blind(self) -> bool:
         """Whether nobody may know which model wrote what: an evaluation that was not closed for good."""
         return self.purpose == "evaluation" and (self.state != "closed" or self.is_paused)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, case, func, or_, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from alignloop.store.schema import (
     assignments,
@@ -21,6 +21,14 @@ from alignloop.store.schema import (
 
 SIMULATED = "@simulated.invalid"
 """What the addresses of simulated labelers' accounts end in; no person can have one."""
+
+_IS_SIMULATED = case((users.c.email.like(f"%{SIMULATED}"), 1), else_=0)
+_LABELS = (
+    submissions.join(assignments, assignments.c.id == submissions.c.assignment_id)
+    .join(users, users.c.id == assignments.c.user_id)
+    .join(tasks, tasks.c.id == assignments.c.task_id)
+)
+_COUNTS = and_(submissions.c.state == "final", tasks.c.is_gold.is_(False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +71,13 @@ def prompts_with_answers(connection: Connection) -> dict[str, int]:
 def labels_by_cohort(connection: Connection) -> list[LabelCount]:
     """Final labels of training and evaluation campaigns, gold tasks left out."""
     pairs = _comparisons()
-    is_simulated = users.c.email.like(f"%{SIMULATED}")
     key = (campaigns.c.form, campaigns.c.purpose, assignments.c.cohort)
     query = (
         select(
             *key,
             func.count(),
             func.count(tasks.c.prompt_id.distinct()),
-            func.sum(case((is_simulated, 1), else_=0)),
+            func.sum(_IS_SIMULATED),
             func.sum(
                 case(
                     (campaigns.c.form == "compare", 1),
@@ -78,17 +85,10 @@ def labels_by_cohort(connection: Connection) -> list[LabelCount]:
                 )
             ),
         )
-        .select_from(submissions)
-        .join(assignments, assignments.c.id == submissions.c.assignment_id)
-        .join(users, users.c.id == assignments.c.user_id)
-        .join(tasks, tasks.c.id == assignments.c.task_id)
+        .select_from(_LABELS)
         .join(campaigns, campaigns.c.id == tasks.c.campaign_id)
         .outerjoin(pairs, pairs.c.submission_id == submissions.c.id)
-        .where(
-            submissions.c.state == "final",
-            tasks.c.is_gold.is_(False),
-            campaigns.c.purpose.in_(("training", "evaluation")),
-        )
+        .where(_COUNTS, campaigns.c.purpose.in_(("training", "evaluation")))
         .group_by(*key)
         .order_by(*key)
     )
@@ -127,18 +127,10 @@ def tasks_by_side(connection: Connection) -> dict[int, dict[str, tuple[int, int]
 
 def simulated_in(connection: Connection, campaign_id: int) -> tuple[int, int]:
     """(labels of a campaign that count, those of them by simulated labelers), gold tasks left out."""
-    is_simulated = case((users.c.email.like(f"%{SIMULATED}"), 1), else_=0)
     query = (
-        select(func.count(), func.coalesce(func.sum(is_simulated), 0))
-        .select_from(submissions)
-        .join(assignments, assignments.c.id == submissions.c.assignment_id)
-        .join(users, users.c.id == assignments.c.user_id)
-        .join(tasks, tasks.c.id == assignments.c.task_id)
-        .where(
-            submissions.c.state == "final",
-            tasks.c.is_gold.is_(False),
-            tasks.c.campaign_id == campaign_id,
-        )
+        select(func.count(), func.coalesce(func.sum(_IS_SIMULATED), 0))
+        .select_from(_LABELS)
+        .where(_COUNTS, tasks.c.campaign_id == campaign_id)
     )
     row = connection.execute(query).one()
     return int(row[0]), int(row[1])

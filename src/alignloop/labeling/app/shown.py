@@ -19,7 +19,7 @@ from alignloop.labeling.app.pages.common import (
     Passage,
     Turn,
 )
-from alignloop.labeling.app.pages.researcher import CampaignRow, CampaignState, Chart, Period
+from alignloop.labeling.app.pages.researcher import CampaignRow, Chart, Period
 from alignloop.labeling.app.render import money
 from alignloop.labeling.app.routes.home import KINDS
 from alignloop.labeling.app.tasks import turns_of_prompt
@@ -32,11 +32,6 @@ COHORTS: Mapping[str, str] = {"training": "train", "heldout": "heldout", "any": 
 PAPER = ("Ouyang et al.", 0.726)
 """The paper's agreement of training labelers, to compare with."""
 MOST_BARS = 60
-
-
-def state_of(campaign: Campaign) -> CampaignState:
-    """What the face calls a campaign's state."""
-    return "paused" if campaign.is_paused else campaign.state
 
 
 def kind_of(campaign: Campaign) -> str:
@@ -59,7 +54,7 @@ def campaign_rows(
                 id=one.public_id,
                 title=one.name,
                 kind=cast(Any, kind_of(one)),
-                state=state_of(one),
+                state=one.phase,
                 done=there.done if there else 0,
                 wanted=there.wanted if there else 0,
                 overlap=one.overlap,

@@ -78,7 +78,7 @@ def _campaigns(connection: Connection) -> dict[str, CampaignFacts]:
     for one in campaigns.all_campaigns(connection):
         of_sides, done = sides.get(one.id, {}), progress.get(one.id)
         found[one.name] = CampaignFacts(
-            state="paused" if one.is_paused else one.state,
+            state=one.phase,
             tasks={side: there for side, (there, _) in of_sides.items()},
             labeled={side: labeled for side, (_, labeled) in of_sides.items()},
             done=done.done if done else 0,

@@ -121,7 +121,7 @@ def _campaigns(connection: Any) -> list[CampaignLine]:
                 one.name,
                 one.form,
                 one.purpose,
-                "paused" if one.is_paused else one.state,
+                one.phase,
                 of.done if of else 0,
                 of.wanted if of else 0,
                 of.leased if of else 0,

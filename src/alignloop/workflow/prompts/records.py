@@ -14,7 +14,7 @@ from alignloop.data.curation.lengths import CountTokens
 from alignloop.data.records import Completion, Demonstration, Prompt, Ranking, Record
 from alignloop.data.split import draw
 from alignloop.store import prompt_figures
-from alignloop.store.prompts import is_record, prompt_record
+from alignloop.store.prompts import is_record, is_withheld, prompt_record
 from alignloop.workflow.prompts.asking import (
     Given,
     Sets,
@@ -70,7 +70,7 @@ class Leaving:
 
     def _may_leave(self, row: Any) -> bool:
         """A prompt with personal data never does from the training side; one that does not is counted."""
-        if row.pii and (row.split == "train" or not self.config.flagged):
+        if is_withheld(row) or (row.pii and not self.config.flagged):
             self.left_out["personal_data"] += 1
             return False
         return True

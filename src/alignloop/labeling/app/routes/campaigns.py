@@ -63,7 +63,7 @@ def all_campaigns(ask: Ask) -> Response:
         found = [
             one
             for one in campaigns.all_campaigns(connection)
-            if state is None or shown.state_of(one) == state
+            if state is None or one.phase == state
         ]
         rows = shown.campaign_rows(Known(ask, connection), connection, found)
     return ask.show(CampaignsPage(rows, state))
@@ -156,7 +156,7 @@ def campaign_state(ask: Ask) -> Response:
     wanted, task = ask.field("state"), ask.field("task")
     with ask.lab.store.write() as connection:
         one = _campaign(ask, connection)
-        state = shown.state_of(one)
+        state = one.phase
         if task:
             act = oversight.drop_task if ask.field("drop") == "1" else oversight.keep_task
             if (ask.field("drop") == "1") == (ask.field("keep") == "1"):
@@ -265,7 +265,7 @@ def _result(
     connection: Connection, known: Known, one: Campaign, policies: list[int]
 ) -> Estimate | None:
     """Win rate of the first of two policies, ties counted half, once nobody votes any more."""
-    if one.form != "compare" or shown.state_of(one) != "closed" or len(policies) != 2:
+    if one.form != "compare" or one.phase != "closed" or len(policies) != 2:
         return None
 
     def compute() -> Estimate | None:
