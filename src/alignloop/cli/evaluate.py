@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from alignloop.cli.evaluate_tasks import published, tasks
-from alignloop.cli.options import PATH, call_stage, path_option, run_options
+from alignloop.cli.options import PATH, call_stage, named_paths, path_option, run_options
 
 
 @click.group("evaluate")
@@ -38,20 +38,7 @@ def command() -> None:
 @run_options
 def policies(policies: tuple[str, ...], **arguments: Any) -> None:
     """Compare policies blind on held-out prompts; leaves an `evaluation-report` artefact."""
-    call_stage("evaluate", policies=_paths(policies, "--policy"), **arguments)
-
-
-def _paths(pairs: tuple[str, ...], option: str, prefix: str = "") -> dict[str, Path]:
-    """NAME=PATH words as names and paths; `prefix` goes before each name."""
-    named: dict[str, Path] = {}
-    for pair in pairs:
-        name, separator, path = pair.partition("=")
-        if not separator or not name or not path:
-            raise click.BadParameter(f"{pair}: write it as NAME=PATH", param_hint=option)
-        if prefix + name in named:
-            raise click.BadParameter(f"'{name}' is given twice", param_hint=option)
-        named[prefix + name] = Path(path)
-    return named
+    call_stage("evaluate", policies=named_paths(policies, "--policy"), **arguments)
 
 
 @command.command("win-rate")
@@ -147,13 +134,13 @@ def win_rate(
     files = tuple(pair for pair in templates if pair.partition("=")[2].startswith("@"))
     call_stage(
         "win_rate",
-        policies=_paths(policies, "--policy"),
+        policies=named_paths(policies, "--policy"),
         templates=[pair for pair in templates if pair not in files],
-        template_files=_paths(
+        template_files=named_paths(
             tuple(pair.replace("=@", "=", 1) for pair in files), "--template", "template-"
         ),
-        few_shot=_paths(few_shot, "--few-shot", "few_shot-"),
-        reward_models=_paths(reward_models, "--reward-model", "reward_model-"),
+        few_shot=named_paths(few_shot, "--few-shot", "few_shot-"),
+        reward_models=named_paths(reward_models, "--reward-model", "reward_model-"),
         **arguments,
     )
 

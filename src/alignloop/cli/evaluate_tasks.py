@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from alignloop.cli.options import PATH, call_stage, path_option, run_options
+from alignloop.cli.options import PATH, call_stage, named_paths, path_option, run_options
 
 
 @click.command("tasks")
@@ -53,14 +53,7 @@ def tasks(policies: tuple[str, ...], tasks: tuple[str, ...], **arguments: Any) -
     """Ask policies public tasks from local files; leaves an `evaluation-report` artefact with a page."""
     from alignloop.evaluation.suite.files import bundled_tasks, task_files
 
-    named: dict[str, Path] = {}
-    for pair in policies:
-        name, separator, path = pair.partition("=")
-        if not separator or not name:
-            raise click.BadParameter(f"{pair}: write it as NAME=PATH", param_hint="--policy")
-        if name in named:
-            raise click.BadParameter(f"'{name}' is given twice", param_hint="--policy")
-        named[name] = Path(path)
+    named = named_paths(policies, "--policy")
     wanted: dict[str, Path | None] = {}
     for one in tasks or bundled_tasks():
         name, separator, path = one.partition("=")

@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from alignloop.cli import label_store
-from alignloop.cli.options import PATH, call_stage, path_option, project_options, run_options
+from alignloop.cli.options import (
+    PATH,
+    call_stage,
+    listening_options,
+    path_option,
+    project_options,
+    run_options,
+)
 from alignloop.cli.store import now, opened, writing
 
 
@@ -20,24 +27,12 @@ def command() -> None:
 
 @command.command("serve")
 @project_options
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8080,
-    show_default=True,
-    help="Port to listen on; 0 takes a free one.",
-)
+@listening_options(8080)
 @click.option(
     "--allow-host",
     "allowed_hosts",
     multiple=True,
     help="A name under which browsers may ask, beside the address; may be repeated.",
-)
-@click.option(
-    "--public",
-    is_flag=True,
-    help="Allow an address beyond this machine. Put a proxy with TLS before it.",
 )
 @click.option("--behind-tls", is_flag=True, help="A proxy with TLS stands before this server.")
 @click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,51 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+
+
+def named_paths(pairs: Sequence[str], option: str, prefix: str = "") -> dict[str, Path]:
+    """NAME=PATH words as names and paths; `prefix` goes before each name.
+
+    Raises:
+        click.BadParameter: a word is none, or a name is given twice.
+    """
+    named: dict[str, Path] = {}
+    for pair in pairs:
+        name, separator, path = pair.partition("=")
+        if not separator or not name or not path:
+            raise click.BadParameter(f"{pair}: write it as NAME=PATH", param_hint=option)
+        if prefix + name in named:
+            raise click.BadParameter(f"'{name}' is given twice", param_hint=option)
+        named[prefix + name] = Path(path)
+    return named
+
+
+def listening_options(port: int) -> Callable[[F], F]:
+    """--host, --port and --public, of a server."""
+    options = (
+        click.option(
+            "--host", default="127.0.0.1", show_default=True, help="Address to listen on."
+        ),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=port,
+            show_default=True,
+            help="Port to listen on; 0 takes a free one.",
+        ),
+        click.option(
+            "--public",
+            is_flag=True,
+            help="Allow an address beyond this machine. Put a proxy with TLS before it.",
+        ),
+    )
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 def config_options(function: F) -> F:

@@ -7,24 +7,12 @@ from pathlib import Path
 
 import click
 
-from alignloop.cli.options import PATH
+from alignloop.cli.options import PATH, listening_options
 
 
 @click.command("serve")
 @click.argument("models", nargs=-1, required=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="Port to listen on; 0 takes a free one.",
-)
-@click.option(
-    "--public",
-    is_flag=True,
-    help="Allow an address beyond this machine. Put a proxy with TLS before it.",
-)
+@listening_options(8000)
 @click.option(
     "--api-key-file",
     type=PATH,
