@@ -13,8 +13,8 @@ from starlette.responses import Response
 from alignloop.serving.asked import ChatAsked
 from alignloop.serving.policy import AnswerJob, PolicyWorker, Said
 from alignloop.serving.problems import ApiProblem
-from alignloop.serving.service import READER_GRACE_S, Exchange, Service
-from alignloop.serving.streams import DONE, EventStream, after, as_json, event, while_connected
+from alignloop.serving.service import Exchange, Service
+from alignloop.serving.streams import DONE, after, event
 from alignloop.serving.text import TokenNames, ToldToken
 from alignloop.serving.worker import Inbox
 
@@ -31,20 +31,8 @@ async def answer(service: Service, request: Request, asked: ChatAsked) -> Respon
     """
     worker = service.policy(asked.model)
     exchange = await _exchange(service, worker, asked)
-    try:
-        rounds = exchange.rounds()
-        # The status is sent with the first words: who waited in vain is to learn of it by the status.
-        first = await while_connected(request.receive, anext(rounds))
-        reply = _Reply(service, worker, asked)
-        if asked.stream:
-            chunks = reply.chunks(exchange, first, rounds)
-            longest = service.limits.timeout + READER_GRACE_S
-            return EventStream(chunks, exchange.close, longest)
-        whole = await while_connected(request.receive, reply.whole(exchange, first, rounds))
-    except BaseException:
-        exchange.close()
-        raise
-    return Response(as_json(whole), media_type="application/json")
+    reply = _Reply(service, worker, asked)
+    return await service.respond(request, exchange, reply, streams=bool(asked.stream))
 
 
 async def _exchange(service: Service, worker: PolicyWorker, asked: ChatAsked) -> Exchange:

@@ -14,14 +14,12 @@ from starlette.responses import Response
 from alignloop.generation.likelihoods import TokenLikelihood
 from alignloop.serving.asked import CompletionAsked
 from alignloop.serving.chat import finite
-from alignloop.serving.policy import AnswerJob, PromptRead, Said, ServedPolicy
+from alignloop.serving.policy import AnswerJob, PromptRead, ServedPolicy
 from alignloop.serving.problems import ApiProblem
-from alignloop.serving.service import READER_GRACE_S, Exchange, Service
-from alignloop.serving.streams import DONE, EventStream, after, as_json, event, while_connected
+from alignloop.serving.service import Exchange, Round, Service
+from alignloop.serving.streams import DONE, after, event
 from alignloop.serving.text import ToldToken, WholeCharacters
 from alignloop.serving.worker import Inbox
-
-_Round = list[tuple[int, "Said | PromptRead"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +72,7 @@ async def complete(service: Service, request: Request, asked: CompletionAsked) -
         prompt_tokens=sum(len(one.tokens) for one in given),
     )
     reply = _Reply(service, worker.policy, asked, given)
-    try:
-        rounds = exchange.rounds()
-        first = await while_connected(request.receive, anext(rounds, []))
-        if asked.stream:
-            chunks = reply.chunks(exchange, first, rounds)
-            longest_s = service.limits.timeout + READER_GRACE_S
-            return EventStream(chunks, exchange.close, longest_s)
-        whole = await while_connected(request.receive, reply.whole(exchange, first, rounds))
-    except BaseException:
-        exchange.close()
-        raise
-    return Response(as_json(whole), media_type="application/json")
+    return await service.respond(request, exchange, reply, streams=bool(asked.stream))
 
 
 def _read(policy: ServedPolicy, prompts: Sequence[str | list[int]], echoes: bool) -> list[_Given]:
@@ -132,7 +119,7 @@ class _Reply:
         return self._asked.logprobs is not None
 
     async def whole(
-        self, exchange: Exchange, first: _Round, rounds: AsyncIterator[_Round]
+        self, exchange: Exchange, first: Round, rounds: AsyncIterator[Round]
     ) -> dict[str, Any]:
         """All of it, once it is written."""
         count = len(self._given) * self._per_prompt
@@ -162,7 +149,7 @@ class _Reply:
         return {**self._head, "choices": choices, "usage": exchange.usage}
 
     async def chunks(
-        self, exchange: Exchange, first: _Round, rounds: AsyncIterator[_Round]
+        self, exchange: Exchange, first: Round, rounds: AsyncIterator[Round]
     ) -> AsyncIterator[bytes]:
         """Server-sent events as it is written. An echo comes first, with its log-probabilities where they are told."""
         usage = {"usage": None} if self._asked.includes_usage else {}

@@ -6,6 +6,10 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 from alignloop.generation.continuous import RowSampling
 from alignloop.seeds import derive_seed
@@ -14,6 +18,7 @@ from alignloop.serving.metrics import Metrics
 from alignloop.serving.policy import AnswerJob, PolicyWorker, PromptRead, Said, ServedPolicy
 from alignloop.serving.problems import ApiProblem
 from alignloop.serving.reward import RewardWorker, ServedReward
+from alignloop.serving.streams import EventStream, as_json, while_connected
 from alignloop.serving.worker import Inbox, Worker
 
 READER_GRACE_S = 60.0
@@ -134,6 +139,28 @@ class Service:
             for number in range(asked.n or 1)
         )
 
+    async def respond(
+        self, request: Request, exchange: Exchange, reply: Reply, *, streams: bool
+    ) -> Response:
+        """Send a reply, whole or as it is written; the exchange is closed when nobody reads it any more.
+
+        Raises:
+            ApiProblem: it cannot be had.
+            ClientGone: nobody waits for it any more.
+        """
+        try:
+            rounds = exchange.rounds()
+            # The status is sent with the first words: who waited in vain is to learn of it by the status.
+            first = await while_connected(request.receive, anext(rounds, []))
+            if streams:
+                chunks = reply.chunks(exchange, first, rounds)
+                return EventStream(chunks, exchange.close, self.limits.timeout + READER_GRACE_S)
+            whole = await while_connected(request.receive, reply.whole(exchange, first, rounds))
+        except BaseException:
+            exchange.close()
+            raise
+        return Response(as_json(whole), media_type="application/json")
+
     def check_size(self, worker: PolicyWorker, prompts: int, answers: int) -> None:
         """Refuse what could not be done even with nobody else there.
 
@@ -149,6 +176,26 @@ class Service:
             raise ApiProblem(
                 400, f"a request is for at most {most} answers in all", parameter="prompt"
             )
+
+
+Round = list[tuple[int, "Said | PromptRead"]]
+"""What has come since the last look: (choice, what was said), or (prompt, what was read of it)."""
+
+
+class Reply(Protocol):
+    """The two shapes of an answer."""
+
+    async def whole(
+        self, exchange: Exchange, first: Round, rounds: AsyncIterator[Round]
+    ) -> dict[str, Any]:
+        """All of it, once it is written."""
+        ...
+
+    def chunks(
+        self, exchange: Exchange, first: Round, rounds: AsyncIterator[Round]
+    ) -> AsyncIterator[bytes]:
+        """Server-sent events as it is written."""
+        ...
 
 
 class Exchange:
@@ -187,8 +234,8 @@ class Exchange:
         """Nobody reads any more."""
         self._worker.cancel(self._jobs)
 
-    async def rounds(self) -> AsyncIterator[list[tuple[int, Said | PromptRead]]]:
-        """All that has come since the last look: (choice, what was said), or (prompt, what was read of it).
+    async def rounds(self) -> AsyncIterator[Round]:
+        """All that comes, round by round.
 
         Raises:
             ApiProblem: the worker could not do it.
@@ -198,7 +245,7 @@ class Exchange:
         inbox: Inbox = self._jobs[0].inbox
         left = sum(len(job.rows) + (job.top_of_prompt is not None) for job in self._jobs)
         while left:
-            found: list[tuple[int, Said | PromptRead]] = []
+            found: Round = []
             while not found or not inbox.is_empty():
                 number, event = await inbox.get()
                 if isinstance(event, Said):
