@@ -21,6 +21,7 @@ from transformers import (
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -332,8 +333,13 @@ def _weights(model: PreTrainedModel, dtype: torch.dtype | None) -> dict[str, tor
 
 def context_length(model: PreTrainedModel) -> int:
     """Longest sequence that the model's positions reach."""
-    config = model.config.get_text_config()
-    found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    return context_of(model.config)
+
+
+def context_of(config: PreTrainedConfig) -> int:
+    """The same by a model's config alone."""
+    text = config.get_text_config()
+    found = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
     return int(found) if found else 1 << 30
 
 

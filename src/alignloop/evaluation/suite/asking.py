@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from alignloop.evaluation.cache import AnswerCache, AnswerKey
 from alignloop.evaluation.suite.config import Format
 from alignloop.evaluation.suite.prompting import Asked, Prompter
 from alignloop.evaluation.tasks.task import Item, Output, Setting, Task
-from alignloop.generation.native import decoder_for
-from alignloop.models.loading import context_length, load_causal_lm, load_tokenizer, output_weight
+from alignloop.generation.continuous import ContinuousBatch, NewRow, RowSampling
+from alignloop.models.loading import context_length, load_causal_lm, load_tokenizer
 from alignloop.models.policy import forest_log_probs
 from alignloop.progress import progress
 
@@ -26,8 +27,6 @@ _GREEDY_SEED = 0
 """Nothing is drawn."""
 _SCORING_TOKENS = 4096
 """Tokens of prompts and choices that go through the model together."""
-_OPEN_ROWS = 0.8
-"""Ended rows leave the cache once fewer than this share of them is still being written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +206,6 @@ def log_probs(
     return found
 
 
-@torch.no_grad()
 def greedy(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
@@ -239,32 +237,18 @@ def greedy(
 
     answers: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    weight = output_weight(model)
-    decoder = decoder_for(model, "float32")
+    batch = ContinuousBatch(model)
+    sampling = RowSampling(longest, _GREEDY_SEED, temperature=0.0, top_log_probs=0)
     for at in range(0, len(order), rows):
-        live = order[at : at + rows]
-        distinct = list(dict.fromkeys(tuple(prompts[i]) for i in live))
-        where = {prompt: row for row, prompt in enumerate(distinct)}
-        hidden = decoder.start(
-            distinct, torch.tensor([where[tuple(prompts[i])] for i in live]), longest
-        )
-        is_open = [True] * len(live)
-        for step in range(longest):
-            logits = torch.nn.functional.linear(hidden.to(weight.dtype), weight).float()
-            peak, drawn = logits.max(dim=1)
-            if not bool(peak.isfinite().all()):
-                raise NumericsError("a logit is not finite; are the weights sound?")
-            for row, token in enumerate(drawn.tolist()):
-                if is_open[row]:
-                    answers[live[row]].append(token)
-                    is_open[row] = not ends(token)
-            if not any(is_open) or step + 1 == longest:
-                break
-            if sum(is_open) < _OPEN_ROWS * len(live):
-                kept = [row for row, still in enumerate(is_open) if still]
-                decoder.keep(torch.tensor(kept))
-                live, drawn = [live[row] for row in kept], drawn[kept]
-                is_open = [True] * len(kept)
-            hidden = decoder.step(drawn)
+        batch.admit([NewRow(i, tuple(prompts[i]), sampling) for i in order[at : at + rows]])
+        while len(batch):
+            ended: list[int] = []
+            for i, drawn in batch.step().items():
+                if drawn.log_prob is None or not math.isfinite(drawn.log_prob):
+                    raise NumericsError("a logit is not finite; are the weights sound?")
+                answers[i].append(drawn.token)
+                if ends(drawn.token) or len(answers[i]) == longest:
+                    ended.append(i)
+            batch.drop(ended)
         advance(len(order[at : at + rows]))
     return answers

@@ -19,7 +19,7 @@ from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.asking import Asking
 from alignloop.generation.answers import answer
 from alignloop.generation.engine import SamplingConfig
-from alignloop.models.loading import load_causal_lm, load_tokenizer
+from alignloop.models.loading import context_of, load_causal_lm, load_tokenizer
 from alignloop.runs.artifact import Artifact
 from alignloop.seeds import derive_seed
 
@@ -194,12 +194,7 @@ def _encoded(
     Raises:
         DataError: a prompt of a chat and the longest answer do not fit the context.
     """
-    settings = AutoConfig.from_pretrained(str(contestant.path), local_files_only=True)
-    of_text = settings.get_text_config()
-    longest = getattr(of_text, "max_position_embeddings", None) or getattr(
-        of_text, "n_positions", 0
-    )
-    context = int(longest) or 1 << 30
+    context = context_of(AutoConfig.from_pretrained(str(contestant.path), local_files_only=True))
     if contestant.asking.template is None:
         return formatter.prompts_with_room(asked, sampling.max_new_tokens, context), 0
     texts = [encode_plain(formatter.tokenizer, contestant.asking.text(one)) for one in asked]
