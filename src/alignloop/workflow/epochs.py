@@ -20,12 +20,12 @@ from alignloop.evaluation.config import EpochsConfig
 from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.select import copy_model, score_policy
 from alignloop.files import write_json
+from alignloop.pages import Table
 from alignloop.runs.artifact import Artifact, open_artifact
 from alignloop.runs.run import Run
 from alignloop.workflow.report.data import number
 from alignloop.workflow.report.plots import LOOKS, Captioned, Series, line_plot
 from alignloop.workflow.report.sheet import Sheet, write_sheet
-from alignloop.workflow.report.views import Table
 
 Row = Mapping[str, Any]
 """`epoch`, `valid_loss` and, where a reward model scored it, `score`, `tokens`, `finished`; else null."""

@@ -6,21 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from alignloop.pages import Table, templates
+
 _HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table whose first column names the row."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    marked: str = ""
-    """The name of a row to set in bold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +40,5 @@ class Page:
 
 def render(page: Page) -> str:
     """One HTML file that loads nothing; the same content gives the same bytes."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style = Markup((_HERE / "page.css").read_text(encoding="utf-8"))
-    return environment.get_template("page.html.j2").render(page=page, style=style)
+    return templates(_HERE).get_template("page.html.j2").render(page=page, style=style)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from alignloop.pages import templates
 
 Report = Mapping[str, Any]
 _HERE = Path(__file__).parent
@@ -45,20 +45,17 @@ class Section:
 
 def page(report: Report) -> str:
     """The page as HTML; the same report gives the same page."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     policies = list(report["policies"])
-    return environment.get_template("page.html.j2").render(
-        report=report,
-        policies=policies,
-        tax=_tax(report, policies) if report["before"] else None,
-        differences=sum("value" in one for one in report["tax"]),
-        sections=[_section(report, name, policies) for name in report["tasks"]],
+    return (
+        templates(_HERE)
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            policies=policies,
+            tax=_tax(report, policies) if report["before"] else None,
+            differences=sum("value" in one for one in report["tax"]),
+            sections=[_section(report, name, policies) for name in report["tasks"]],
+        )
     )
 
 

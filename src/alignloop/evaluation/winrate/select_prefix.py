@@ -14,7 +14,7 @@ from alignloop.data.jsonl import write_objects
 from alignloop.data.records import Completion, Prompt
 from alignloop.errors import ConfigError, DataError
 from alignloop.evaluation.cache import AnswerCache
-from alignloop.evaluation.page.page import Page, Section, Table, render
+from alignloop.evaluation.page.page import Page, Section, render
 from alignloop.evaluation.page.words import amount, share, whole
 from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.asking import Asking, read_template
@@ -24,6 +24,7 @@ from alignloop.evaluation.winrate.figures import interval
 from alignloop.evaluation.winrate.panel import length_of
 from alignloop.files import write_bytes, write_json
 from alignloop.judges.measure import Measure, ratio
+from alignloop.pages import Table
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignloop.evaluation.page.chart import Row, win_rate_chart
-from alignloop.evaluation.page.page import Page, Section, Table, render
+from alignloop.evaluation.page.page import Page, Section, render
 from alignloop.evaluation.page.words import DASH, amount, number, share, whole
+from alignloop.pages import Table
 
 Report = Mapping[str, Any]
 

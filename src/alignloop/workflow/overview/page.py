@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alignloop.errors import MissingExtraError
+from alignloop.pages import Table
 from alignloop.workflow.overview.compare import ABSENT, Comparison
 from alignloop.workflow.report.data import number, spaced
 from alignloop.workflow.report.sheet import Sheet, write_sheet
-from alignloop.workflow.report.views import Table
 
 _MOST_RUNS = 8
 

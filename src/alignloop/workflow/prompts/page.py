@@ -10,11 +10,11 @@ from alignloop.data.curation.outcomes import REASONS
 from alignloop.data.curation.spans import NOTICE
 from alignloop.data.incoming import ANNOTATIONS, KINDS, USE_CASES
 from alignloop.data.split import SIDES
+from alignloop.pages import Table
 from alignloop.workflow.prompts import paper
 from alignloop.workflow.prompts.bars import Picture, length_bars
 from alignloop.workflow.report.data import number, percent, spaced, whole
 from alignloop.workflow.report.sheet import template
-from alignloop.workflow.report.views import Table
 
 Results = Mapping[str, Any]
 

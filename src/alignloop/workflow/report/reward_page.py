@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from alignloop.pages import Table
 from alignloop.workflow.report import panels, plots
 from alignloop.workflow.report.data import number, percent, whole
 from alignloop.workflow.report.sheet import template
 from alignloop.workflow.report.svg import PTX, SFT
-from alignloop.workflow.report.views import Table
 
 _PARTS = {
     "by_k": ("By number of answers", "Answers"),

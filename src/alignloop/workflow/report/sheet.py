@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from alignloop.files import write_bytes
+from alignloop.pages import Table, templates
 from alignloop.workflow.report.data import percent, unbroken, whole
-from alignloop.workflow.report.views import Table
 
 if TYPE_CHECKING:
     from alignloop.workflow.report.plots import (
@@ -43,13 +43,7 @@ def write_sheet(path: Path, sheet: Sheet) -> None:
 
 def template(name: str) -> Template:
     """A template of this folder, with the style sheet and the filters that all of them use."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(_HERE)
     environment.filters.update(whole=whole, percent=percent, unbroken=unbroken)
     environment.globals["style"] = Markup((_HERE / "style.css").read_text(encoding="utf-8"))
     return environment.get_template(name)

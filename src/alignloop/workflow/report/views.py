@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alignloop.pages import Table
 from alignloop.workflow.report.data import (
     DASH,
     JUDGES,
@@ -26,17 +27,6 @@ MOST_SAMPLES = 8
 SHOWN_SIDE_BY_SIDE = ("sft", "ppo", "ppo_ptx")
 MOST_TAX = 0.03
 """Share of the RL init's pretraining loss by which PPO-ptx may exceed it: the demo's target."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table whose first column names the row. `title` is its caption."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    marked: str = ""
-    """The name of a row to set in bold."""
 
 
 @dataclass(frozen=True, slots=True)

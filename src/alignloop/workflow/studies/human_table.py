@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from alignloop.pages import Table
 from alignloop.workflow.report import plots
 from alignloop.workflow.report.data import DASH, MINUS, NO_BREAK, between, number, percent, whole
 from alignloop.workflow.report.sheet import Sheet
 from alignloop.workflow.report.svg import PTX
-from alignloop.workflow.report.views import Table
 
 Row = Mapping[str, Any]
 

@@ -9,11 +9,11 @@ from typing import Any
 from alignloop.errors import NumericsError
 from alignloop.evaluation.config import EpochsConfig
 from alignloop.files import write_json
+from alignloop.pages import Table
 from alignloop.sft.config import SFTConfig
 from alignloop.workflow.epochs import curves, validations
 from alignloop.workflow.report.data import DASH, number
 from alignloop.workflow.report.sheet import Sheet, write_sheet
-from alignloop.workflow.report.views import Table
 from alignloop.workflow.stages import run_stage
 from alignloop.workflow.studies.sweep import geometric
 
