@@ -36,7 +36,7 @@ from alignloop.cli.options import PATH, call_stage, named_paths, path_option, ru
 )
 @path_option(
     "--text",
-    "A `pretraining-text` artefact: FairytaleQA asks only about stories on its test side.",
+    "A `pretraining-text` artefact: its test side is the task `text`, and FairytaleQA asks about its stories alone.",
     required=False,
 )
 @path_option(
@@ -55,12 +55,15 @@ def tasks(policies: tuple[str, ...], tasks: tuple[str, ...], **arguments: Any) -
 
     named = named_paths(policies, "--policy")
     wanted: dict[str, Path | None] = {}
-    for one in tasks or bundled_tasks():
+    held_out = ["text"] if arguments["text"] is not None else []
+    for one in tasks or [*bundled_tasks(), *held_out]:
         name, separator, path = one.partition("=")
         if name in wanted:
             raise click.BadParameter(f"'{name}' is given twice", param_hint="--task")
         wanted[name] = Path(path) if separator else None
-    call_stage("evaluate_tasks", policies=named, tasks=task_files(wanted), **arguments)
+    call_stage(
+        "evaluate_tasks", policies=named, tasks=task_files(wanted, arguments["text"]), **arguments
+    )
 
 
 @click.command("published")

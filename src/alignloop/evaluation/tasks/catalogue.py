@@ -12,6 +12,7 @@ from alignloop.evaluation.tasks.pairs import CROWS, WINOGENDER
 from alignloop.evaluation.tasks.probes import PROBES
 from alignloop.evaluation.tasks.reading import FAIRYTALE, QUAC, SQUAD
 from alignloop.evaluation.tasks.task import Task
+from alignloop.evaluation.tasks.text import TEXT
 from alignloop.evaluation.tasks.toxicity import REAL_TOXICITY
 from alignloop.evaluation.tasks.truthfulqa import TRUTHFULQA, TRUTHFULQA_MC
 from alignloop.evaluation.tasks.ways import WAYS_OF_ASKING
@@ -40,6 +41,7 @@ TASKS: dict[str, Task] = {
         P3,
         *PROBES,
         WAYS_OF_ASKING,
+        TEXT,
     )
 }
 
