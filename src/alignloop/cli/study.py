@@ -2,17 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from alignloop.cli.options import PATH, longest_answer_option, path_option
+from alignloop.workflow.studies.registry import STUDIES
 
 
 @click.group("study")
 def command() -> None:
     """Longer experiments: many runs, and what they say of one setting or method."""
+
+
+_OUT = click.Option(
+    ["--out"],
+    type=PATH,
+    default=Path("studies"),
+    show_default=True,
+    help="Folder of all studies; what is there already is passed over.",
+)
+_OPTIONS: tuple[click.Option, ...] = (
+    _OUT,
+    click.Option(
+        ["--seeds"],
+        type=click.IntRange(1, 20),
+        default=3,
+        show_default=True,
+        help="Seeds, from 1 on; each has its own data, trainings and answers.",
+    ),
+    click.Option(
+        ["--base"],
+        type=click.Choice(["small", "medium", "demo"]),
+        help="Another base model than the study's own; not for a study that compares them.",
+    ),
+    click.Option(
+        ["--quick"], is_flag=True, help="One seed, and a smaller base where there is one."
+    ),
+    click.Option(
+        ["--demo"], type=PATH, help="A finished demo, to build on for its seed and the demo's base."
+    ),
+    click.Option(
+        ["--precision"],
+        type=click.Choice(["bfloat16", "float32"]),
+        default="bfloat16",
+        show_default=True,
+        help="Arithmetic of the matrix products in training and drawing.",
+    ),
+    click.Option(
+        ["--smoke"],
+        is_flag=True,
+        help="Tiny counts: shows that it runs; its verdicts mean nothing.",
+    ),
+)
+
+
+def _run(names: Sequence[str], out: Path, **options: Any) -> None:
+    """Run studies, and write the page."""
+    from alignloop.workflow.studies.foundation import Ground
+    from alignloop.workflow.studies.page import write_page
+    from alignloop.workflow.studies.registry import study_of
+    from alignloop.workflow.studies.run import Asked, run_studies
+
+    ground = Ground(
+        out, options["precision"], options["smoke"], click.echo, finished=options["demo"]
+    )
+    asked = Asked(ground, options["seeds"], options["quick"], options["base"])
+    studies = [study_of(name) for name in names]
+    run_studies(studies, asked, click.echo, after=lambda: write_page(out))
+    click.echo(f"page: {out / 'studies.html'}")
+
+
+def _add(name: str, names: Sequence[str], text: str) -> None:
+    def run(**options: Any) -> None:
+        _run(names, **options)
+
+    command.add_command(click.Command(name, callback=run, params=list(_OPTIONS), help=text))
+
+
+for _name, _entry in STUDIES.items():
+    _add(_name, [_name], _entry.help)
+_add("all", list(STUDIES), "Every study of one page, one after another.")
+
+
+@command.command("page", params=[_OUT])
+def page(out: Path) -> None:
+    """Write the page of all finished studies again."""
+    from alignloop.workflow.studies.page import write_page
+
+    click.echo(f"page: {write_page(out)}")
 
 
 @command.command("ptx-coef")

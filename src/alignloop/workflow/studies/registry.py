@@ -1,0 +1,36 @@
+"""The studies by name. Their modules are read when one runs, so that help stays quick."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from alignloop.workflow.studies.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a study lives, and its line of help."""
+
+    place: str
+    """Module below `workflow.studies`, and the name in it."""
+    help: str
+
+
+STUDIES: Mapping[str, Entry] = {
+    "reward-folds": Entry("reward_folds:STUDY", "Does a reward model know labelers it never met?"),
+    "reward-pairs": Entry("reward_pairs:STUDY", "All pairs of a prompt together, or shuffled."),
+    "reward-best-of-4": Entry("reward_best_of:STUDY", "Learn from whole rankings, or the best."),
+    "reward-epochs": Entry("reward_epochs:STUDY", "One to four epochs of the reward model."),
+    "sft-epochs": Entry("sft_epochs:STUDY", "SFT for 16 epochs: validation loss, reward score."),
+}
+"""In the order of the page."""
+
+
+def study_of(name: str) -> Study:
+    """The study of that name."""
+    module, attribute = STUDIES[name].place.split(":")
+    return getattr(importlib.import_module(f"alignloop.workflow.studies.{module}"), attribute)
