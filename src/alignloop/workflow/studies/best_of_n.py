@@ -106,9 +106,9 @@ def findings(done: Sequence[Done]) -> Findings:
 STUDY = Study(
     name="best-of-n",
     title="Best of n against PPO",
-    question="Of n answers the reward model keeps one, for n from 1 to 64: what gold makes of it, and of PPO policies that "
-    "are as far from the start. Nakano et al. and Stiennon et al. found best of n a strong rival; Gao et al. that it moves "
-    "less far from the start for the same reward.",
+    question="Of n answers the reward model keeps one, for n from 1 to 64: what gold makes of it, and of PPO "
+    "policies that are as far from the start. Nakano et al. and Stiennon et al. found best of n a strong rival; "
+    "Gao et al. that it moves less far from the start for the same reward.",
     bases=("medium",),
     quick_bases=("medium",),
     needs=("baseline", "rl_init", "ppo"),

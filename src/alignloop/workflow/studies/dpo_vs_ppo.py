@@ -182,9 +182,9 @@ def _read_off(seen: Seen, policies: Sequence[str], kl: float) -> str:
 STUDY = Study(
     name="dpo-vs-ppo",
     title="PPO against DPO at matched KL",
-    question="DPO at four betas, PPO and PPO-ptx at three KL coefficients and best of n, all from one RL initialisation, which "
-    "is the reference of all, and on the same rankings. DPO came a year after the paper; Rafailov et al. find that it wins "
-    "more than PPO at every KL.",
+    question="DPO at four betas, PPO and PPO-ptx at three KL coefficients and best of n, all from one RL "
+    "initialisation, which is the reference of all, and on the same rankings. DPO came a year after the paper; "
+    "Rafailov et al. find that it wins more than PPO at every KL.",
     bases=("medium",),
     quick_bases=("medium",),
     needs=("baseline", "rl_init", "ppo", "ppo_ptx"),

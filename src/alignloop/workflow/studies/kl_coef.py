@@ -96,9 +96,9 @@ def _share(means: Floats) -> Floats:
 STUDY = Study(
     name="kl-coef",
     title="How strongly to hold the policy: the KL coefficient",
-    question="PPO without pretraining gradients at KL coefficients from 0 to 2, from one RL initialisation. The paper: the "
-    "penalty keeps the policy from over-optimising the reward model, 0 and 2 are both poor, and at 2 the reward on "
-    "validation prompts falls.",
+    question="PPO without pretraining gradients at KL coefficients from 0 to 2, from one RL initialisation. The "
+    "paper: the penalty keeps the policy from over-optimising the reward model, 0 and 2 are both poor, and at 2 "
+    "the reward on validation prompts falls.",
     bases=("medium",),
     quick_bases=("medium",),
     needs=("baseline", "rl_init", "ppo"),

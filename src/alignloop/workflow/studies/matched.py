@@ -1,8 +1,8 @@
 """Methods compared at matched KL: a value read off each method's curve through the policies that it made.
 
-A method that moves further from the reference may win more for that alone, so methods are compared where they are equally
-far. Between neighbouring policies a value is linear in the square root of the KL, in which rewards rise about linearly near
-the reference (Gao et al. 2022).
+A method that moves further from the reference may win more for that alone, so methods are compared where they are
+equally far. Between neighbouring policies a value is linear in the square root of the KL, in which rewards rise about
+linearly near the reference (Gao et al. 2022).
 """
 
 from __future__ import annotations

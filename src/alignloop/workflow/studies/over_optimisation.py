@@ -1,8 +1,8 @@
 """Reward-model score and gold along one long PPO run without a KL penalty, and of best of n: Gao et al.'s curves.
 
-What the run wrote of its answers while it learned is cut into stretches of as many iterations. Gold peaks in the stretch
-that the even iterations name, and every effect is measured on the odd ones alone: the highest of several noisy means would
-else look like a peak where there is none.
+What the run wrote of its answers while it learned is cut into stretches of as many iterations. Gold peaks in the
+stretch that the even iterations name, and every effect is measured on the odd ones alone: the highest of several noisy
+means would else look like a peak where there is none.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def peak_of(answers: Answers) -> int:
 
 
 def change(answers: Answers, measure: str, start: int, end: int, *, seed: int) -> Estimate:
-    """A measure's mean in stretch `end` less that in `start`, on odd iterations, with a bootstrap over these answers."""
+    """A measure's mean in stretch `end` less that in `start`, on odd iterations; bootstrap over these answers."""
     stretches, values = stretch_of(answers), np.array(answers[measure])
     is_odd = np.array(answers["iteration"]) % 2 == 1
     used = is_odd & ((stretches == start) | (stretches == end))
@@ -168,9 +168,9 @@ def findings(done: Sequence[Done]) -> Findings:
     count = int(stretch_of(next(iter(runs.values()))).max()) + 1
     figures = along_and_best_of(list(runs.values()), seen, [policy_of(n) for n in ns])
     note = (
-        f"The run is cut into {count} stretches. By its even iterations gold peaks in stretch {peaks}; all effects are "
-        "measured on the odd ones. Its answers are those that it drew while it learned, to RL prompts, under the weights "
-        "of the moment and not their average."
+        f"The run is cut into {count} stretches. By its even iterations gold peaks in stretch {peaks}; all "
+        "effects are measured on the odd ones. Its answers are those that it drew while it learned, to RL "
+        "prompts, under the weights of the moment and not their average."
     )
     return Findings(judged, [_along(runs), _best_of(seen, ns)], figures, [note, WHO_JUDGED])
 
@@ -219,9 +219,10 @@ def _best_of(seen: Seen, ns: Sequence[int]) -> Table:
 STUDY = Study(
     name="over-optimisation",
     title="Over-optimisation: reward and gold against KL",
-    question="One PPO run four times as long as the demo's, without a KL penalty, and best of n from the same start: the "
-    "reward-model score and gold against the square root of the KL. Gao et al. found that the score goes on rising while "
-    "gold, which the reward model only stands in for, peaks and falls. It is why the paper has the penalty.",
+    question="One PPO run four times as long as the demo's, without a KL penalty, and best of n from the same "
+    "start: the reward-model score and gold against the square root of the KL. Gao et al. found that the score "
+    "goes on rising while gold, which the reward model only stands in for, peaks and falls. It is why the paper "
+    "has the penalty.",
     bases=("medium",),
     quick_bases=("medium",),
     needs=("baseline", "rl_init"),

@@ -1,6 +1,7 @@
 """Policies of step 3 over one foundation: each trained once, whichever study asks first, and measured by one yardstick.
 
-Runs lie in `rl/` and figures in `measured/` of the foundation's folder, so that studies which need the same policy share it.
+Runs lie in `rl/` and figures in `measured/` of the foundation's folder, so that studies which need the same policy
+share it.
 """
 
 from __future__ import annotations

@@ -135,9 +135,9 @@ def _rise(means: Floats) -> Floats:
 STUDY = Study(
     name="ptx-coef",
     title="The alignment tax: the ptx coefficient",
-    question="PPO with pretraining gradients at coefficients from 0 to the paper's 27.8, from one RL initialisation. The "
-    "paper: without them public tasks get worse, from 20 on they recover, and the larger the coefficient the lower the "
-    "reward. Here the loss on held-out titles stands in for the public tasks.",
+    question="PPO with pretraining gradients at coefficients from 0 to the paper's 27.8, from one RL "
+    "initialisation. The paper: without them public tasks get worse, from 20 on they recover, and the larger the "
+    "coefficient the lower the reward. Here the loss on held-out titles stands in for the public tasks.",
     bases=("medium",),
     quick_bases=("medium",),
     needs=("baseline", "rl_init", "ppo", "ppo_ptx"),

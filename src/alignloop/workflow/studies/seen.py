@@ -14,9 +14,10 @@ from alignloop.workflow.studies.effects import Statistic, effect_of, weighted
 from alignloop.workflow.studies.wording import share
 
 WHO_JUDGED = (
-    "Answers to validation prompts, all drawn at temperature 1; the mean over a prompt's answers is one figure. The win rate "
-    "is gold's, a fixed formula in the place of people, against the SFT baseline, every answer against every answer to the "
-    "same prompt; ties count one half. The rankings that rewards were learned from are by simulated labelers."
+    "Answers to validation prompts, all drawn at temperature 1; the mean over a prompt's answers is one figure. "
+    "The win rate is gold's, a fixed formula in the place of people, against the SFT baseline, every answer "
+    "against every answer to the same prompt; ties count one half. The rankings that rewards were learned from "
+    "are by simulated labelers."
 )
 MEASURES = {
     "win_rate": "Gold win rate against SFT",

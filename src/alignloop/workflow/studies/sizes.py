@@ -195,8 +195,8 @@ def findings(done: Sequence[Done]) -> Findings:
         for method, label in METHODS.items()
     }
     notes = [
-        "Reward model, value function and rival are of the largest size for all, as in the paper. The prefixes' contest was "
-        f"on {PREFIX_PROMPTS} of the validation prompts, which are measured on too.",
+        "Reward model, value function and rival are of the largest size for all, as in the paper. The prefixes' "
+        f"contest was on {PREFIX_PROMPTS} of the validation prompts, which are measured on too.",
         WHO_JUDGED,
     ]
     figure = wins_by_size(seen, {size: size for size in SIZES}, METHODS, name_of)
@@ -206,9 +206,9 @@ def findings(done: Sequence[Done]) -> Findings:
 STUDY = Study(
     name="sizes",
     title="Win rate by size and method",
-    question="Base models of 0.4, 1.0 and 2.9 million parameters, each as it is, with the best prefix, after SFT, PPO and "
-    "PPO-ptx; who wins against SFT of the largest? The paper's Figure 1: every step wins more than the one before at each "
-    "size, and the smallest PPO-ptx model more than the largest base model.",
+    question="Base models of 0.4, 1.0 and 2.9 million parameters, each as it is, with the best prefix, after "
+    "SFT, PPO and PPO-ptx; who wins against SFT of the largest? The paper's Figure 1: every step wins more than "
+    "the one before at each size, and the smallest PPO-ptx model more than the largest base model.",
     bases=(LARGEST, "medium", SMALLEST),
     quick_bases=(LARGEST, "medium", SMALLEST),
     needs=("sft", "rl_init"),
