@@ -51,9 +51,9 @@ SCORE_NOT_WORSE = Claim(
 )
 """A tenth of a unit of reward is 2.5 points of preference between two answers of near worth."""
 QUESTION = (
-    "One run of SFT over 16 epochs, every epoch kept: loss on validation demonstrations, and the mean score that the "
-    "reward model of the two-epoch SFT model gives to answers to validation prompts. The paper saw the loss overfit "
-    "after one epoch, and more epochs help both score and preference."
+    "One run of SFT over 16 epochs, every epoch kept: loss on validation demonstrations, and the mean score that "
+    "the reward model of the two-epoch SFT model gives to answers to validation prompts. The paper saw the loss "
+    "overfit after one epoch, and more epochs help both score and preference."
 )
 
 
