@@ -134,6 +134,8 @@ class Foundation:
         if (found := self._there(name)) is not None:
             return found
         made = STAGES[name]
+        if "base" in made.inputs.values():
+            check_base(self.base, self.path("stories"))
         inputs: dict[str, Any] = {role: self.path(source) for role, source in made.inputs.items()}
         if name == "baseline":
             # As in the demo: the epochs of SFT are its candidates.
@@ -142,10 +144,6 @@ class Foundation:
         artifact = self._home(name).stage(
             name, made.stage, made.recipe, **inputs, **made.options, overrides=made.overrides
         )
-        if name == "stories":
-            for one in BASES.values():
-                if asset(one.asset).is_dir():
-                    check_base(asset(one.asset), artifact.path)
         return artifact.path
 
     def config(self, stage: str, recipe_name: str | None, *overrides: str) -> Config:
@@ -172,6 +170,8 @@ class Foundation:
                 return
             for source in STAGES[name].inputs.values():
                 add(source)
+            if "base" in STAGES[name].inputs.values():
+                add("stories")
             if name == "baseline":
                 add("sft")
             wanted.append(name)

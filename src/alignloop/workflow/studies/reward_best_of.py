@@ -41,9 +41,9 @@ LOWER_LOSS = Claim(
     unit="nats",
 )
 QUESTION = (
-    "The same prompts and the same four answers to each: one reward model learns every pair of the ranking, the other, "
-    "by a softmax over the four scores, which is the best. Both are tested on all pairs of validation rankings of nine. "
-    "The paper left the best of four for rankings, since it overfitted."
+    "The same prompts and the same four answers to each: one reward model learns every pair of the ranking, the "
+    "other, by a softmax over the four scores, which is the best. Both are tested on all pairs of validation "
+    "rankings of nine. The paper left the best of four for rankings, since it overfitted."
 )
 
 

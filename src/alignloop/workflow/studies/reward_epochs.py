@@ -32,8 +32,8 @@ RISES = Claim(
     unit="nats",
 )
 QUESTION = (
-    "Reward models of one, two, three and four passes over the same rankings, each with its own cosine schedule, on "
-    "validation rankings. The paper trains for one, since more made the validation loss worse."
+    "Reward models of one, two, three and four passes over the same rankings, each with its own cosine schedule, "
+    "on validation rankings. The paper trains for one, since more made the validation loss worse."
 )
 
 

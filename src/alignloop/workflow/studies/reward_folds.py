@@ -49,9 +49,9 @@ SLIGHTLY = Claim(
     unit="share",
 )
 QUESTION = (
-    "The training labelers in five groups and the prompts in five parts; a reward model per group, which learned from "
-    "the other groups on the other parts, tested on its part. In the paper 72.4 +- 0.4 % of pairs are right on labelers "
-    "that were learned from and 69.6 +- 0.9 % on those held out. Here both rank the same answers."
+    "The training labelers in five groups and the prompts in five parts; a reward model per group, which learned "
+    "from the other groups on the other parts, tested on its part. In the paper 72.4 +- 0.4 % of pairs are right "
+    "on labelers that were learned from and 69.6 +- 0.9 % on those held out. Here both rank the same answers."
 )
 
 

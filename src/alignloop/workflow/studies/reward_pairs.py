@@ -29,8 +29,8 @@ GROUPED_IS_LOWER = Claim(
 )
 QUESTION = (
     "Nine answers to every prompt, ranked, and one pass over the 36 pairs of each: all of a prompt's pairs in one "
-    "update, or every pair a row of its own among others. Updates, prompts and learning rate are the same; shuffled, an "
-    "answer is encoded eight times. The paper found that shuffling overfits within the pass."
+    "update, or every pair a row of its own among others. Updates, prompts and learning rate are the same; "
+    "shuffled, an answer is encoded eight times. The paper found that shuffling overfits within the pass."
 )
 
 

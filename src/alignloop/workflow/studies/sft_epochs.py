@@ -10,6 +10,7 @@ from typing import Any
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records, write_records
 from alignloop.data.records import Demonstration, Prompt
+from alignloop.evaluation.config import SelectionConfig
 from alignloop.evaluation.respond import sequence_log_probs
 from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.generation.answers import answer
@@ -19,6 +20,7 @@ from alignloop.judges.measure import ratio
 from alignloop.models.loading import load_causal_lm, load_tokenizer
 from alignloop.pages import Table
 from alignloop.runs.artifact import open_artifact, write_artifact
+from alignloop.sft.config import SFTConfig
 from alignloop.workflow.epochs import sft_epochs
 from alignloop.workflow.studies.cells import Cell, Done, Row
 from alignloop.workflow.studies.claims import Claim, Effect, judge
@@ -51,9 +53,9 @@ SCORE_NOT_WORSE = Claim(
 )
 """A tenth of a unit of reward is 2.5 points of preference between two answers of near worth."""
 QUESTION = (
-    "One run of SFT over 16 epochs, every epoch kept: loss on validation demonstrations, and the mean score that the "
-    "reward model of the two-epoch SFT model gives to answers to validation prompts. The paper saw the loss overfit "
-    "after one epoch, and more epochs help both score and preference."
+    "One run of SFT over 16 epochs, every epoch kept: loss on validation demonstrations, and the mean score that "
+    "the reward model of the two-epoch SFT model gives to answers to validation prompts. The paper saw the loss "
+    "overfit after one epoch, and more epochs help both score and preference."
 )
 
 
@@ -91,8 +93,10 @@ def _work(
         model=foundation.base,
         demonstrations=demonstrations,
     )
-    longest = getattr(foundation.config("sft", "sft"), "max_prompt_tokens", None)
-    sampling: SamplingConfig = foundation.config("select", "select").sampling
+    trained = foundation.config("sft", "sft")
+    assert isinstance(trained, SFTConfig)
+    selection = foundation.config("select", "select")
+    assert isinstance(selection, SelectionConfig)
     asked = open_artifact(foundation.path("prompts"), "prompts").file("valid.jsonl.gz")
     tested = open_artifact(demonstrations, "demonstrations").file("valid.jsonl.gz")
     scorer = RewardScorer(foundation.path("reward"))
@@ -102,8 +106,8 @@ def _work(
     return [
         {
             "epoch": epoch.number,
-            **_losses(open_artifact(epoch.path, "policy").path, tests, longest),
-            **_scores(epoch.path, prompts, scorer, sampling, foundation.seed),
+            **_losses(open_artifact(epoch.path, "policy").path, tests, trained.max_prompt_tokens),
+            **_scores(epoch.path, prompts, scorer, selection.sampling, foundation.seed),
         }
         for epoch in sft_epochs(folder / "sft")
         if epoch.number in examined
