@@ -26,12 +26,20 @@ def values_at(kls: Floats, values: Floats, at: float | Floats) -> Floats:
         at: one KL for all curves, or one for each.
     """
     distances = np.sqrt(np.maximum(kls, 0.0))
-    wanted = np.broadcast_to(np.sqrt(at), len(distances))
+    wanted = np.broadcast_to(np.sqrt(at), len(distances)).astype(np.float64)
     order = np.argsort(distances, axis=1, kind="stable")
     xs = np.take_along_axis(distances, order, axis=1)
     ys = np.take_along_axis(values, order, axis=1)
-    found = [np.interp(x, row, of_row) for x, row, of_row in zip(wanted, xs, ys, strict=True)]
-    return np.array(found, dtype=np.float64)
+    # The segment that each curve is read in: the points at its ends are `left` and `left + 1`.
+    left = np.clip((xs <= wanted[:, None]).sum(axis=1) - 1, 0, max(xs.shape[1] - 2, 0))[:, None]
+    right = np.minimum(left + 1, xs.shape[1] - 1)
+    (x0, x1), (y0, y1) = (
+        (np.take_along_axis(a, left, axis=1)[:, 0], np.take_along_axis(a, right, axis=1)[:, 0])
+        for a in (xs, ys)
+    )
+    width = x1 - x0
+    share = np.divide(wanted - x0, width, out=np.zeros_like(width), where=width > 0)
+    return y0 + np.clip(share, 0.0, 1.0) * (y1 - y0)
 
 
 def reach(kls: Floats) -> Floats:

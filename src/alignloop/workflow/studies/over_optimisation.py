@@ -129,7 +129,11 @@ def change(answers: Answers, measure: str, start: int, end: int, *, seed: int) -
     table = np.column_stack([value * is_end, is_end, value * is_start, is_start])
 
     def difference(sums: Floats) -> Floats:
-        return (sums[:, 0] / sums[:, 1] - sums[:, 2] / sums[:, 3])[:, None]
+        # A resample without an answer of one of the two stretches has no difference: `bootstrap` leaves it out.
+        counts = sums[:, 1::2]
+        means = np.full_like(counts, np.nan)
+        np.divide(sums[:, ::2], counts, out=means, where=counts > 0)
+        return means[:, :1] - means[:, 1:]
 
     found, low, high = bootstrap(table, difference, seed=seed, resamples=RESAMPLES)
     return Estimate(float(found[0]), float(low[0]), float(high[0]), len(value))
