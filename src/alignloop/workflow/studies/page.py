@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alignloop.workflow.report.plots import Captioned
 
 LEDE = (
-    "What the InstructGPT paper says of its models, tried on models of 0.4 to 2.9 million parameters. Labelers "
+    "What the InstructGPT paper says of its models, tried on models of 0.4 to 5.9 million parameters. Labelers "
     "and gold are simulated. A claim held where its whole 95 % interval lies where it was expected, did not hold "
     "where none of it does, and is undecided in between. Intervals are t intervals over seeds; with one seed they "
     "are a bootstrap over prompts and know nothing of how far seeds differ. Directions, margins and settings were "
