@@ -15,7 +15,7 @@ from alignloop.workflow.studies.reward_best_of import cut
 from alignloop.workflow.studies.reward_folds import FOLDS, gap, split
 from alignloop.workflow.studies.sft_epochs import loss_effect as sft_loss_effect
 from tests.helpers import ranking
-from tests.workflow.studies.tiny import LABELERS, by
+from tests.workflow.studies.laid import LABELERS, by
 
 
 def row(right: list[float], pairs: list[int], loss: list[float], **more: Any) -> dict[str, Any]:

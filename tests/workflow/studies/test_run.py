@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,9 +19,11 @@ from alignloop.workflow.studies.page import write_page
 from alignloop.workflow.studies.registry import STUDIES, study_of
 from alignloop.workflow.studies.run import Asked, run_studies
 from tests.helpers import contents
-from tests.workflow.studies.tiny import lay, tiny_ground
+from tests.workflow.studies.laid import lay, tiny_ground
 
 OURS = ("reward-folds", "reward-pairs", "reward-best-of-4", "reward-epochs", "sft-epochs")
+TWICE = "reward-epochs"
+"""The one that runs over two seeds."""
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -31,11 +34,13 @@ def laid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(laid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All studies of two seeds, and their page."""
+    """All studies of one seed, then one of them of two, and their page."""
     out = tmp_path_factory.mktemp("studies")
     said: list[str] = []
-    asked = Asked(tiny_ground(out, laid), seeds=2)
-    run_studies([study_of(name) for name in OURS], asked, said.append, lambda: write_page(out))
+    ground = tiny_ground(out, laid)
+    run_studies([study_of(name) for name in OURS], Asked(ground, seeds=1), said.append)
+    again = [study_of(TWICE)]
+    run_studies(again, Asked(ground, seeds=2), lambda _: None, lambda: write_page(out))
     (out / "said.txt").write_text("\n".join(said), encoding="utf-8")
     return out
 
@@ -47,14 +52,15 @@ def result_of(folder: Path, name: str) -> dict[str, object]:
 @pytest.mark.parametrize("name", OURS)
 def test_every_claim_has_verdict_interval_and_n(folder: Path, name: str) -> None:
     result = result_of(folder, name)
+    seeds = [1, 2] if name == TWICE else [1]
 
-    assert result["seeds"] == [1, 2]
+    assert result["seeds"] == seeds
     assert result["claims"]
     for claim in result["claims"]:
         assert claim["verdict"] in ("held", "not held", "undecided")
         assert claim["low"] <= claim["mean"] <= claim["high"]
-        assert claim["interval_over"] == "seeds"
-        assert [one["seed"] for one in claim["seeds"]] == [1, 2]
+        assert claim["interval_over"] == ("seeds" if name == TWICE else "prompts")
+        assert [one["seed"] for one in claim["seeds"]] == seeds
         assert all(one["n"] >= 2 for one in claim["seeds"])
 
 
@@ -66,7 +72,8 @@ def test_the_page_begins_with_all_claims_and_has_a_section_per_study(folder: Pat
         assert html.count(f'<section id="{name}">') == 1
         for claim in result_of(folder, name)["claims"]:
             assert claim["text"].replace("'", "&#39;") in head
-        command = f"alignloop study {name} --seeds 2 --precision float32 --smoke"
+        count = 2 if name == TWICE else 1
+        command = f"alignloop study {name} --seeds {count} --precision float32 --smoke"
         assert html.count(f"<code>{command}</code>") == 1
     assert "its verdicts mean nothing" in head, "a smoke run says so"
     assert html.count("<svg") >= len(OURS)
@@ -90,7 +97,7 @@ def test_the_same_command_again_does_nothing(folder: Path, laid: Path) -> None:
 
     with patch.object(running, "run_cell", side_effect=AssertionError("worked again")):
         asked = Asked(tiny_ground(folder, laid), seeds=2)
-        run_studies([study_of(name) for name in OURS], asked, said.append)
+        run_studies([study_of(TWICE)], asked, said.append)
 
     assert contents(folder) == before
     assert said[0].endswith("0 of them to do, 0 stages below them: nothing")
@@ -118,7 +125,7 @@ from pathlib import Path
 from alignloop.runs.run import Run
 from alignloop.workflow.studies.registry import study_of
 from alignloop.workflow.studies.run import Asked, run_studies
-from tests.workflow.studies.tiny import tiny_ground
+from tests.workflow.studies.laid import tiny_ground
 
 log = Run.log
 
@@ -144,9 +151,7 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_rows(
     assert not (cells / "medium_epochs_2_seed_1.json").exists()
     assert list((cells / "medium_epochs_2_seed_1/reward/checkpoints").iterdir())
 
-    run_studies(
-        [study_of("reward-epochs")], Asked(tiny_ground(tmp_path, laid), seeds=1), lambda _: None
-    )
+    run_studies([study_of(TWICE)], Asked(tiny_ground(tmp_path, laid), seeds=1), lambda _: None)
 
     whole = folder / "reward-epochs" / "cells"
     for epochs in (1, 2, 3, 4):
@@ -173,7 +178,9 @@ def test_seeds_can_be_added_to_what_is_there(folder: Path, laid: Path) -> None:
         if not (folder / "reward-pairs/cells" / f"{c.id}.json").exists()
     ]
 
-    assert to_do == ["medium_grouped_seed_3", "medium_shuffled_seed_3"]
+    assert to_do == [
+        f"medium_{arm}_seed_{seed}" for seed in (2, 3) for arm in ("grouped", "shuffled")
+    ]
 
 
 def test_another_base_where_the_study_has_one(laid: Path, tmp_path: Path) -> None:
@@ -204,3 +211,23 @@ def test_a_study_is_called_as_the_list_calls_it(name: str) -> None:
     assert study.name == name
     assert study.bases
     assert study.quick_bases
+
+
+@pytest.mark.full
+def test_the_command_runs_on_a_base_that_ships(
+    run_cli: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """From the bundled stories to the page, with tiny counts."""
+    command = ["study", "reward-epochs", "--smoke", "--seeds", "2", "--precision", "float32"]
+
+    ran = run_cli(*command, "--base", "small", "--out", "mine", cwd=tmp_path)
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.endswith(f"page: {Path('mine/studies.html')}\n")
+    result = result_of(tmp_path / "mine", "reward-epochs")
+    assert (result["bases"], result["seeds"], result["smoke"]) == (["small"], [1, 2], True)
+    foundations = {path.name for path in (tmp_path / "mine" / "foundations").iterdir()}
+    assert foundations == {"shared", "small_seed_1", "small_seed_2"}
+    other = run_cli("study", "reward-epochs", "--out", "mine", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "holds studies made with --precision float32 --smoke" in other.stderr
