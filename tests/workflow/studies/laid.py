@@ -1,64 +1,88 @@
-"""A ground of tiny models: foundations as the studies of step 3 read them, made in a few seconds."""
+"""A foundation of tiny models and made-up rankings, so that whole studies run in seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
+from alignloop.data.jsonl import write_records
+from alignloop.data.records import Ranking
+from alignloop.runs.artifact import write_artifact
 from alignloop.workflow.demo import Demo
 from alignloop.workflow.studies.foundation import BaseName, Foundation, Ground
-from alignloop.workflow.studies.run import Asked
 from tests.helpers import (
     REWARD,
     SFT,
+    ranking,
     run,
     write_demonstrations,
     write_model,
     write_prompts,
-    write_rankings,
-    write_text,
 )
 
-CONTEXT = 160
-"""Room for the pretraining blocks of the demo's recipe."""
+LABELERS = ("ann", "bob", "cy", "dee", "eve")
+ORDERS = ((1, 2, 3, 3, 4, 5, 6, 7, 8), (8, 7, 6, 5, 4, 3, 2, 1, 1))
 
 
-def write_finished(folder: Path) -> Path:
-    """What a demo leaves, as far as the studies of step 3 build on it, of a tiny model."""
-    text = write_text(folder / "stories" / "artifact")
+def by(labeler: str, number: int, k: int = 9) -> Ranking:
+    """Prompt `number` ranked by a labeler; two of the five see it the other way round."""
+    order = ORDERS[LABELERS.index(labeler) % 2]
+    return ranking(number, order[:k]).model_copy(update={"labeler": labeler})
+
+
+def lay(folder: Path) -> Path:
+    """The artefacts that studies need, where a finished demo would have them."""
+    prompts = 10
+    write_model(folder / "model")
+    demonstrations = write_demonstrations(folder / "demonstrations" / "artifact")
     write_prompts(folder / "prompts" / "artifact")
-    rankings = write_rankings(folder / "rankings" / "artifact")
-    shown = write_demonstrations(folder / "demonstrations" / "artifact")
-    base = write_model(folder / "base", context=CONTEXT)
-    short = {"epochs": 1, "checkpoint_every": 100}
-    plain = SFT | short | {"pretraining_mix": 0.0}
-    run("lexicon", folder / "lexicon", {}, text=text)
-    run("sft", folder / "rl_init", SFT | short, model=base, text=text, demonstrations=shown)
-    run("sft", folder / "sft", plain, model=base, demonstrations=shown)
-    run("sft", folder / "baseline", plain | {"seed": 5}, model=base, demonstrations=shown)
-    given = {"rankings": rankings, "demonstrations": shown}
-    run("reward", folder / "reward", REWARD | short, model=folder / "sft", **given)
+    used = [by(LABELERS[n % 5], n) for n in range(prompts)]
+    by_all = [by(labeler, n) for n in range(prompts) for labeler in LABELERS]
+    files = {
+        "rankings": {
+            "train": [by("ann", n, 4) for n in range(8)],
+            "valid": [by("ann", 8, 4), by("ann", 9, 4)],
+        },
+        "rankings_k9": {"train": used[:7], "valid": used[7:]},
+        "rankings_by_all": {"train": used, "shared": by_all, "valid": used[:1]},
+    }
+    for name, sides in files.items():
+
+        def write(inside: Path, sides: dict[str, list[Ranking]] = sides) -> None:
+            for side, rows in sides.items():
+                write_records(inside / f"{side}.jsonl.gz", rows)
+
+        write_artifact(folder / name / "artifact", "rankings", write, parents=[], facts={})
+    alone = SFT | {"pretraining_mix": 0.0}
+    run("sft", folder / "sft", alone, model=folder / "model", demonstrations=demonstrations)
+    run(
+        "reward",
+        folder / "reward",
+        REWARD,
+        model=folder / "sft",
+        rankings=folder / "rankings" / "artifact",
+        demonstrations=demonstrations,
+    )
     return folder
 
 
-@dataclass(frozen=True)
-class TinyGround:
-    """Lays every foundation on the same finished stages; what a study trains lies in its own folder."""
+@dataclass(frozen=True, slots=True)
+class TinyGround(Ground):
+    """A ground whose foundations are all the same finished one, whatever base is asked for."""
 
-    folder: Path
-    finished: Path
-    smoke: bool = True
-    precision: str = "float32"
+    laid: Path = Path()
 
     def foundation(self, base: BaseName, seed: int) -> Foundation:
-        """The foundation of one base and seed."""
-        folder = self.folder / "foundations" / f"{base}_seed_{seed}"
-        demo = Demo(folder, seed, True, "float32", lambda _: None, cast(Mapping[str, float], {}))
-        return Foundation(demo, demo, base, self.finished / "base", self.finished)
+        """Of that seed; what is trained on it is a smoke run."""
+
+        def demo(name: str) -> Demo:
+            return Demo(self.folder / "foundations" / name, seed, True, "float32", self.say, {})
+
+        return Foundation(
+            demo(f"{base}_seed_{seed}"), demo("shared"), base, self.laid / "model", self.laid
+        )
 
 
-def asked(folder: Path, finished: Path, seeds: int = 1) -> Asked:
-    """What a call asks, over tiny models."""
-    return Asked(cast(Ground, TinyGround(folder, finished)), seeds)
+def tiny_ground(folder: Path, laid: Path) -> TinyGround:
+    """Of a folder for studies and one that `lay` filled."""
+    return TinyGround(folder, "float32", True, print, laid=laid)

@@ -14,16 +14,17 @@ from alignloop.workflow.measure import Yardstick
 from alignloop.workflow.studies import page
 from alignloop.workflow.studies.policies import Policies
 from alignloop.workflow.studies.registry import study_of
-from alignloop.workflow.studies.run import run_studies
+from alignloop.workflow.studies.run import Asked, run_studies
 from tests.helpers import signal_at
-from tests.workflow.studies.tiny import TinyGround, asked, write_finished
+from tests.workflow.studies.laid import tiny_ground
+from tests.workflow.studies.laid_for_step_3 import lay_for_step_3
 
 STEP_3 = ("sizes", "ptx-coef", "kl-coef", "over-optimisation", "best-of-n", "dpo-vs-ppo")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_finished(tmp_path_factory.mktemp("finished"))
+    return lay_for_step_3(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,12 @@ def best(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return out, result
 
 
+def asked(folder: Path, finished: Path, seeds: int = 1) -> Asked:
+    return Asked(tiny_ground(folder, finished), seeds)
+
+
 def policies(finished: Path, folder: Path) -> Policies:
-    return Policies(TinyGround(folder, finished).foundation("medium", 1))
+    return Policies(tiny_ground(folder, finished).foundation("medium", 1))
 
 
 def test_a_study_trains_measures_judges_and_is_shown(
@@ -90,7 +95,7 @@ def test_the_usual_policies_are_those_of_the_foundation(finished: Path, tmp_path
     told = Told(one.foundation)
     told.ppo(usual.kl_coef, 3.0)
     told.ppo(0.5)
-    judged = Told(one.foundation, judge=TinyGround(tmp_path, finished).foundation("demo", 1))
+    judged = Told(one.foundation, judge=tiny_ground(tmp_path, finished).foundation("demo", 1))
     judged.ppo(usual.kl_coef)
 
     assert asked_for == [
