@@ -45,9 +45,13 @@ def policy_of(n: int) -> str:
     return f"best_of_{n}"
 
 
-def best_of_cell(policies: Policies, bench: Bench) -> Cell:
-    """The best of 1, 2, 4, ... answers by the reward model, measured."""
-    most = SMOKE_MOST if bench.smoke else QUICK_MOST if bench.quick else MOST
+def most_of(bench: Bench) -> int:
+    """How many answers per prompt this study draws."""
+    return SMOKE_MOST if bench.smoke else QUICK_MOST if bench.quick else MOST
+
+
+def best_of_cell(policies: Policies, most: int) -> Cell:
+    """The best of 1, 2, 4, ... `most` answers by the reward model, measured."""
     ns = doublings(most)
 
     def work() -> list[dict[str, Any]]:
@@ -64,7 +68,7 @@ def best_of_cell(policies: Policies, bench: Bench) -> Cell:
 def cells(bench: Bench, base: BaseName, seed: int) -> list[Cell]:
     """The start, best of n, and the PPO policies that make PPO's curve."""
     policies = Policies(bench.foundation(base, seed))
-    return [policies.start(), best_of_cell(policies, bench), *map(policies.at, KL_COEFS)]
+    return [policies.start(), best_of_cell(policies, most_of(bench)), *map(policies.at, KL_COEFS)]
 
 
 def findings(done: Sequence[Done]) -> Findings:

@@ -19,6 +19,8 @@ from alignloop.workflow.studies.study import Bench, Findings, Study
 BETAS = (0.03, 0.1, 0.3, 1.0)
 KL_COEFS = (0.03, 0.1, 0.3)
 """Of PPO and of PPO-ptx."""
+BEST_OF = 16
+"""Answers per prompt of best of n, which is here for its curve alone."""
 
 DPO_AHEAD = Claim(
     "dpo-ahead",
@@ -65,7 +67,7 @@ def cells(bench: Bench, base: BaseName, seed: int) -> list[Cell]:
         *map(dpo, BETAS),
         *(policies.at(coef) for coef in KL_COEFS),
         *(policies.at(coef, ptx) for coef in KL_COEFS),
-        best_of_cell(policies, bench),
+        best_of_cell(policies, BEST_OF),
     ]
 
 

@@ -19,7 +19,7 @@ from alignloop.judges.measure import bootstrap
 from alignloop.pages import Table
 from alignloop.runs.artifact import open_artifact
 from alignloop.workflow.samples import prompts_by_id, read_samples
-from alignloop.workflow.studies.best_of_n import best_of_cell, policy_of
+from alignloop.workflow.studies.best_of_n import best_of_cell, most_of, policy_of
 from alignloop.workflow.studies.cells import Cell, Done
 from alignloop.workflow.studies.claims import Claim, Effect, judge
 from alignloop.workflow.studies.effects import Floats, effect_of
@@ -71,7 +71,7 @@ def cells(bench: Bench, base: BaseName, seed: int) -> list[Cell]:
 
     return [
         policies.cell(LONG, long_run, 400.0, iterations=iterations, kl_coef=0.0),
-        best_of_cell(policies, bench),
+        best_of_cell(policies, most_of(bench)),
     ]
 
 

@@ -114,7 +114,8 @@ class Policies:
         """Validation prompts, the reward model, gold against the SFT baseline, the RL initialisation for the KL."""
         return Yardstick(
             self.folder / "measured",
-            prompts=self.foundation.path("prompts"),
+            # Of the judge too, so that all sizes answer the very same prompts.
+            prompts=self.rewards.path("prompts"),
             reward_model=self.rewards.path("reward"),
             reference=self.foundation.path(REFERENCE),
             sampling=self.usual("ppo").sampling,

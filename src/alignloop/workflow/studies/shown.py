@@ -56,15 +56,15 @@ def curve_over_kl(
 
 def wins_by_size(
     seen: Seen,
-    sizes: Mapping[str, str],
+    sizes: Sequence[str],
     methods: Mapping[str, str],
     name_of: Callable[[str, str], str],
 ) -> Captioned:
     """Win rates with their intervals, size by size."""
     looks = {"ppo": LOOKS["ppo"], "ppo_ptx": LOOKS["ppo_ptx"], "sft": LOOKS["sft"]}
     rows: list[Row] = []
-    for size, label in sizes.items():
-        rows.append(Row(label, None))
+    for size in sizes:
+        rows.append(Row(size, None))
         for method, called in methods.items():
             interval = seen.interval(name_of(size, method), "win_rate").as_row()
             rows.append(Row(called, interval, looks.get(method, OTHER)))
