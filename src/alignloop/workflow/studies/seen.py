@@ -76,6 +76,10 @@ class Seen:
         values = self.column(seed, policy, measure)
         return sum(values) / len(values)
 
+    def average(self, policy: str, measure: str) -> float:
+        """The mean over seeds."""
+        return sum(self.mean(seed, policy, measure) for seed in self.rows) / len(self.rows)
+
     def effects(
         self, columns: Sequence[tuple[str, str]], statistic: Statistic, units: str = "prompts"
     ) -> list[Effect]:

@@ -34,8 +34,8 @@ def curve_over_kl(
     for method, policies in curves.items():
         points = sorted(
             (
-                max(seen.interval(policy, "kl").mean, 0.0) ** 0.5,
-                seen.interval(policy, measure).mean,
+                max(seen.average(policy, "kl"), 0.0) ** 0.5,
+                seen.average(policy, measure),
             )
             for policy in policies
         )
@@ -109,9 +109,7 @@ def along_and_best_of(
             for key in ("kl", measure)
         )
         roots = [max(kl, 0.0) ** 0.5 for kl in kls]
-        points = [
-            (seen.interval(one, "kl").mean ** 0.5, seen.interval(one, measure).mean) for one in best
-        ]
+        points = [(seen.average(one, "kl") ** 0.5, seen.average(one, measure)) for one in best]
         xs, ys = zip(*points, strict=True)
         title = f"{MEASURES[measure]} over KL"
         svg = line_plot(
