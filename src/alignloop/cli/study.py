@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from alignloop.cli.options import PATH, longest_answer_option, path_option
+from alignloop.workflow.studies.registry import STUDIES
 
 
 @click.group("study")
@@ -15,120 +17,82 @@ def command() -> None:
     """Longer experiments: many runs, and what they say of one setting or method."""
 
 
-@command.command("ptx-coef")
-@click.option("--demo", type=PATH, default=Path("demo"), show_default=True, help="A finished demo.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a value of the PPO-ptx recipe.",
-)
-@click.option(
-    "--coef",
-    "coefs",
-    type=click.FloatRange(min=0, min_open=True),
-    multiple=True,
-    help="A coefficient beside 0; may be repeated. Without it 0.3, 1, 3, 10 and 27.8, the paper's.",
-)
-def ptx_coef(demo: Path, overrides: tuple[str, ...], coefs: tuple[float, ...]) -> None:
-    """PPO-ptx at several values of ptx_coef, judged on validation titles and prompts.
-
-    Names the smallest that keeps the pretraining loss within 3 % of the RL initialisation's.
-    """
-    from alignloop.workflow.studies.ptx_coef import PTX_COEFS, ptx_sweep
-
-    result = ptx_sweep(demo, click.echo, coefs=coefs or PTX_COEFS, overrides=overrides)
-    chosen = result["chosen"]
-    click.echo(
-        "no coefficient keeps the loss within 3 %"
-        if chosen is None
-        else f"chosen by the rule: {chosen:g}"
-    )
-
-
-@command.command("dpo-vs-ppo")
-@click.option(
-    "--demo",
-    "demos",
+_OUT = click.Option(
+    ["--out"],
     type=PATH,
-    multiple=True,
-    default=(Path("demo"),),
+    default=Path("studies"),
     show_default=True,
-    help="A finished demo; may be repeated, and each brings its own seed.",
+    help="Folder of all studies; what is there already is passed over.",
 )
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Seeds per demo: its own, and those that follow it, for all that is trained and drawn.",
+_OPTIONS: tuple[click.Option, ...] = (
+    _OUT,
+    click.Option(
+        ["--seeds"],
+        type=click.IntRange(1, 20),
+        default=3,
+        show_default=True,
+        help="Seeds, from 1 on; each has its own data, trainings and answers.",
+    ),
+    click.Option(
+        ["--base"],
+        type=click.Choice(["small", "medium", "demo"]),
+        help="Another base model than the study's own; not for a study that compares them.",
+    ),
+    click.Option(
+        ["--quick"], is_flag=True, help="One seed, and a smaller base where there is one."
+    ),
+    click.Option(
+        ["--demo"], type=PATH, help="A finished demo, to build on for its seed and the demo's base."
+    ),
+    click.Option(
+        ["--precision"],
+        type=click.Choice(["bfloat16", "float32"]),
+        default="bfloat16",
+        show_default=True,
+        help="Arithmetic of the matrix products in training and drawing.",
+    ),
+    click.Option(
+        ["--smoke"],
+        is_flag=True,
+        help="Tiny counts: shows that it runs; its verdicts mean nothing.",
+    ),
 )
-@click.option(
-    "--out",
-    type=PATH,
-    help="Folder of the study; `studies/dpo_vs_ppo` in the first demo without it.",
-)
-@click.option(
-    "--beta",
-    "betas",
-    type=float,
-    multiple=True,
-    help="A beta of DPO; may be repeated. Without it 0.03, 0.1, 0.3 and 1.",
-)
-@click.option(
-    "--kl-coef",
-    "kl_coefs",
-    type=float,
-    multiple=True,
-    help="A KL coefficient of PPO and PPO-ptx; may be repeated. Without it 0.03, 0.1 and 0.3.",
-)
-@click.option(
-    "--best-of",
-    type=click.IntRange(min=2),
-    default=16,
-    show_default=True,
-    help="Answers per prompt for best of n.",
-)
-@click.option(
-    "--copies",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="Answers per validation prompt of every other policy.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a value of the DPO recipe.",
-)
-@click.option("--plan", "only_plan", is_flag=True, help="Say what there is to do, and stop.")
-def dpo_vs_ppo(
-    demos: tuple[Path, ...],
-    out: Path | None,
-    betas: tuple[float, ...],
-    kl_coefs: tuple[float, ...],
-    **options: Any,
-) -> None:
-    """DPO, PPO, PPO-ptx and best of n from one reference: gold win rate at matched KL.
 
-    Judged on validation prompts. Stop it at any time: the same command goes on.
-    """
-    from alignloop.workflow.studies import dpo_vs_ppo as study
 
-    out = out or demos[0] / "studies" / "dpo_vs_ppo"
-    study.dpo_vs_ppo(
-        demos,
-        out,
-        click.echo,
-        betas=betas or study.BETAS,
-        kl_coefs=kl_coefs or study.KL_COEFS,
-        **options,
+def _run(names: Sequence[str], out: Path, **options: Any) -> None:
+    """Run studies, and write the page."""
+    from alignloop.workflow.studies.foundation import Ground
+    from alignloop.workflow.studies.page import write_page
+    from alignloop.workflow.studies.registry import study_of
+    from alignloop.workflow.studies.run import Asked, run_studies
+
+    ground = Ground(
+        out, options["precision"], options["smoke"], click.echo, finished=options["demo"]
     )
-    if not options["only_plan"]:
-        click.echo(f"figures: {out / 'dpo_vs_ppo.json'}\nplot:    {out / 'dpo_vs_ppo.svg'}")
+    asked = Asked(ground, options["seeds"], options["quick"], options["base"])
+    studies = [study_of(name) for name in names]
+    run_studies(studies, asked, click.echo, after=lambda: write_page(out))
+    click.echo(f"page: {out / 'studies.html'}")
+
+
+def _add(name: str, names: Sequence[str], text: str) -> None:
+    def run(**options: Any) -> None:
+        _run(names, **options)
+
+    command.add_command(click.Command(name, callback=run, params=list(_OPTIONS), help=text))
+
+
+for _name, _entry in STUDIES.items():
+    _add(_name, [_name], _entry.help)
+_add("all", list(STUDIES), "Every study of one page, one after another.")
+
+
+@command.command("page", params=[_OUT])
+def page(out: Path) -> None:
+    """Write the page of all finished studies again."""
+    from alignloop.workflow.studies.page import write_page
+
+    click.echo(f"page: {write_page(out)}")
 
 
 @command.command("learning-rate")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignloop.config import Precision, load_config
+from alignloop.config import Config, Precision, load_config
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Text, texts_sha256
 from alignloop.errors import ArtifactError
@@ -36,18 +36,31 @@ class Demo:
     say: Callable[[str], None]
     budget: Mapping[str, float]
     """Stage -> seconds it may take on two cores."""
+    rate_factor: float = 1.0
+    """Multiplies the learning rates of the recipes, for another base than they were made for."""
 
-    def stage(self, name: str, stage: str, recipe_name: str | None, /, **inputs: Any) -> Artifact:
-        """Run one stage in `folder/name`, or pass over it where it is finished; says what came of it in one line."""
+    def config(
+        self, stage: str, recipe_name: str | None, overrides: Sequence[str] = (), name: str = ""
+    ) -> Config:
+        """A recipe's config with the demo's seed and precision, tiny counts for a smoke demo, and then `overrides`."""
         fields = config_class(stage).model_fields
         asked = {"seed": self.seed}
         asked |= dict.fromkeys(("precision", "rollout_precision"), self.precision)
-        overrides = [f"{key}={json.dumps(value)}" for key, value in asked.items() if key in fields]
-        overrides += inputs.pop("overrides", [])
+        lines = [f"{key}={json.dumps(value)}" for key, value in asked.items() if key in fields]
         if self.smoke:
-            overrides += _smoke_overrides(name if recipe_name is None else recipe_name)
+            lines += _smoke_overrides(recipe_name or name)
         path = None if recipe_name is None else recipe("demo", f"{recipe_name}.toml")
-        config = load_config(config_class(stage), path, overrides)
+        if self.rate_factor != 1.0:
+            planned = load_config(config_class(stage), path, lines)
+            for key in fields:
+                rate = getattr(getattr(planned, key), "learning_rate", None)
+                if rate is not None:
+                    lines.append(f"{key}.learning_rate={rate * self.rate_factor:g}")
+        return load_config(config_class(stage), path, [*lines, *overrides])
+
+    def stage(self, name: str, stage: str, recipe_name: str | None, /, **inputs: Any) -> Artifact:
+        """Run one stage in `folder/name`, or pass over it where it is finished; says what came of it in one line."""
+        config = self.config(stage, recipe_name, inputs.pop("overrides", ()), name)
         is_new = not (self.folder / name / "artifact").exists()
         began = time.perf_counter()
         try:
@@ -97,7 +110,7 @@ def run_demo(
         say("this CPU has no bfloat16 instructions: --precision float32 will be quicker here")
 
     text = demo.stage("stories", "stories", None).path
-    _check_base(base, text)
+    check_base(base, text)
     lexicon = demo.stage("lexicon", "lexicon", None, text=text).path
     demonstrations = demo.stage("demonstrations", "demonstrations", "tasks", text=text).path
     prompts = demo.stage("prompts", "prompts", "tasks", text=text).path
@@ -229,7 +242,7 @@ def _check_flags(folder: Path, asked: dict[str, Any]) -> None:
         )
 
 
-def _check_base(base: Path, text: Path) -> None:
+def check_base(base: Path, text: Path) -> None:
     """The shipped base model must have been trained on this very split, or held-out text may not be held out."""
     if not (base / "artifact.json").is_file():
         raise ArtifactError(f"{base}: the package came without its base model; install it again")

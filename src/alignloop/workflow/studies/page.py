@@ -1,0 +1,141 @@
+"""One page of all studies in a folder: claims with verdicts, then a section per study; `studies.json` beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignloop.errors import ArtifactError
+from alignloop.files import write_bytes, write_json
+from alignloop.pages import Table
+from alignloop.workflow.report.sheet import template
+from alignloop.workflow.studies.claims import Judged
+from alignloop.workflow.studies.registry import STUDIES, study_of
+from alignloop.workflow.studies.run import SCHEMA, read_study, seconds_taken
+from alignloop.workflow.studies.study import Study
+from alignloop.workflow.studies.wording import expected, interval, measured, rests_on, unit_word
+
+if TYPE_CHECKING:
+    from alignloop.workflow.report.plots import Captioned
+
+LEDE = (
+    "What the InstructGPT paper says of its models, tried on models of 0.4 to 5.9 million parameters. Labelers "
+    "and gold are simulated. A claim held where its whole 95 % interval lies where it was expected, did not hold "
+    "where none of it does, and is undecided in between. Intervals are t intervals over seeds; with one seed they "
+    "are a bootstrap over prompts and know nothing of how far seeds differ. Directions, margins and settings were "
+    "fixed before any result."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One study on the page."""
+
+    name: str
+    title: str
+    question: str
+    notes: Sequence[str]
+    figures: Sequence[Captioned]
+    tables: Sequence[Table]
+    made: str
+    command: str
+
+
+def write_page(folder: Path) -> Path:
+    """Write `studies.html` and `studies.json` from every finished study in a folder of studies.
+
+    Raises:
+        ArtifactError: no study finished there.
+    """
+    sections: list[Section] = []
+    claims: list[list[str]] = []
+    results: list[dict[str, Any]] = []
+    for name in STUDIES:
+        study = study_of(name)
+        if (found := read_study(folder, study)) is None:
+            continue
+        result, cells = found
+        findings = study.findings(cells)
+        results.append(result)
+        claims += [_claim_row(judged, study) for judged in findings.judged]
+        sections.append(
+            Section(
+                name,
+                study.title,
+                study.question,
+                findings.notes,
+                findings.figures,
+                [_effects(findings.judged), *findings.tables],
+                _made(folder, result),
+                result["command"],
+            )
+        )
+    if not sections:
+        raise ArtifactError(
+            f"{folder}: no study finished here; run 'alignloop study all --out {folder}' first"
+        )
+    columns = [
+        "Claim",
+        "Verdict",
+        "Measured",
+        "Expected",
+        "Interval over",
+        "Effect",
+        "Paper",
+        "Study",
+    ]
+    text = template("studies.html.j2").render(
+        lede=_lede(results), claims=Table("Every claim", columns, claims), studies=sections
+    )
+    path = folder / "studies.html"
+    write_bytes(path, text.encode("utf-8"))
+    write_json(folder / "studies.json", {"schema": SCHEMA, "studies": results})
+    return path
+
+
+def _lede(results: Sequence[Mapping[str, Any]]) -> str:
+    if any(result["smoke"] for result in results):
+        return f"A smoke run: tiny counts that show that the studies run; its verdicts mean nothing. {LEDE}"
+    return LEDE
+
+
+def _claim_row(judged: Judged, study: Study) -> list[str]:
+    claim = judged.claim
+    return [
+        claim.text,
+        judged.verdict,
+        measured(judged),
+        expected(claim),
+        rests_on(judged),
+        claim.effect,
+        claim.source,
+        study.title,
+    ]
+
+
+def _effects(judged: Sequence[Judged]) -> Table:
+    """What every seed measured, with the interval inside it."""
+    rows = [
+        [
+            one.claim.effect,
+            str(effect.seed),
+            f"{interval(effect.value, effect.low, effect.high, one.claim.unit)} {unit_word(one.claim.unit)}".strip(),
+            f"{effect.n} {effect.units}",
+        ]
+        for one in judged
+        for effect in one.effects
+    ]
+    return Table("Effects by seed", ["Effect", "Seed", "Measured", "Interval over"], rows)
+
+
+def _made(folder: Path, result: Mapping[str, Any]) -> str:
+    seconds = seconds_taken(folder, result["study"], result["cells"])
+    bases, seeds = result["bases"], result["seeds"]
+    return (
+        f"{'Bases' if len(bases) > 1 else 'Base'} {', '.join(bases)}; "
+        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}; {len(result['cells'])} cells"
+        f"{', quick' if result['quick'] else ''}; the cells took {seconds / 60:.1f} min, without the stages below them "
+        "and without sittings that were killed. Made with:"
+    )

@@ -1,0 +1,77 @@
+"""Cells: done once, passed over afterwards, made anew for another setting; and the clock's arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignloop.errors import ConfigError
+from alignloop.workflow.studies.cells import Cell, Clock, Row, minutes, read_cell, run_cell
+
+
+def cell(work: Callable[[Path], Sequence[Row]], **setting: Any) -> Cell:
+    return Cell("arm_0.5", "small", 2, {"grid": (1, 2), **setting}, work)
+
+
+def test_a_cell_is_done_once(tmp_path: Path) -> None:
+    calls: list[Path] = []
+
+    def work(folder: Path) -> Sequence[Row]:
+        calls.append(folder)
+        return [{"loss": 0.25}]
+
+    first, second = run_cell(tmp_path, cell(work)), run_cell(tmp_path, cell(work))
+
+    assert calls == [tmp_path / "small_arm_0.5_seed_2"]
+    assert first == second == read_cell(tmp_path, cell(work))
+    assert first.rows == [{"loss": 0.25}]
+    assert first.setting == {"grid": [1, 2]}, "as JSON has it"
+
+
+def test_another_setting_is_another_cell(tmp_path: Path) -> None:
+    run_cell(tmp_path, cell(lambda _: [{"loss": 1}], epochs=1))
+    other = cell(lambda _: [{"loss": 2}], epochs=2)
+
+    assert read_cell(tmp_path, other) is None
+    assert run_cell(tmp_path, other).rows == [{"loss": 2}]
+
+
+def test_work_that_fails_leaves_no_cell(tmp_path: Path) -> None:
+    def fail(_: Path) -> Sequence[Row]:
+        raise ConfigError("not like this")
+
+    with pytest.raises(ConfigError):
+        run_cell(tmp_path, cell(fail))
+
+    assert read_cell(tmp_path, cell(fail)) is None
+
+
+def test_rows_that_are_no_json_leave_no_cell(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        run_cell(tmp_path, cell(lambda _: [{"loss": float("nan")}]))
+
+    assert read_cell(tmp_path, cell(lambda _: [])) is None
+
+
+def test_the_time_left_is_that_of_its_kind_or_a_corrected_guess() -> None:
+    times = iter([0.0, 30.0, 100.0, 110.0])
+    clock = Clock(lambda: next(times))
+
+    assert clock.left([("train", 60.0), ("measure", 20.0)]) == 80.0, "guesses alone"
+    clock.timed("train", 60.0, lambda: None)
+    # Half the guess, so the other kind is thought to be half as long too.
+    assert clock.left([("train", 60.0), ("measure", 20.0)]) == 30.0 + 10.0
+    clock.timed("train", 20.0, lambda: None)
+    assert clock.left([("train", 1.0)]) == 20.0, "the mean of 30 and 10"
+    assert clock.left([("measure", 20.0)]) == 20.0 * (30 + 10) / (60 + 20)
+
+
+def test_minutes_in_words() -> None:
+    assert [minutes(seconds) for seconds in (0, 10, 130)] == [
+        "nothing",
+        "about 1 min",
+        "about 2 min",
+    ]
