@@ -12,8 +12,7 @@ from typing import ClassVar, Literal, Protocol, get_args
 
 from markupsafe import Markup
 
-Locale = Literal["en", "zh"]
-LOCALES: tuple[Locale, ...] = get_args(Locale)
+from alignloop.web.i18n import Locale
 
 Theme = Literal["auto", "light", "dark"]
 Layout = Literal["list", "columns"]

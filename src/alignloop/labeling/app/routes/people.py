@@ -18,7 +18,7 @@ from alignloop.labeling import judged, screened
 from alignloop.labeling.app import charts, shown
 from alignloop.labeling.app.access import Access, Ask, Refused, Routes
 from alignloop.labeling.app.known import RESAMPLES, SEED, Known
-from alignloop.labeling.app.pages.common import LOCALES, Cohort, Errors, Estimate, Message, Notice
+from alignloop.labeling.app.pages.common import Cohort, Errors, Estimate, Message, Notice
 from alignloop.labeling.app.pages.researcher import (
     Chart,
     Cutoffs,
@@ -36,6 +36,7 @@ from alignloop.store import audit, campaigns, events, figures, grading, oversigh
 from alignloop.store.figures import OfLabeler
 from alignloop.store.people import DAY, User
 from alignloop.store.quality import Scope
+from alignloop.web.i18n import LOCALES
 
 routes = Routes()
 
