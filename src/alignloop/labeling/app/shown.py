@@ -28,7 +28,12 @@ from alignloop.store.campaigns import Campaign
 from alignloop.store.people import DAY
 from alignloop.web.i18n import Catalogue
 
-COHORTS: Mapping[str, str] = {"training": "train", "heldout": "heldout", "any": "pilot"}
+COHORTS: Mapping[str, str] = {
+    "training": "train",
+    "heldout": "heldout",
+    "any": "pilot",
+    "users": "users",
+}
 """Cohort in the store -> what the face calls it."""
 PAPER = ("Ouyang et al.", 0.726)
 """The paper's agreement of training labelers, to compare with."""
