@@ -266,7 +266,6 @@ def _engine(url: URL) -> Engine:
             "foreign_keys=ON",
             f"busy_timeout={_BUSY_MS}",
             "temp_store=FILE",
-            "secure_delete=ON",  # what is erased is overwritten, not only unlinked
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

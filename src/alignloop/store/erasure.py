@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, select
 
 from alignloop.store import events
-from alignloop.store.bulk import shrink_log
+from alignloop.store.bulk import rebuild
 from alignloop.store.database import Store
 from alignloop.store.prompts import in_turn
 from alignloop.store.schema import (
@@ -51,6 +51,8 @@ class Erased:
     """Final submissions of the user's own."""
     rows: dict[str, int]
     """Table -> rows."""
+    is_rebuilt: bool = True
+    """Whether a SQLite file was written anew without them: the disk may be full, or somebody else write for long."""
 
 
 def erase(
@@ -58,13 +60,14 @@ def erase(
 ) -> Erased:
     """Erase one conversation, or everything and whom it is of.
 
-    Afterwards the texts are in no page of a SQLite file (`secure_delete`, and the write-ahead log is emptied). On
-    PostgreSQL they are dead rows until it cleans up after itself.
+    Afterwards a SQLite file is written anew without them, and its write-ahead log is emptied. On PostgreSQL they are dead
+    rows until it cleans up after itself.
     """
     with store.write() as connection:
+        if store.dialect == "sqlite":  # at least overwritten, should the file not be written anew
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")
         found = _erase(connection, now, actor, visitor, conversation)
-    shrink_log(store)
-    return found
+    return replace(found, is_rebuilt=rebuild(store))
 
 
 def _erase(
