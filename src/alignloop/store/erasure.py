@@ -60,8 +60,8 @@ def erase(
 ) -> Erased:
     """Erase one conversation, or everything and whom it is of.
 
-    Afterwards a SQLite file is written anew without them, and its write-ahead log is emptied. On PostgreSQL they are dead
-    rows until it cleans up after itself.
+    Afterwards a SQLite file is written anew without them, and its write-ahead log is emptied. On PostgreSQL they are
+    dead rows until it cleans up after itself.
     """
     with store.write() as connection:
         if store.dialect == "sqlite":  # at least overwritten, should the file not be written anew
