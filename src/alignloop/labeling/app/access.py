@@ -26,7 +26,6 @@ from alignloop.errors import BusyError, ConflictError, JudgmentError
 from alignloop.labeling.app import cookies, pages
 from alignloop.labeling.app.described import described
 from alignloop.labeling.app.lab import Lab
-from alignloop.labeling.app.logged import line, trace
 from alignloop.labeling.app.pages.common import Notice, Page, View
 from alignloop.labeling.app.pages.labeler import ErrorPage
 from alignloop.labeling.app.paths import PATHS, path_to
@@ -36,6 +35,7 @@ from alignloop.store import correspondence, people
 from alignloop.store.people import User
 from alignloop.web.forms import LARGEST_FORM, clean, read_form
 from alignloop.web.i18n import LOCALES, Locale, choose_locale
+from alignloop.web.logged import line, trace
 from alignloop.web.security import own_path
 
 _SEEN_EVERY_MS = 60_000

@@ -57,7 +57,7 @@ class Site:
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     """Milliseconds since 1970, UTC."""
     lot: random.Random = field(default_factory=random.SystemRandom)
-    """Draws who gets two answers, of which policies, and their order."""
+    """Draws seeds, who gets two answers, of which policies, and their order."""
     conversations: Conversations = field(default_factory=Conversations)
 
     @property

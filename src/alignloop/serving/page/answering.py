@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -95,8 +95,12 @@ async def draw(
     models: Sequence[str],
     messages: Sequence[tuple[str, str]],
     done: Callable[[], None],
+    lot: random.Random,
 ) -> Drawing:
     """An answer of each of the models, which may be one and the same, to a conversation that ends with the user's word.
+
+    Args:
+        lot: draws the answers' seeds.
 
     Raises:
         ApiProblem: there is no such policy, no room for the message, or too much to do.
@@ -106,7 +110,7 @@ async def draw(
     try:
         for number, model in enumerate(models, start=1):
             worker = service.policy(model)
-            exchanges.append(await _exchange(service, worker, messages))
+            exchanges.append(await _exchange(service, worker, messages, lot.getrandbits(62)))
             policy = worker.policy
             settings = SAMPLING.model_dump(mode="json", exclude={"batch_rows"})
             answers.append(Answer(model, policy.sha256, settings, number))
@@ -118,7 +122,7 @@ async def draw(
 
 
 async def _exchange(
-    service: Service, worker: PolicyWorker, messages: Sequence[tuple[str, str]]
+    service: Service, worker: PolicyWorker, messages: Sequence[tuple[str, str]], seed: int
 ) -> Exchange:
     arrived = service.clock()
     policy = worker.policy
@@ -131,7 +135,7 @@ async def _exchange(
     room = min(policy.room(prompt, None, "messages"), SAMPLING.max_new_tokens)
     row = RowSampling(
         max_new_tokens=room,
-        seed=secrets.randbits(62),
+        seed=seed,
         temperature=SAMPLING.temperature,
     )
     job = AnswerJob(

@@ -16,6 +16,7 @@ from alignloop.serving.metrics import Metrics
 from alignloop.serving.page.access import Site
 from alignloop.serving.page.looks import FILES, PATHS
 from alignloop.serving.page.routes import refusal, routes
+from alignloop.web.logged import trace
 from alignloop.web.security import SecurityMiddleware
 
 _OF_API = ("/health", "/metrics", "/openapi.json")
@@ -32,7 +33,7 @@ def create_page(site: Site) -> ASGIApp:
     async def bug(request: Request, error: Exception) -> Response:
         # What kind of error and where, without what somebody wrote.
         reference = uuid.uuid4().hex[:12]
-        say(f"alignloop: error {reference} on the chat page: {type(error).__name__}")
+        say(f"alignloop: error {reference} on the chat page: {trace(error)}")
         return await refusal(site, request, 500)
 
     app = Starlette(

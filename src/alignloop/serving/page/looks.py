@@ -87,9 +87,9 @@ class DataView:
     """Conversations in the server's memory."""
 
 
-def url(name: str, **values: object) -> str:
+def url(page: str, /, **values: object) -> str:
     """The address of a page; values that it has no place for become the query."""
-    path = PATHS[name]
+    path = PATHS[page]
     for key in [*values]:
         for mark in (f"{{{key}}}", f"{{{key}:path}}"):
             if mark in path:

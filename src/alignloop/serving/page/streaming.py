@@ -35,6 +35,7 @@ async def answered(
             models,
             [*history, ("user", turn.text)],
             lambda: _ended(conversation, turn),
+            site.lot,
         )
     except ApiProblem as problem:
         conversation.running = None
