@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from alignloop.cli.main import main
+from alignloop.cli.main import app
 from alignloop.labeling.config import ExportConfig
 from alignloop.labeling.export import each_export
 from alignloop.serving.page import access
@@ -312,9 +312,9 @@ def test_an_operator_erases_for_whoever_lost_the_cookie(
     name = visitor.get("/data.json").json()["user"]
     project = ["--project", str(tmp_path / "project")]
 
-    nobody = CliRunner().invoke(main, ["label", "erase", *project, "user-nobody"])
-    erased = CliRunner().invoke(main, ["label", "erase", *project, name])
-    audited = CliRunner().invoke(main, ["label", "audit", *project])
+    nobody = CliRunner().invoke(app, ["label", "erase", *project, "user-nobody"])
+    erased = CliRunner().invoke(app, ["label", "erase", *project, name])
+    audited = CliRunner().invoke(app, ["label", "audit", *project])
 
     assert nobody.exit_code != 0
     assert erased.exit_code == 0, erased.output

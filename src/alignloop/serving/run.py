@@ -68,8 +68,8 @@ def serve(
     rate_limit: int | None,
     single_turn: bool,
     limits: Limits,
-    page: PageWanted | None,
     say: Callable[[str], None],
+    page: PageWanted | None = None,
 ) -> int:
     """Serve until a signal; returns the exit status.
 
