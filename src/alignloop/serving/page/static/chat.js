@@ -99,12 +99,19 @@ function take(event, shown) {
     thread.innerHTML = event.html; // rendered by our server: every text in it is escaped, or sanitised
     history.replaceState(null, "", event.address);
     composer.action = event.say;
-    document.getElementById("model")?.closest("div").querySelectorAll("select, label").forEach((one) => one.remove());
+    settle(document.getElementById("model"));
     document.querySelector(".consent")?.remove();
     if (event.problem) problem(event.problem);
     tell(words["chat.done"]);
     follow();
   }
+}
+
+// A conversation keeps its model: the choice becomes its name.
+function settle(choice) {
+  if (!choice) return;
+  choice.closest("div").querySelector("label").remove();
+  choice.replaceWith(element("span", "hint composer-model", "", choice.value));
 }
 
 function begin(count) {
