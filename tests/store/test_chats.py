@@ -65,9 +65,12 @@ def choose(
     preference: chats.Preference = "first",
     texts: Sequence[str] = ("A fox ran.", "No."),
     uuid: str = "once",
+    conversation: str = "c1",
 ) -> str:
     answers = (drawn(texts[0], "ppo"), drawn(texts[1], "sft"))
-    return chat.choose(NOW, visitor, prompt, answers, preference, shown=(2, 1), client_uuid=uuid)
+    return chat.choose(
+        NOW, visitor, conversation, prompt, answers, preference, shown=(2, 1), client_uuid=uuid
+    )
 
 
 @pytest.fixture
@@ -278,6 +281,7 @@ def test_choices_that_may_not_train_are_not_kept(store: Store, chat: Chats) -> N
 
     assert choose(chat, tester, tested) == "test"
     assert choose(chat, tester, prompt) == "there", "somebody else's"
+    assert choose(chat, visitor, prompt, conversation="c2") == "there", "of another conversation"
     assert choose(chat, visitor, prompt, texts=("Ask ann.smith@example.com", "No.")) == "pii"
     assert rows(store) == before
 
@@ -337,7 +341,8 @@ def test_a_conversation_is_erased_and_the_others_stay(store: Store, chat: Chats)
         (visitor, "c2", "Tell me of a hare."),
         (other, "c1", "Tell me of a bear."),
     ):
-        choose(chat, user, kept(chat, user, said, conversation), uuid=said)
+        prompt = kept(chat, user, said, conversation)
+        choose(chat, user, prompt, uuid=said, conversation=conversation)
 
     erased = erasure.erase(store, NOW, visitor.user.public_id, visitor, "c1")
 
@@ -443,7 +448,14 @@ def test_no_byte_of_what_was_erased_is_left_in_the_file(tmp_path: Path) -> None:
         said = f"{secret} number {number} " + "and so on " * (number * 17 % 300)
         prompt = kept(chat, visitor, said, f"c{number}")
         if number % 3 == 0:
-            choose(chat, visitor, prompt, texts=(f"{secret} a {said}", "No."), uuid=str(number))
+            choose(
+                chat,
+                visitor,
+                prompt,
+                texts=(f"{secret} a {said}", "No."),
+                uuid=str(number),
+                conversation=f"c{number}",
+            )
         kept(chat, other, f"Stays {number} " + "as it is " * (number * 11 % 100))
     assert secret.encode() in _bytes(tmp_path)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import Connection, func, select
@@ -85,7 +86,7 @@ class Chats:
         with store.read() as connection:
             before = settled(connection)
         self.config = before or CurationConfig()
-        self._examiner = Examiner(Setup(self.config))
+        self._examiner = _examiner(self.config)
         self._one = threading.Lock()
 
     def keep(self, now: int, visitor: Visitor, said: Said) -> int | Reason | Held:
@@ -112,6 +113,7 @@ class Chats:
         self,
         now: int,
         visitor: Visitor,
+        conversation: str,
         prompt_id: int,
         answers: tuple[Drawn, Drawn],
         preference: Preference,
@@ -122,6 +124,7 @@ class Chats:
         """Keep a choice between two answers; returns the submission's public id, or why it is not kept.
 
         Args:
+            prompt_id: what `keep` returned for the message, in this conversation.
             answers: in an order that says nothing; `preference` is about this order.
             shown: the numbers, 1 and 2, of the answers as they stood on the page.
             client_uuid: the same one again is the same choice.
@@ -130,7 +133,8 @@ class Chats:
             if not visitors.still_agrees(connection, visitor):
                 return "agreement"
             row = _own_prompt(connection, visitor, prompt_id)
-            if row is None:
+            # It may have been erased elsewhere, and its number given to another one since.
+            if row is None or row.details.get("conversation") != conversation:
                 return "there"
             if row.split == "test":
                 return "test"
@@ -206,6 +210,12 @@ class Chats:
         asked = Candidate(Place("the chat page", 1), "-", answers=texts)
         [look] = self._examiner([row_of(asked, with_answers=True)])
         return bool(look.pii)
+
+
+@lru_cache(maxsize=4)
+def _examiner(config: CurationConfig) -> Examiner:
+    """One for each way of curating: it reads a model of languages."""
+    return Examiner(Setup(config))
 
 
 def kept_of(connection: Connection, visitor: Visitor) -> dict[str, Any]:
@@ -292,7 +302,7 @@ def _campaign(connection: Connection, now: int) -> Campaign:
 
 def _own_prompt(connection: Connection, visitor: Visitor, prompt_id: int) -> Any:
     query = (
-        select(prompts_table.c.split)
+        select(prompts_table.c.split, prompts_table.c.details)
         .join(authors, authors.c.id == prompts_table.c.author_id)
         .where(prompts_table.c.id == prompt_id, authors.c.key == visitor.user.public_id)
     )

@@ -64,7 +64,7 @@ class Keeping:
             return
         turn.prompt_id = found if isinstance(found, int) else None
 
-    def choose(self, now: int, visitor: Visitor, turn: Turn) -> bool:
+    def choose(self, now: int, visitor: Visitor, conversation: str, turn: Turn) -> bool:
         """Keep a choice, if it may be; whether it is kept."""
         if turn.prompt_id is None or turn.preference is None or len(turn.answers) != 2:
             return False
@@ -92,6 +92,7 @@ class Keeping:
             found = self._chats.choose(
                 now,
                 visitor,
+                conversation,
                 turn.prompt_id,
                 (first, second),
                 preference,
