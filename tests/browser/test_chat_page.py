@@ -154,8 +154,7 @@ def test_agreeing_keeping_and_erasing(served: Served, look: Look, store: Store) 
         assert [*prompts.each_prompt(connection)] == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("window", ["desktop", "phone"])
+@pytest.mark.parametrize(("window", "theme"), [("desktop", "light"), ("phone", "dark")])
 def test_nobody_is_kept_out_and_nothing_runs_over_the_edge(
     served: Served, look: Look, window: str, theme: str
 ) -> None:

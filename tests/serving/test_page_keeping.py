@@ -324,6 +324,13 @@ def test_an_operator_erases_for_whoever_lost_the_cookie(
     assert "Nothing is kept of you" in visitor.html
 
 
+def test_a_project_is_for_the_page(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["serve", str(tmp_path), "--project", str(tmp_path)])
+
+    assert done.exit_code == 2
+    assert "say --page too" in done.output
+
+
 def test_the_database_knows_no_token(served: Served, store: Store, tmp_path: Path) -> None:
     visitor = served.visit()
     visitor.agree()

@@ -112,4 +112,10 @@ class Keeping:
     def erase(self, now: int, visitor: Visitor, conversation: str | None) -> int:
         """Erase one conversation or everything; returns how many messages went."""
         actor = visitor.user.public_id
-        return erasure.erase(self.store, now, actor, visitor, conversation).prompts
+        found = erasure.erase(self.store, now, actor, visitor, conversation)
+        if not found.is_rebuilt:
+            say(
+                "alignloop: what a user erased is gone, but the database file could not be written anew, so traces may "
+                "be left in it; the next erasure tries again"
+            )
+        return found.prompts

@@ -188,10 +188,12 @@ async def erase(ask: Ask) -> Response:
             conversation.keeps = False
     wanted = None if is_all else name
     await anyio.to_thread.run_sync(keeping.erase, ask.now, ask.visitor, wanted)
-    response = ask.go(url("data", told="erased_all" if is_all else "erased"))
-    if is_all:
-        ask.site.conversations.drop(ask.owner)
-        ask.renew(response)
+    if not is_all:
+        return ask.go(url("data", told="erased"))
+    ask.site.conversations.drop(ask.owner)
+    ask.visitor = None
+    response = ask.go(url("data", told="erased_all"))
+    ask.renew(response)
     return response
 
 
