@@ -1,0 +1,167 @@
+"""Our choice tasks for EleutherAI's lm-evaluation-harness, so that it asks a served policy the very same.
+
+The harness drives a policy through `alignloop serve`, as it drives any OpenAI-style server, with tasks of its own. To
+see that both count alike, a task of ours is written as a task of the harness: prompts as a policy gets them from
+`evaluate tasks`, begin token and marks included, the same choices, and a rule that chooses as we do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from alignloop.data.formatter import Formatter
+from alignloop.data.jsonl import write_objects
+from alignloop.errors import DataError
+from alignloop.evaluation.suite.choosing import choose
+from alignloop.evaluation.suite.config import Format
+from alignloop.evaluation.suite.prompting import Prompter
+from alignloop.evaluation.tasks.task import Item, Setting, Task
+from alignloop.files import write_bytes
+from alignloop.models.loading import context_of, load_tokenizer
+
+RULE = "alignloop_rule"
+"""Module beside the tasks that chooses as `evaluate tasks` does."""
+_RULE = '''"""How alignloop chooses, by the mean log-probability per token; and by the total, as the harness's `acc`."""
+
+
+def process_results(doc, results):
+    totals = [total for total, _ in results]
+    means = [total / count for total, count in zip(totals, doc["tokens"])]
+    return {
+        "accuracy": float(means.index(max(means)) == doc["label"]),
+        "acc": float(totals.index(max(totals)) == doc["label"]),
+    }
+'''
+_TASK = """task: {name}
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {items}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{context}}}}"
+doc_to_choice: choices
+doc_to_target: label
+target_delimiter: ""
+process_results: !function {rule}.process_results
+metric_list:
+  - metric: accuracy
+    aggregation: mean
+    higher_is_better: true
+  - metric: acc
+    aggregation: mean
+    higher_is_better: true
+metadata:
+  version: 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A task of the harness that was written."""
+
+    name: str
+    """What the harness calls it."""
+    items: int
+    respelled: int
+    """Items that the harness reads as other tokens than `evaluate tasks`: it reads prompt and choice as one text."""
+
+
+def write_harness_tasks(
+    task: Task, file: Path, policy: Path, form: Format, out: Path, *, seed: int, limit: int | None
+) -> list[Written]:
+    """Write a task under every setting as a YAML file with its items beside it.
+
+    Args:
+        policy: whose tokenizer and context the prompts are for.
+        form: as `evaluate tasks` asks it.
+        out: folder; a task that is there is written anew.
+        seed, limit: as of `evaluate tasks`; the same draw the same items.
+
+    Raises:
+        DataError: the task has no choices, or a file cannot be used.
+        ModelError: the tokenizer cannot be used.
+    """
+    chosen = choose(task, file, seed, limit, None)
+    if not chosen.items[0].choices:
+        raise DataError(f"task '{task.name}' is written and not chosen; the harness gets choices")
+    formatter = Formatter.of(load_tokenizer(policy, may_pad_with_end=True))
+    context = context_of(AutoConfig.from_pretrained(str(policy), local_files_only=True))
+    prompter = Prompter(
+        formatter, form, context - 1
+    )  # the harness draws a token behind each choice
+    out.mkdir(parents=True, exist_ok=True)
+    write_bytes(out / f"{RULE}.py", _RULE.encode())
+    written: list[Written] = []
+    for setting in task.settings(None):
+        name = _name(task, setting)
+        rows = [
+            _row(formatter, prompter, task, setting, chosen.examples, item) for item in chosen.items
+        ]
+        respelled = sum(row.pop("respelled") for row in rows)
+        items = out / f"{name}.jsonl"
+        write_objects(items, rows)
+        described = _TASK.format(name=name, items=items.resolve(), rule=RULE)
+        write_bytes(out / f"{name}.yaml", described.encode())
+        written.append(Written(name, len(rows), respelled))
+    return written
+
+
+def _name(task: Task, setting: Setting) -> str:
+    """Letters, digits and underscores: `alignloop_truthfulqa_mc_instruction_qa`."""
+    parts = [task.name] if len(task.settings(None)) == 1 else [task.name, setting.name]
+    return "alignloop_" + re.sub(r"[^a-z0-9]+", "_", "_".join(parts).lower()).strip("_")
+
+
+def _row(
+    formatter: Formatter,
+    prompter: Prompter,
+    task: Task,
+    setting: Setting,
+    examples: Sequence[Item],
+    item: Item,
+) -> dict[str, Any]:
+    asked = prompter.prompt(setting, examples, item, task.separator, prompter.longest_choice(item))
+    choices = prompter.choices(asked, item)
+    context = _spelled(formatter, asked.tokens)
+    texts = [_spelled(formatter, tokens) for tokens in choices]
+    return {
+        "id": item.id,
+        "context": context,
+        "choices": texts,
+        "label": item.about["label"],
+        "tokens": list(map(len, choices)),
+        "respelled": any(
+            _as_read(formatter, context, text) != (asked.tokens, tokens)
+            for text, tokens in zip(texts, choices, strict=True)
+        ),
+    }
+
+
+def _spelled(formatter: Formatter, tokens: Sequence[int]) -> str:
+    return str(
+        formatter.tokenizer.decode(
+            tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+    )
+
+
+def _as_read(formatter: Formatter, context: str, choice: str) -> tuple[list[int], list[int]]:
+    """Tokens of both as the harness tells them apart: of the whole, what is beyond those of the context alone.
+
+    White space at the context's end goes to the choice.
+    """
+    kept = context.rstrip()
+    choice = context[len(kept) :] + choice
+
+    def read(text: str) -> list[int]:
+        return list(formatter.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    before = read(kept)
+    return before, read(kept + choice)[len(before) :]
