@@ -96,8 +96,8 @@ def harness_tasks(
             click.echo(
                 f"{one.name}: {one.items} items"
                 + (
-                    f", of which the harness reads {one.respelled} as other tokens"
-                    if one.respelled
+                    f", of which the harness asks {one.differing} otherwise"
+                    if one.differing
                     else ""
                 )
             )

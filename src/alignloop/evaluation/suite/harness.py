@@ -20,7 +20,7 @@ from alignloop.data.jsonl import write_objects
 from alignloop.errors import DataError
 from alignloop.evaluation.suite.choosing import choose
 from alignloop.evaluation.suite.config import Format
-from alignloop.evaluation.suite.prompting import Prompter
+from alignloop.evaluation.suite.prompting import Asked, Prompter
 from alignloop.evaluation.tasks.task import Item, Setting, Task
 from alignloop.files import write_bytes
 from alignloop.models.loading import context_of, load_tokenizer
@@ -69,8 +69,9 @@ class Written:
     name: str
     """What the harness calls it."""
     items: int
-    respelled: int
-    """Items that the harness reads as other tokens than `evaluate tasks`: it reads prompt and choice as one text."""
+    differing: int
+    """Items whose tokens are not those of `evaluate tasks`: the harness reads prompt and choice as one text, and has
+    room for a token less, since it draws one behind the choice."""
 
 
 def write_harness_tasks(
@@ -93,23 +94,27 @@ def write_harness_tasks(
         raise DataError(f"task '{task.name}' is written and not chosen; the harness gets choices")
     formatter = Formatter.of(load_tokenizer(policy, may_pad_with_end=True))
     context = context_of(AutoConfig.from_pretrained(str(policy), local_files_only=True))
-    prompter = Prompter(
-        formatter, form, context - 1
-    )  # the harness draws a token behind each choice
+    ours = Prompter(formatter, form, context)
+    theirs = Prompter(formatter, form, context - 1)
     out.mkdir(parents=True, exist_ok=True)
     write_bytes(out / f"{RULE}.py", _RULE.encode())
     written: list[Written] = []
     for setting in task.settings(None):
         name = _name(task, setting)
-        rows = [
-            _row(formatter, prompter, task, setting, chosen.examples, item) for item in chosen.items
-        ]
-        respelled = sum(row.pop("respelled") for row in rows)
+        rows: list[dict[str, Any]] = []
+        differing = 0
+        for item in chosen.items:
+            room = ours.longest_choice(item)
+            given = (setting, chosen.examples, item, task.separator, room)
+            asked = theirs.prompt(*given)
+            rows.append(_row(formatter, asked, theirs.choices(asked, item), item))
+            is_same = asked.tokens == ours.prompt(*given).tokens
+            differing += not (is_same and _is_read(formatter, asked, rows[-1]))
         items = out / f"{name}.jsonl"
         write_objects(items, rows)
         described = _TASK.format(name=name, items=items.resolve(), rule=RULE)
         write_bytes(out / f"{name}.yaml", described.encode())
-        written.append(Written(name, len(rows), respelled))
+        written.append(Written(name, len(rows), differing))
     return written
 
 
@@ -120,27 +125,14 @@ def _name(task: Task, setting: Setting) -> str:
 
 
 def _row(
-    formatter: Formatter,
-    prompter: Prompter,
-    task: Task,
-    setting: Setting,
-    examples: Sequence[Item],
-    item: Item,
+    formatter: Formatter, asked: Asked, choices: Sequence[Sequence[int]], item: Item
 ) -> dict[str, Any]:
-    asked = prompter.prompt(setting, examples, item, task.separator, prompter.longest_choice(item))
-    choices = prompter.choices(asked, item)
-    context = _spelled(formatter, asked.tokens)
-    texts = [_spelled(formatter, tokens) for tokens in choices]
     return {
         "id": item.id,
-        "context": context,
-        "choices": texts,
+        "context": _spelled(formatter, asked.tokens),
+        "choices": [_spelled(formatter, tokens) for tokens in choices],
         "label": item.about["label"],
         "tokens": list(map(len, choices)),
-        "respelled": any(
-            _as_read(formatter, context, text) != (asked.tokens, tokens)
-            for text, tokens in zip(texts, choices, strict=True)
-        ),
     }
 
 
@@ -152,16 +144,25 @@ def _spelled(formatter: Formatter, tokens: Sequence[int]) -> str:
     )
 
 
-def _as_read(formatter: Formatter, context: str, choice: str) -> tuple[list[int], list[int]]:
-    """Tokens of both as the harness tells them apart: of the whole, what is beyond those of the context alone.
+def _is_read(formatter: Formatter, asked: Asked, row: dict[str, Any]) -> bool:
+    """Whether the harness finds the prompt's tokens, and so many behind them for each choice as there are.
 
-    White space at the context's end goes to the choice.
+    It takes the tokens of the whole, and for the choice's what is beyond those of the context alone; white space at the
+    context's end goes to the choice.
     """
+    context: str = row["context"]
     kept = context.rstrip()
-    choice = context[len(kept) :] + choice
 
     def read(text: str) -> list[int]:
         return list(formatter.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    before = read(kept)
-    return before, read(kept + choice)[len(before) :]
+    if read(kept) != list(asked.tokens):
+        return False
+    for choice, count in zip(row["choices"], row["tokens"], strict=True):
+        whole = read(context + choice)
+        if (
+            whole[: len(asked.tokens)] != list(asked.tokens)
+            or len(whole) - len(asked.tokens) != count
+        ):
+            return False
+    return True
