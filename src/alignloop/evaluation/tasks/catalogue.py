@@ -8,6 +8,7 @@ from alignloop.errors import DataError
 from alignloop.evaluation.tasks.bbq import BBQ
 from alignloop.evaluation.tasks.choice import HELLASWAG, RTE, SST
 from alignloop.evaluation.tasks.drop import DROP
+from alignloop.evaluation.tasks.instructed import INSTRUCTED
 from alignloop.evaluation.tasks.pairs import CROWS, WINOGENDER
 from alignloop.evaluation.tasks.probes import PROBES
 from alignloop.evaluation.tasks.reading import FAIRYTALE, QUAC, SQUAD
@@ -39,6 +40,7 @@ TASKS: dict[str, Task] = {
         CNN_DM,
         TLDR,
         P3,
+        *INSTRUCTED,
         *PROBES,
         WAYS_OF_ASKING,
         TEXT,
