@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignloop.data.jsonl import read_records
+from alignloop.data.jsonl import read_objects, read_records, write_records
 from alignloop.data.multitask import (
     BUNDLED,
     TEST,
@@ -26,13 +26,13 @@ from alignloop.data.multitask import (
     publish_multitask,
     question_rows,
 )
-from alignloop.data.records import Demonstration
+from alignloop.data.records import Demonstration, Text
 from alignloop.data.shingles import shingles
 from alignloop.data.split import side_of
-from alignloop.data.tasks import Question
+from alignloop.data.tasks import Question, title_of_question
 from alignloop.errors import ConfigError, DataError
 from alignloop.resources import asset
-from alignloop.runs.artifact import Artifact
+from alignloop.runs.artifact import Artifact, write_artifact
 from alignloop.runs.run import Run
 
 
@@ -54,10 +54,12 @@ def row(number: int, dataset: str = "birds", **fields: Any) -> InstructedRow:
     return InstructedRow.model_validate(given | fields)
 
 
-def made(tmp_path: Path, rows: Sequence[Path] = (), **config: Any) -> Artifact:
+def made(
+    tmp_path: Path, rows: Sequence[Path] = (), text: Path | None = None, **config: Any
+) -> Artifact:
     settings = MultitaskConfig.model_validate(config)
     with Run.open(tmp_path / "run", "multitask", settings, resume=False) as run:
-        return publish_multitask(settings, run, rows=rows)
+        return publish_multitask(settings, run, text=text, rows=rows)
 
 
 def sides(artifact: Artifact) -> dict[str, list[Demonstration]]:
@@ -262,3 +264,33 @@ def test_a_question_is_asked_under_some_template_or_turned_around() -> None:
     turned = sum(one.completion == q.question for one, q in zip(rows, questions, strict=True))
     assert 20 < turned < 90
     assert {d.prompt.group for d in demonstrations(rows)} == {"fairytale_qa/fox"}
+
+
+def test_questions_about_a_story_go_to_its_side(tmp_path: Path) -> None:
+    told = [row["story"] for _, row in read_objects(asset("stories", "fairytale_qa_val.jsonl.gz"))]
+    names = list(dict.fromkeys(told))[:3]
+    texts = {
+        side: [
+            Text(
+                id=name,
+                text=f"This is the story of {name}.",
+                group=name,
+                source="fairytale",
+                title=title_of_question(name),
+            )
+        ]
+        for side, name in zip(("train", "valid", "test"), names, strict=True)
+    }
+
+    def write(folder: Path) -> None:
+        for side, found in texts.items():
+            write_records(folder / f"{side}.jsonl.gz", found)
+
+    write_artifact(tmp_path / "text", "pretraining-text", write, parents=[], facts={})
+
+    found = sides(made(tmp_path, text=tmp_path / "text"))
+
+    for (side, rows), name in zip(found.items(), names, strict=True):
+        asked = [one for one in rows if one.prompt.source == "fairytale_qa"]
+        assert {one.prompt.group for one in asked} == {f"fairytale_qa/{name}"}, side
+        assert len(asked) == told.count(name)

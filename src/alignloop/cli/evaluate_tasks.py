@@ -93,7 +93,8 @@ def harness_tasks(
     folder = open_artifact(policy, "policy").path
     for role, file in task_files(_wanted(tasks)).items():
         task = task_called(role.removeprefix(TASK_ROLE))
-        for one in write_harness_tasks(task, file, folder, form, out, seed=seed, limit=limit):
+        asked_as = "chat" if form == "chat" else "plain"
+        for one in write_harness_tasks(task, file, folder, asked_as, out, seed=seed, limit=limit):
             click.echo(
                 f"{one.name}: {one.items} items"
                 + (

@@ -11,6 +11,7 @@ import pytest
 
 from alignloop.errors import DataError
 from alignloop.evaluation.tasks.catalogue import TASKS
+from alignloop.evaluation.tasks.instructed import FEWEST
 from alignloop.evaluation.tasks.task import Item, Output
 from alignloop.resources import asset
 
@@ -34,16 +35,18 @@ WRITTEN = {
 
 
 def items(tmp_path: Path, task: str, *rows: dict[str, Any]) -> list[Item]:
+    """Items of a file of these rows, each on five passages; those on the first are returned."""
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return TASKS[task].read(path)
+    spread = [{**row, "passage": f"{row['passage']}.{n}"} for n in range(FEWEST) for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in spread))
+    return [item for item in TASKS[task].read(path) if item.cluster.endswith(".0")]
 
 
 def test_a_choice_is_read_and_counted_by_passage(tmp_path: Path) -> None:
     [item] = items(tmp_path, "p3_sentiment", CHOSEN, WRITTEN, {**CHOSEN, "cluster": "topic"})
 
     assert (item.query, item.choices) == (CHOSEN["prompt"], ("negative", "positive"))
-    assert (item.unit, item.kind) == ("reviews/3", "reviews")
+    assert (item.unit, item.kind) == ("reviews/3.0", "reviews")
     [metric] = TASKS["p3_sentiment"].metrics
     assert metric.chance is not None and metric.chance(item) == 0.5
     assert metric.columns(item, Output(log_probs=(-1.0, -2.0), tokens=(1, 1))) == (1.0, 1.0)
@@ -63,10 +66,22 @@ def test_a_free_answer_is_held_against_the_reference(tmp_path: Path) -> None:
 
 
 def test_a_file_without_the_cluster_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no rows of the cluster 'science' with choices"):
+    with pytest.raises(
+        DataError, match="no data set of the cluster 'science' has rows with choices"
+    ):
         items(tmp_path, "p3_science", CHOSEN, WRITTEN)
     with pytest.raises(DataError, match="line 1: field 'completion' is none of the 'choices'"):
         items(tmp_path, "p3_sentiment", {**CHOSEN, "completion": "bad"})
+
+
+def test_a_data_set_of_few_passages_is_passed_over(tmp_path: Path) -> None:
+    """Two passages give a bootstrap three values: an interval that excludes chance by accident."""
+    path = tmp_path / "rows.jsonl"
+    rows = [{**CHOSEN, "passage": f"reviews/{n}"} for n in range(FEWEST)]
+    few = [{**CHOSEN, "dataset": "few", "passage": f"few/{n % (FEWEST - 1)}"} for n in range(20)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in (*rows, *few)))
+
+    assert {item.kind for item in TASKS["p3_sentiment"].read(path)} == {"reviews"}
 
 
 def test_bbq_of_the_package_says_who_is_stereotyped() -> None:

@@ -16,6 +16,8 @@ from alignloop.evaluation.tasks.rows import Row, read_rows
 from alignloop.evaluation.tasks.task import Item, Output, Task, mean_of
 from alignloop.evaluation.tasks.writing import ROUGE
 
+FEWEST = 5
+"""Passages of a data set in a file: fewer would give an interval that says nothing."""
 _BUNDLED = "tasks/p3_ask.jsonl.gz"
 _LONGEST = 100
 """Characters of the longest free answer: longer ones are texts, of which the words in common say little."""
@@ -28,10 +30,16 @@ def _reader(cluster: str, *, chosen: bool) -> Callable[[Path], list[Item]]:
             for row in read_rows(path)
             if row.words("cluster") == cluster and (item := _item(row, chosen=chosen))
         ]
-        if not items:
+        passages: dict[str, set[str]] = {}
+        for item in items:
+            passages.setdefault(item.kind, set()).add(item.cluster)
+        kept = [item for item in items if len(passages[item.kind]) >= FEWEST]
+        if not kept:
             kind = "with choices" if chosen else "with a free answer of one line"
-            raise DataError(f"{path}: there are no rows of the cluster '{cluster}' {kind}")
-        return items
+            raise DataError(
+                f"{path}: no data set of the cluster '{cluster}' has rows {kind} on {FEWEST} passages or more"
+            )
+        return kept
 
     return read
 
@@ -60,7 +68,8 @@ def _exact(item: Item, output: Output) -> float:
 
 
 _NOTES = (
-    "Rows under several templates share a passage, and intervals draw passages.",
+    "Rows under several templates share a passage, and intervals draw passages. Data sets with fewer than "
+    f"{FEWEST} passages in the file are passed over.",
     "The bundled rows are those that no mixture of `data multitask` learns from; for a cluster that was held out "
     "whole, give held_out.jsonl.gz of its artefact, which has all rows.",
 )
