@@ -22,6 +22,8 @@ BUDGET = ROOT / "recipes/demo/budget.toml"
 
 STAGES_OF = {
     "base/base.toml": ("pretrain",),
+    "base/base_small.toml": ("pretrain",),
+    "base/base_medium.toml": ("pretrain",),
     "base/outside_judge.toml": ("pretrain",),
     "demo/tasks.toml": ("demonstrations", "prompts"),
     "demo/sft.toml": ("sft",),

@@ -22,7 +22,7 @@ from tests.helpers import contents
 from tests.workflow.studies.laid import lay, tiny_ground
 
 OURS = ("reward-folds", "reward-pairs", "reward-best-of-4", "reward-epochs", "sft-epochs")
-TWICE = "reward-epochs"
+TWICE = "reward-pairs"
 """The one that runs over two seeds."""
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -151,7 +151,7 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_rows(
     assert not (cells / "medium_epochs_2_seed_1.json").exists()
     assert list((cells / "medium_epochs_2_seed_1/reward/checkpoints").iterdir())
 
-    run_studies([study_of(TWICE)], Asked(tiny_ground(tmp_path, laid), seeds=1), lambda _: None)
+    run_studies([study_of("reward-epochs")], Asked(tiny_ground(tmp_path, laid), seeds=1), lambda _: None)
 
     whole = folder / "reward-epochs" / "cells"
     for epochs in (1, 2, 3, 4):
