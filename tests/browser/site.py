@@ -18,8 +18,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from alignloop.labeling.app.i18n import catalogue
-from alignloop.labeling.app.pages.common import LOCALES
-from alignloop.labeling.app.render import CSP, STATIC, render
+from alignloop.labeling.app.render import CSP, FILES, render
+from alignloop.web.i18n import LOCALES
 from tests.browser.samples_researcher import all_pages
 
 TYPES = {
@@ -118,7 +118,7 @@ class Site:
             def do_GET(self) -> None:
                 path = urlsplit(self.path).path
                 if path.startswith("/static/"):
-                    file = STATIC.joinpath(*path.split("/")[3:])
+                    file = FILES.find("/".join(path.split("/")[3:])) or Path("none")
                 else:
                     file = site.folder / (path.strip("/") or "index.html")
                 if not file.is_file():

@@ -20,11 +20,11 @@ from sqlalchemy import select
 
 from alignloop.labeling.app import drafts
 from alignloop.labeling.app.i18n import catalogue
-from alignloop.labeling.app.pages.common import LOCALES
 from alignloop.labeling.app.paths import PATHS, path_to
 from alignloop.labeling.app.server import create_app
 from alignloop.store import events, people
 from alignloop.store.schema import demonstrations, submissions
+from alignloop.web.i18n import LOCALES
 from alignloop.web.limits import RateLimit
 from alignloop.web.security import HEADERS
 from tests.labeling.client import ORIGIN, Client, anonymous

@@ -10,8 +10,9 @@ import pytest
 
 import alignloop.labeling.app as app
 from alignloop.labeling.app.guides import FOLDER, PURPOSES, sections_of
-from alignloop.labeling.app.pages.common import FLAGS, LOCALES, Locale
+from alignloop.labeling.app.pages.common import FLAGS
 from alignloop.labeling.app.pages.labeler import GuidelineSection
+from alignloop.web.i18n import LOCALES, Locale
 from alignloop.web.richtext import rich
 
 CATALOGUES = sorted((Path(app.__file__).parent / "locale").glob("*.json"))

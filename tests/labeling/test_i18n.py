@@ -13,13 +13,16 @@ import pytest
 from jinja2 import nodes
 from markupsafe import Markup
 
-from alignloop.labeling.app import i18n, render
-from alignloop.labeling.app.i18n import Catalogue, catalogue, choose_locale
+from alignloop.labeling.app import render
+from alignloop.labeling.app.i18n import catalogue
 from alignloop.labeling.app.pages import WORDS
-from alignloop.labeling.app.pages.common import LOCALES, Locale
+from alignloop.web import assets, i18n
+from alignloop.web.i18n import LOCALES, Catalogue, Locale, choose_locale
 
 APP = Path(render.__file__).parent
-TEMPLATES = sorted(render.TEMPLATES.rglob("*.html"))
+TEMPLATES = sorted(
+    path for folder in (render.TEMPLATES, assets.TEMPLATES) for path in folder.rglob("*.html")
+)
 GAP = re.compile(r"\{(\w+)\}")
 NOT_WORDS = {"alignloop", "K", "KiB", "SHA", "n"}
 """Names, units and symbols, which are the same in every language."""
@@ -122,7 +125,7 @@ def test_chinese_is_chinese() -> None:
 
 # Blocks and macros that fill attributes, and so hold no words to read.
 OF_ATTRIBUTES = re.compile(
-    r"{% block \w+_class %}.*?{% endblock %}|{% macro (?:swap|describes)\(.*?{%-? endmacro %}",
+    r"{% block (?:\w+_class|root_attributes) %}.*?{% endblock %}|{% macro (?:swap|describes)\(.*?{%-? endmacro %}",
     re.DOTALL,
 )
 

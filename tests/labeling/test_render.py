@@ -17,11 +17,13 @@ from alignloop.labeling.app import pages, render
 from alignloop.labeling.app.i18n import catalogue
 from alignloop.labeling.app.pages import common, gold, labeler, quality, researcher, tasks
 from alignloop.labeling.app.paths import PATHS, path_to
+from alignloop.web import assets
 from tests.browser.samples import passage, task, view
 from tests.browser.samples_researcher import all_pages
 
 HOSTILE = "\n</textarea></script><img src=x onerror=alert(1)>\"'&{{ 7 * 7 }}"
 EVERY_PAGE = all_pages("en")
+FOLDERS = (render.TEMPLATES, assets.TEMPLATES)
 KEYS = {"key", "field", "lang", "path", "theme"}
 """Fields of text that are looked up or that the server itself writes."""
 
@@ -217,21 +219,24 @@ def test_addresses() -> None:
 
 
 def test_static_files_are_named_by_their_content() -> None:
-    version = render.static_version()
+    version = render.FILES.version
 
     assert re.fullmatch(r"[0-9a-f]{12}", version)
     assert render.static_path("app.css") == f"/static/{version}/app.css"
     for name in {
         *re.findall(
-            r"static\('([^']+)'\)", "".join(p.read_text() for p in render.TEMPLATES.rglob("*.html"))
+            r"static\('([^']+)'\)",
+            "".join(p.read_text() for f in FOLDERS for p in f.rglob("*.html")),
         )
     }:
-        assert (render.STATIC / name).is_file(), name
+        assert render.FILES.find(name), name
 
 
 def test_styles_name_no_other_host() -> None:
-    css = (render.STATIC / "app.css").read_text(encoding="utf-8")
+    folders = (render.FILES.folder, assets.STATIC)
+    css = "".join(p.read_text(encoding="utf-8") for f in folders for p in f.rglob("*.css"))
 
+    assert css
     assert "url(" not in css
     assert "@import" not in css
     assert "@font-face" not in css

@@ -20,7 +20,7 @@ from alignloop.errors import ConfigError
 from alignloop.labeling import serve
 from alignloop.labeling.app.access import Access
 from alignloop.labeling.app.paths import PATHS
-from alignloop.labeling.app.render import STATIC
+from alignloop.labeling.app.render import FILES
 from alignloop.labeling.app.server import create_app
 from alignloop.labeling.downloads import Wish, make_export
 from alignloop.store import campaigns, correspondence, log, people
@@ -82,7 +82,7 @@ def _is_our_static(route: Any) -> bool:
     return (
         isinstance(route, Mount)
         and isinstance(route.app, StaticFiles)
-        and route.app.directory == STATIC
+        and route.app.directory == FILES.folder
     )
 
 

@@ -11,10 +11,10 @@ from httpx import Response
 
 from alignloop.labeling.app import access
 from alignloop.labeling.app.access import Lab
-from alignloop.labeling.app.forms import LARGEST_FORM, MOST_FIELDS
 from alignloop.labeling.app.paths import PATHS, path_to
-from alignloop.labeling.app.render import static_version
+from alignloop.labeling.app.render import FILES
 from alignloop.labeling.app.server import ALL_ROUTES, create_app
+from alignloop.web.forms import LARGEST_FORM, MOST_FIELDS
 from alignloop.web.security import CSP, Origins
 from tests.labeling.client import ORIGIN, Client, anonymous
 from tests.labeling.world import World, changed, digests, world
@@ -200,7 +200,7 @@ def test_every_page_has_the_headers(lab: World, people_: dict[str, Client]) -> N
 
 def test_files_have_the_headers_and_may_be_kept(lab: World) -> None:
     http = anonymous(lab.site.lab).http
-    address = path_to("static", version=static_version(), file="app.css")
+    address = path_to("static", version=FILES.version, file="app.css")
     found = http.get(address)
     again = http.get(address, headers={"If-None-Match": found.headers["etag"]})
     part = http.get(address, headers={"Range": "bytes=0-9"})
@@ -224,7 +224,7 @@ def test_files_have_the_headers_and_may_be_kept(lab: World) -> None:
     ],
 )
 def test_nothing_else_is_served_as_a_file(lab: World, file: str) -> None:
-    answer = anonymous(lab.site.lab).http.get(f"/static/{static_version()}/{file}")
+    answer = anonymous(lab.site.lab).http.get(f"/static/{FILES.version}/{file}")
 
     assert answer.status_code in (404, 405)
     assert "def " not in answer.text

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "alignloop"
 FOLDERS = {
     "labeling/app/templates": ("*.html", 30),
-    "labeling/app/static": ("*.*", 9),
+    "labeling/app/static": ("*.*", 8),
+    "web/templates": ("*.html", 2),
+    "web/static": ("*.*", 2),
     "labeling/app/locale": ("*.json", 2),
     "labeling/guidelines": ("*.md", 4),
     "store/migrations/versions": ("*.sql", 2),

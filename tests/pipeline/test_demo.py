@@ -154,17 +154,25 @@ def test_a_demo_that_is_killed_goes_on_and_ends_with_the_same_bytes(
 
 
 @pytest.mark.full
-@pytest.mark.timeout(900)  # three policies are judged on every validation prompt
-def test_the_ptx_study_goes_over_a_demo(installed: Path, demo: Path) -> None:
-    """Last, since it leaves something in the demo's folder."""
-    command = [str(installed), "study", "ptx-coef", "--demo", "mine", "--set", "episodes=12"]
-    command += ["--set", "batch_size=12", "--set", "sampling.max_new_tokens=32", "--coef", "27.8"]
+@pytest.mark.timeout(900)  # five policies are trained, and seven judged on every validation prompt
+def test_a_study_builds_on_a_finished_demo(installed: Path, demo: Path) -> None:
+    """Nothing of the demo is made again, and nothing is written into its folder."""
+    before = contents(demo)
+    command = [str(installed), "study", "ptx-coef", "--demo", "mine", "--base", "demo"]
+    command += ["--seeds", "1", "--smoke", "--out", "over_mine"]
     done = subprocess.run(command, cwd=demo.parent, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
-    found = json.loads((demo / "studies" / "ptx.json").read_text())
-    assert [row["ptx_coef"] for row in found["rows"]] == [None, 0, 27.8]
-    assert found["rows"][0]["ratio"] == 1
+    out = demo.parent / "over_mine"
+    found = json.loads((out / "ptx-coef" / "study.json").read_text())
+    assert [one["key"] for one in found["claims"]] == [
+        "ptx-0-loss",
+        "ptx-27.8-loss",
+        "ptx-27.8-score",
+    ]
+    trained = {path.parent.name for path in (out / "foundations").rglob("manifest.json")}
+    assert trained == {f"ppo_ptx_{coef:g}_kl_0.03" for coef in (1, 3, 10, 27.8)}
+    assert contents(demo) == before
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -42,7 +42,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folders: Path) -> Iterator[Server]:
     """A policy by a name of its own and a reward model by its folder's."""
     base = asset("base")
-    with serving(f"story={base}", str(folders / "judge"), "--single-turn", "--queue", "8") as found:
+    with serving(
+        f"story={base}", str(folders / "judge"), "--single-turn", "--queue", "8", "--page"
+    ) as found:
         yield found
 
 
@@ -59,6 +61,15 @@ def test_the_line_it_prints_works(server: Server) -> None:
 
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"]
+
+
+def test_the_chat_page_stands_at_the_address_itself(server: Server) -> None:
+    eventually(lambda: any(line.startswith("Chat page at ") for line in server.log))
+
+    found = httpx.get(f"http://127.0.0.1:{server.port}/", timeout=200)
+
+    assert found.status_code == 200
+    assert "Nothing of this is kept" in found.text
 
 
 def test_the_openai_client_streams_from_a_real_process(server: Server) -> None:

@@ -8,13 +8,21 @@ from typing import Any
 
 import pytest
 
+from alignloop.data.formatter import Formatter
 from alignloop.data.records import Prompt
-from alignloop.models.reward_model import reward_scores
+from alignloop.models.loading import load_tokenizer
+from alignloop.models.reward_model import ScalarModel, reward_scores
 from alignloop.serving.policy import ServedPolicy
 from alignloop.serving.reward import ServedReward
 from alignloop.serving.run import load
 from alignloop.workflow.reward_score import score_answers
-from tests.helpers import CONTEXT, write_classifier, write_model
+from tests.helpers import (
+    CONTEXT,
+    tiny_tokenizer,
+    write_classifier,
+    write_encoder,
+    write_model,
+)
 from tests.serving.site import Site, served
 
 RESPONSES = ["The fox went home.", "No.", "It rained for seven days, and the hen sang."]
@@ -45,19 +53,19 @@ def scores(site: Site, **asked: Any) -> list[float]:
 
 
 def test_scores_are_the_reward_models(site: Site, folder: Path, tmp_path: Path) -> None:
-    reward = ServedReward.load("judge", folder)
+    scorer, formatter = ScalarModel.load(folder).eval(), Formatter.of(load_tokenizer(folder))
     conversation = [
         {"role": "user", "content": "The king"},
         {"role": "assistant", "content": "slept."},
         {"role": "user", "content": "The hen"},
     ]
-    tokens = [reward.formatter.response(text) for text in RESPONSES]
+    tokens = [formatter.response(text) for text in RESPONSES]
 
     for asked, prompt in (
         ({"prompt": "The hen"}, Prompt(id="p", text="The hen")),
         ({"messages": conversation}, Prompt.model_validate({"messages": conversation})),
     ):
-        expected = reward_scores(reward.scorer, reward.formatter, [prompt] * 3, tokens)
+        expected = reward_scores(scorer, formatter, [prompt] * 3, tokens)
         assert scores(site, responses=RESPONSES, **asked) == pytest.approx(expected, abs=1e-5)
 
     lines = tmp_path / "answers.jsonl"
@@ -96,6 +104,24 @@ def test_what_cannot_be_scored(site: Site, asked: dict[str, Any], said: str) -> 
 
     assert answer.status_code == 400
     assert said in answer.json()["error"]["message"]
+
+
+def test_an_encoder_scores_what_its_tokenizer_joins(tmp_path: Path) -> None:
+    plain, tokenizer = write_encoder(tmp_path), tiny_tokenizer()
+    pairs = tokenizer(["The hen"] * 3, RESPONSES, padding=True, return_tensors="pt")
+    expected = plain(**pairs).logits[:, 0].tolist()
+
+    with served([load("judge", tmp_path, single_turn=False)]) as site:
+        answer = site.post("/v1/score", model="judge", prompt="The hen", responses=RESPONSES)
+        too_long = site.post("/v1/score", model="judge", prompt="hen " * 200, responses=["No."])
+
+    assert [one["score"] for one in answer.json()["data"]] == pytest.approx(expected, abs=1e-5)
+    # Prompt and answers by themselves, the marks that the encoder puts around them left out.
+    texts = ["The hen", *RESPONSES]
+    count = sum(len(ids) for ids in tokenizer(texts, add_special_tokens=False).input_ids)
+    assert answer.json()["usage"]["prompt_tokens"] == count
+    assert too_long.status_code == 400
+    assert "the encoder's context is" in too_long.json()["error"]["message"]
 
 
 def test_a_reward_model_writes_nothing(site: Site) -> None:

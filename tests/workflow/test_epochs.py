@@ -12,10 +12,9 @@ import pytest
 from alignloop.data.jsonl import write_records
 from alignloop.data.records import Completion
 from alignloop.errors import ArtifactError, ConfigError
-from alignloop.evaluation.reward_scores import RewardScorer
-from alignloop.generation.answers import Answer
 from alignloop.models.loading import save_model
 from alignloop.models.reward_model import ScalarModel
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.runs.artifact import Artifact, open_artifact
 from alignloop.workflow.epochs import choose
 from tests.helpers import (
@@ -248,6 +247,6 @@ def test_answers_are_scored_by_their_texts_where_tokens_mean_something_else(tmp_
     )
     bare = one.model_copy(update={"token_ids": ()})
 
-    found = scorer.scores_of_drawn(prompts, [Answer(one, 0.0)] * 2, tiny_tokenizer())
+    found = scorer.scores_of_drawn(prompts, [one] * 2, tiny_tokenizer())
 
     assert found == pytest.approx(scorer.scores(prompts, [bare] * 2), abs=1e-5)

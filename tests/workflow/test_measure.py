@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from alignloop.config import load_config
 from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt
-from alignloop.errors import AlignloopError, ArtifactError, ConfigError, Interrupted
+from alignloop.errors import ConfigError, Interrupted
 from alignloop.files import write_json
 from alignloop.generation.answers import answer
 from alignloop.generation.engine import SamplingConfig
@@ -24,10 +23,8 @@ from alignloop.models.loading import load_causal_lm
 from alignloop.runs.run import Run
 from alignloop.workflow.expert_iteration import ExpertIterationConfig, expert_iteration
 from alignloop.workflow.measure import Yardstick
-from alignloop.workflow.studies import dpo_vs_ppo as study
 from tests.docs.tables import ROOT
 from tests.helpers import (
-    DPO,
     PPO,
     REWARD,
     SFT,
@@ -256,142 +253,3 @@ def test_the_command_in_the_docs_sets_what_there_is() -> None:
     settings = load_config(ExpertIterationConfig, None, re.findall(r"--set (\S+)", shown))
 
     assert (settings.rounds, settings.rejection.limit, settings.sft.epochs) == (3, 300, 1)
-
-
-# --- DPO and PPO at matched KL ---
-
-SHORT = [f"{key}={json.dumps(DPO[key])}" for key in ("epochs", "batch_size", "micro_batch_tokens")]
-
-
-def compared(
-    demo: Path, out: Path, say: Callable[[str], None] = lambda _: None, **options: Any
-) -> dict[str, Any]:
-    given = {"betas": (0.1, 1.0), "kl_coefs": (0.03, 0.5), "best_of": 4, "copies": 2}
-    return study.dpo_vs_ppo([demo], out, say, overrides=SHORT, **(given | options))
-
-
-@pytest.fixture(scope="module")
-def finished(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    out = tmp_path_factory.mktemp("study")
-    return out, compared(demo, out, seeds=2)
-
-
-def test_the_study_measures_every_method_from_one_reference(
-    demo: Path, finished: tuple[Path, dict[str, Any]]
-) -> None:
-    out, result = finished
-
-    assert [one["seed"] for one in result["replicates"]] == [3, 4]
-    for one in result["replicates"]:
-        settings = {m: [row["setting"] for row in rows] for m, rows in one["points"].items()}
-        assert settings == {
-            "reference": [None],
-            "dpo": [0.1, 1.0],
-            "ppo": [0.03, 0.5],
-            "ppo_ptx": [0.03, 0.5],
-            "best_of_n": [1, 2, 4],
-        }
-        assert all(0 <= row["win_rate"] <= 1 for rows in one["points"].values() for row in rows)
-    assert set(result["matched"]["win_rate"]) == set(study.METHODS)
-    for row in result["matched"]["win_rate"]["best_of_n"]:
-        assert row["kl"] <= math.log(4) - 3 / 4
-        assert len(row["by_seed"]) == 2
-    assert (out / "dpo_vs_ppo.svg").is_file()
-    assert json.loads((out / "dpo_vs_ppo.json").read_text()) == json.loads(json.dumps(result))
-
-
-def test_the_demos_own_policies_are_taken_as_they_are(
-    demo: Path, finished: tuple[Path, dict[str, Any]]
-) -> None:
-    out, _ = finished
-    made = {path.parent.relative_to(out).as_posix() for path in out.rglob("manifest.json")}
-
-    own, next_one = (f"{demo.name}_seed_{seed}" for seed in (3, 4))
-    both = ("dpo_0.1", "dpo_1", "ppo_0.5", "ppo_ptx_0.5")
-    assert made == {f"{seed}/{name}" for seed in (own, next_one) for name in both} | {
-        f"{next_one}/ppo_0.03",
-        f"{next_one}/ppo_ptx_0.03",
-    }
-
-
-def test_a_finished_study_is_told_again_without_any_work(
-    demo: Path, finished: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, result = finished
-    said: list[str] = []
-
-    def never(*_: Any, **__: Any) -> None:
-        raise AssertionError("work was done")
-
-    monkeypatch.setattr(Run, "log", never)
-    monkeypatch.setattr(Yardstick, "_answers", never)
-
-    assert compared(demo, out, said.append, seeds=2) == result
-    assert "0 policies to train, 0 steps to measure, nothing in all" in said[0]
-
-
-def test_a_stopped_study_goes_on_to_the_same_figures(
-    demo: Path,
-    finished: tuple[Path, dict[str, Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with monkeypatch.context() as patched, pytest.raises(Interrupted, match="go on with"):
-        patched.setattr(Run, "log", signal_at(2))
-        compared(demo, tmp_path)
-    said: list[str] = []
-
-    result = compared(demo, tmp_path, said.append)
-
-    assert result["replicates"] == finished[1]["replicates"][:1]
-    assert "4 policies to train, 7 steps to measure" in said[0]
-    assert "left" not in said[1], "the reference was measured before"
-    assert all("left" in line for line in said[2:9])
-
-
-def test_a_plan_does_nothing(demo: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-
-    assert compared(demo, tmp_path / "out", said.append, only_plan=True) == {}
-
-    assert len(said) == 1
-    assert "1 seed, 8 steps: 4 policies to train, 8 steps to measure" in said[0]
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "complaint"),
-    [
-        ({"overrides": ["beta=2"]}, ConfigError, "beta is what the study varies"),
-        ({"overrides": ["bta=2"]}, ConfigError, "unknown key 'bta'"),
-        ({"demos": 2}, ConfigError, "two demos are called"),
-        ({"unfinished": True}, ArtifactError, "no finished demo"),
-    ],
-    ids=["varied", "misspelt", "twice", "unfinished"],
-)
-def test_the_study_refuses(
-    demo: Path,
-    tmp_path: Path,
-    options: dict[str, Any],
-    error: type[AlignloopError],
-    complaint: str,
-) -> None:
-    demos = [tmp_path] if options.get("unfinished") else [demo] * options.get("demos", 1)
-    with pytest.raises(error, match=complaint):
-        study.dpo_vs_ppo(demos, tmp_path / "out", print, overrides=options.get("overrides", ()))
-
-
-def test_another_setting_of_what_was_trained_before_is_refused(
-    demo: Path, finished: tuple[Path, dict[str, Any]]
-) -> None:
-    """A finished policy is never taken for one that other settings would have made."""
-    with pytest.raises(AlignloopError, match="begun with another config"):
-        study.dpo_vs_ppo(
-            [demo],
-            finished[0],
-            lambda _: None,
-            betas=(0.1,),
-            kl_coefs=(0.03,),
-            copies=2,
-            overrides=[*SHORT, "sft_coef=1"],
-        )

@@ -16,8 +16,9 @@ from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_objects, read_records, write_objects, write_records
 from alignloop.data.records import Ranking, Turn
 from alignloop.errors import DataError, ModelError
-from alignloop.evaluation.reward_scores import RewardScorer, score_rankings
+from alignloop.evaluation.reward_scores import score_rankings
 from alignloop.models.loading import load_tokenizer
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.runs.artifact import write_artifact
 from alignloop.workflow.reward_report import reward_report
 from tests.helpers import (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,6 +37,32 @@ def demonstrations(**arguments: Any) -> None:
 def prompts(**arguments: Any) -> None:
     """Story prompts for rankings, RL, validation and test; leaves a `prompts` artefact."""
     call_stage("prompts", **arguments)
+
+
+@command.command("multitask")
+@click.option(
+    "--hold-out",
+    "hold_out",
+    multiple=True,
+    metavar="CLUSTER",
+    help="A cluster of tasks to learn nothing from; may be repeated.",
+)
+@path_option(
+    "--text",
+    "A `pretraining-text` artefact: FairytaleQA's questions join, each on its story's side.",
+    required=False,
+)
+@click.option("--rows", multiple=True, type=PATH, help="A file of more tasks; may be repeated.")
+@run_options
+def multitask(
+    hold_out: tuple[str, ...], rows: tuple[Path, ...], overrides: tuple[str, ...], **arguments: Any
+) -> None:
+    """Public tasks under instructions, without whole clusters (FLAN); leaves a `demonstrations` artefact.
+
+    Example: alignloop data multitask --hold-out sentiment --run runs/multitask
+    """
+    given = (f"hold_out={json.dumps(hold_out)}",) if hold_out else ()
+    call_stage("multitask", overrides=(*given, *overrides), rows=rows, **arguments)
 
 
 @command.command("import")

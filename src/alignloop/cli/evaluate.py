@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from alignloop.cli.evaluate_tasks import published, tasks
+from alignloop.cli.evaluate_tasks import harness_tasks, published, tasks
 from alignloop.cli.options import PATH, call_stage, named_paths, path_option, run_options
 
 
@@ -230,4 +230,5 @@ def text(model: Path, text: Path, out: Path | None) -> None:
 
 
 command.add_command(tasks)
+command.add_command(harness_tasks)
 command.add_command(published)

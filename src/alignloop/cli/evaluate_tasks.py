@@ -1,7 +1,8 @@
-"""`alignloop evaluate tasks` and `evaluate published`."""
+"""`alignloop evaluate tasks`, `evaluate harness-tasks` and `evaluate published`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from alignloop.cli.options import PATH, call_stage, named_paths, path_option, ru
 )
 @path_option(
     "--text",
-    "A `pretraining-text` artefact: FairytaleQA asks only about stories on its test side.",
+    "A `pretraining-text` artefact: its test side is the task `text`, and FairytaleQA asks about its stories alone.",
     required=False,
 )
 @path_option(
@@ -54,13 +55,65 @@ def tasks(policies: tuple[str, ...], tasks: tuple[str, ...], **arguments: Any) -
     from alignloop.evaluation.suite.files import bundled_tasks, task_files
 
     named = named_paths(policies, "--policy")
+    held_out = ["text"] if arguments["text"] is not None else []
+    files = task_files(_wanted(tasks or [*bundled_tasks(), *held_out]), arguments["text"])
+    call_stage("evaluate_tasks", policies=named, tasks=files, **arguments)
+
+
+@click.command("harness-tasks")
+@path_option("--policy", "The policy that is to be asked; its tokenizer and context are read.")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    required=True,
+    metavar="NAME[=FILE]",
+    help="A task with choices, and its file; may be repeated. The bundled file where none is given.",
+)
+@path_option("--out", "Folder for the tasks, to be given as the harness's --include_path.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["chat", "plain"]),
+    default="chat",
+    show_default=True,
+    help="How the policy is asked, as in `evaluate tasks`.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Chooses items and examples.")
+@click.option("--limit", type=click.IntRange(min=1), help="Items of each task; all without it.")
+def harness_tasks(
+    policy: Path, tasks: tuple[str, ...], out: Path, form: str, seed: int, limit: int | None
+) -> None:
+    """Write choice tasks for EleutherAI's lm-evaluation-harness, as `evaluate tasks` asks them."""
+    from alignloop.evaluation.suite.files import TASK_ROLE, task_files
+    from alignloop.evaluation.suite.harness import write_harness_tasks
+    from alignloop.evaluation.tasks.catalogue import task_called
+    from alignloop.runs.artifact import open_artifact
+
+    folder = open_artifact(policy, "policy").path
+    for role, file in task_files(_wanted(tasks)).items():
+        task = task_called(role.removeprefix(TASK_ROLE))
+        for one in write_harness_tasks(task, file, folder, form, out, seed=seed, limit=limit):
+            click.echo(
+                f"{one.name}: {one.items} items"
+                + (
+                    f", of which the harness asks {one.differing} otherwise"
+                    if one.differing
+                    else ""
+                )
+            )
+    click.echo(f"tokenizer: {folder}")
+
+
+def _wanted(tasks: Sequence[str]) -> dict[str, Path | None]:
+    """Names of tasks, each with its file or none."""
     wanted: dict[str, Path | None] = {}
-    for one in tasks or bundled_tasks():
+    for one in tasks:
         name, separator, path = one.partition("=")
         if name in wanted:
             raise click.BadParameter(f"'{name}' is given twice", param_hint="--task")
         wanted[name] = Path(path) if separator else None
-    call_stage("evaluate_tasks", policies=named, tasks=task_files(wanted), **arguments)
+    return wanted
 
 
 @click.command("published")

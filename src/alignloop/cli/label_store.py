@@ -1,4 +1,4 @@
-"""`alignloop label export`, `audit`, `backup`, `restore`, `copy`: what leaves the store, and the store as a whole."""
+"""`alignloop label export`, `audit`, `backup`, `restore`, `copy`, `erase`: what leaves the store, and all of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from alignloop.cli.options import PATH, call_stage, path_option, project_options, run_options
-from alignloop.cli.store import opened
+from alignloop.cli.store import now, opened
 
 
 @click.command("export")
@@ -137,10 +137,39 @@ def copy(project: Path, to: Path, to_database: str | None) -> None:
     click.echo(f"copied into {to}")
 
 
+@click.command("erase")
+@project_options
+@click.argument("user")
+@click.option(
+    "--conversation", help="Id of one conversation, as in the user's data; all without it."
+)
+def erase(project: Path, database: str | None, user: str, conversation: str | None) -> None:
+    """Erase what a USER of the chat page said and chose: for whoever lost the cookie that leads to their own page.
+
+    USER is the name that their page 'Your data' shows, and by which exports name them. Prints what went, by table.
+
+    Example: alignloop label erase --project mylab user-0123456789abcdef0123456789abcdef
+    """
+    from alignloop.store import erasure, visitors
+
+    with opened(project, database) as store:
+        with store.read() as connection:
+            visitor = visitors.get(connection, user)
+        found = erasure.erase(store, now(), "command", visitor, conversation)
+    for name, count in found.rows.items():
+        click.echo(f"{name:<18} {count:>9,} rows")
+    click.echo(f"{found.prompts} messages and {found.choices} choices erased")
+    if not found.is_rebuilt:
+        click.echo(
+            "The database file could not be written anew, so traces may be left in it: run this again when there is "
+            "room on the disk and nobody writes."
+        )
+
+
 def _say_digests(found: Any) -> None:
     for name, digest in found.items():
         if digest.rows:
             click.echo(f"{name:<18} {digest.rows:>9,} rows  {digest.sha256[:16]}")
 
 
-VERBS: tuple[click.Command, ...] = (export, audit, backup, restore, copy)
+VERBS: tuple[click.Command, ...] = (export, audit, backup, restore, copy, erase)

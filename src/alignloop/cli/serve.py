@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,6 +50,37 @@ from alignloop.cli.options import PATH, listening_options
     show_default=True,
     help="Seconds for a request, its time in the queue included.",
 )
+@click.option("--page", is_flag=True, help="Also serve a chat page, at the address itself.")
+@click.option(
+    "--project",
+    type=PATH,
+    help="Folder of a project: what users of the page agree to is kept there. Without it nothing is.",
+)
+@click.option(
+    "--database",
+    help="URL of a PostgreSQL database, for a project that begins with it; SQLite in the folder without it.",
+)
+@click.option(
+    "--side-by-side",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Chance that a message on the page gets two answers to choose from; 0 never does.",
+)
+@click.option(
+    "--notice-days",
+    type=click.IntRange(1),
+    default=30,
+    show_default=True,
+    help="After so many days the page shows again in full what is kept, and asks.",
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    help="A name under which browsers may ask for the page, beside the address; may be repeated.",
+)
+@click.option("--behind-tls", is_flag=True, help="A proxy with TLS stands before this server.")
 def command(
     models: tuple[str, ...],
     host: str,
@@ -60,14 +92,21 @@ def command(
     max_rows: int,
     queue: int,
     timeout: float,
+    page: bool,
+    project: Path | None,
+    **of_page: Any,
 ) -> None:
     """Serve MODELS, each PATH or NAME=PATH, to OpenAI's clients: policies answer, reward models score.
 
     Example: alignloop serve demo/ppo_ptx reward=demo/reward --single-turn
+
+    With a chat page: alignloop serve demo/ppo_ptx --single-turn --page --project mylab
     """
-    from alignloop.serving.run import serve
+    from alignloop.serving.run import PageWanted, serve
     from alignloop.serving.service import Limits
 
+    if not page and (project is not None or of_page["database"] is not None):
+        raise click.UsageError("--project is where the chat page keeps things: say --page too")
     status = serve(
         models,
         host=host,
@@ -77,6 +116,7 @@ def command(
         rate_limit=rate_limit,
         single_turn=single_turn,
         limits=Limits(max_rows=max_rows, queue=queue, timeout=timeout),
+        page=PageWanted(project=project, **of_page) if page else None,
         say=click.echo,
     )
     sys.exit(status)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -63,16 +64,29 @@ def story_tasks(texts: Iterable[Text], seed: int) -> list[Demonstration]:
     return tasks
 
 
-def question_tasks(
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question of FairytaleQA about a story that is there."""
+
+    id: str
+    group: str
+    """The story's, which keeps it on one side of the split."""
+    context: str
+    question: str
+    answer: str
+    """The first annotator's."""
+
+
+def questions_about(
     path: Path, texts: Iterable[Text], *, held_out: Iterable[Text] = ()
-) -> list[Demonstration]:
-    """FairytaleQA rows about the given texts; the first annotator's answer is the response.
+) -> list[Question]:
+    """FairytaleQA rows about the given texts.
 
     A passage that shares text with `held_out` is left out: it was cut from the stories of this side as well.
     """
     known = split.Known(shingles(text.text) for text in held_out)
     groups = {text.title.lower(): text.group for text in texts if text.source == "fairytale"}
-    tasks: list[Demonstration] = []
+    found: list[Question] = []
     for number, row in read_objects(path):
         group = groups.get(title_of_question(row["story"]))
         context, question, answer = (
@@ -80,15 +94,26 @@ def question_tasks(
         )
         if group is None or not answer or known.has(shingles(context)).any():
             continue
+        name = f"fairytaleqa/{path.name.split('.')[0]}:{number}"
+        found.append(Question(name, group, context, question, answer))
+    return found
+
+
+def question_tasks(
+    path: Path, texts: Iterable[Text], *, held_out: Iterable[Text] = ()
+) -> list[Demonstration]:
+    """The same as demonstrations: the first annotator's answer is the response."""
+    tasks: list[Demonstration] = []
+    for one in questions_about(path, texts, held_out=held_out):
         prompt = Prompt(
-            id=f"fairytaleqa/{path.name.split('.')[0]}:{number}",
-            text=f"Answer the question about this story.\n\n{context}\n\n{question}",
-            group=group,
+            id=one.id,
+            text=f"Answer the question about this story.\n\n{one.context}\n\n{one.question}",
+            group=one.group,
             source="fairytaleqa",
             use_case="question",
-            context=context,
+            context=one.context,
         )
-        tasks.append(Demonstration(prompt=prompt, response=answer, labeler="annotator"))
+        tasks.append(Demonstration(prompt=prompt, response=one.answer, labeler="annotator"))
     return tasks
 
 

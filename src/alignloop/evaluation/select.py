@@ -12,9 +12,9 @@ from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Prompt
 from alignloop.evaluation.config import SelectionConfig
-from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.generation.answers import answer
 from alignloop.models.loading import load_causal_lm, load_tokenizer
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 
@@ -76,7 +76,8 @@ def score_policy(
     )
     answers = [one for group in groups for one in group]
     repeated = [prompt for prompt in prompts for _ in range(config.copies)]
-    scores = scorer.scores_of_drawn(repeated, answers, formatter.tokenizer)
+    completions = [one.completion for one in answers]
+    scores = scorer.scores_of_drawn(repeated, completions, formatter.tokenizer)
     return Scored(
         score=sum(scores) / len(scores),
         tokens=sum(len(one.tokens) for one in answers) / len(answers),

@@ -25,6 +25,11 @@ class EncoderReward:
             raise ModelError(f"{folder}: the tokenizer of an encoder needs a pad token")
         self.context = min(context_length(model), self.tokenizer.model_max_length)
 
+    def size(self, text: str) -> int:
+        """How many tokens a text by itself has, without the marks of its ends."""
+        rows = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return len(rows["input_ids"])
+
     @torch.no_grad()
     def scores(self, prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
         """The model's own logit for each pair of texts.

@@ -16,6 +16,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         of = {"namespace": "alignloop", "registry": self._registry}
         self._requests = Counter("requests", "Requests answered.", ["route", "status"], **of)
+        self._turns = Counter("page_turns", "Turns on the chat page.", ["kind"], **of)
         self._tokens = Counter("tokens", "Tokens read and written.", ["model", "kind"], **of)
         self._waiting = Gauge("queue", "Prompts that wait.", ["model"], **of)
         self._rows = Gauge("batch_rows", "Answers that are being written.", ["model"], **of)
@@ -37,6 +38,10 @@ class Metrics:
     def answered(self, route: str, status: int) -> None:
         """A request was answered, or its answer was begun."""
         self._requests.labels(route, str(status)).inc()
+
+    def turned(self, kind: str) -> None:
+        """Somebody did something on the chat page: `say`, `edit`, `again`, `choose`."""
+        self._turns.labels(kind).inc()
 
     def of_model(self, name: str) -> ModelMetrics:
         """The figures of one model."""

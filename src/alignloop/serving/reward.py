@@ -9,11 +9,9 @@ from pathlib import Path
 
 import torch
 
-from alignloop.data.formatter import Formatter
-from alignloop.data.records import Prompt
+from alignloop.data.records import Completion, Prompt
 from alignloop.errors import DataError, ModelError
-from alignloop.models.loading import check_tokenizer, load_tokenizer
-from alignloop.models.reward_model import ScalarModel, reward_scores
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.runs.artifact import open_artifact
 from alignloop.serving.metrics import ModelMetrics
 from alignloop.serving.problems import ApiProblem
@@ -25,12 +23,11 @@ _AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True)
 class ServedReward:
-    """A reward model and its tokenizer."""
+    """A reward model that is served."""
 
     name: str
     sha256: str
-    scorer: ScalarModel
-    formatter: Formatter
+    scorer: RewardScorer
 
     @classmethod
     def load(cls, name: str, path: Path) -> ServedReward:
@@ -38,13 +35,10 @@ class ServedReward:
 
         Raises:
             ArtifactError: there is none.
-            ModelError: it cannot be read token by token, or its tokenizer cannot be used.
+            ModelError: it is no reward model, or its tokenizer cannot be used.
         """
         artifact = open_artifact(path, "reward-model")
-        tokenizer = load_tokenizer(artifact.path, may_pad_with_end=True)
-        scorer = ScalarModel.load(artifact.path).eval()
-        check_tokenizer(artifact.path, scorer.model, tokenizer)
-        return cls(name, artifact.sha256, scorer, Formatter.of(tokenizer))
+        return cls(name, artifact.sha256, RewardScorer(artifact.path))
 
 
 @dataclass(eq=False, slots=True)
@@ -119,16 +113,14 @@ class RewardWorker(Worker):
 
     @torch.no_grad()
     def _scored(self, job: ScoreJob) -> Scored | ApiProblem:
-        reward = self.reward
+        # As `alignloop reward score` takes them: every answer has ended by itself.
+        answers = [Completion(text=t, model="", finished=True, tokens=0) for t in job.responses]
         try:
-            responses = [reward.formatter.response(text) for text in job.responses]
-            prompts = [job.prompt] * len(responses)
-            scores = reward_scores(reward.scorer, reward.formatter, prompts, responses)
-            prompt_tokens = len(reward.formatter.prompt(job.prompt))
+            scores = self.reward.scorer.scores([job.prompt] * len(answers), answers)
+            prompt_tokens, response_tokens = self.reward.scorer.sizes(job.prompt, answers)
         except (DataError, ModelError) as error:
             return ApiProblem(400, str(error))
         if not all(map(math.isfinite, scores)):
             return ApiProblem(500, "the reward model gave a score that is not a finite number")
-        response_tokens = sum(map(len, responses))
         self._metrics.read(prompt_tokens + response_tokens)
         return Scored(scores, prompt_tokens, response_tokens)

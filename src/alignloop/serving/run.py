@@ -6,16 +6,23 @@ import json
 import re
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
+
+from starlette.types import ASGIApp
 
 from alignloop.errors import ConfigError
 from alignloop.runs.artifact import model_kind
 from alignloop.serving.app import create_app
 from alignloop.serving.guard import Access, read_keys
+from alignloop.serving.page.access import Site
+from alignloop.serving.page.app import Front, create_page
+from alignloop.serving.page.keeping import Keeping
 from alignloop.serving.policy import PolicyWorker, ServedPolicy
 from alignloop.serving.reward import ServedReward
 from alignloop.serving.service import Limits, Service
+from alignloop.store.project import open_project
 from alignloop.web.limits import RateLimit
 from alignloop.web.listening import (
     LOCAL_NAMES,
@@ -24,11 +31,31 @@ from alignloop.web.listening import (
     listen,
     run_until_signal,
 )
-from alignloop.web.security import host_name
+from alignloop.web.security import Origins, host_name
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _GRACE_S = 30
 _CONNECTIONS = 2000
+_TURNS = 30
+"""Answers that an address may ask the chat page for in a minute, where --rate-limit says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageWanted:
+    """The chat page, as somebody wants it."""
+
+    project: Path | None = None
+    """Folder of the project that what users agree to is kept in; without one nothing is."""
+    database: str | None = None
+    """URL of a PostgreSQL database, for a project that begins with it."""
+    side_by_side: float = 0.0
+    """Chance that a message gets two answers to choose from."""
+    notice_days: int = 30
+    """After so many days the notice is shown in full again."""
+    allowed_hosts: Sequence[str] = ()
+    """Names under which browsers may ask, beside the address."""
+    behind_tls: bool = False
+    """Whether a proxy in front speaks TLS: cookies and headers are strict then."""
 
 
 def serve(
@@ -42,6 +69,7 @@ def serve(
     single_turn: bool,
     limits: Limits,
     say: Callable[[str], None],
+    page: PageWanted | None = None,
 ) -> int:
     """Serve until a signal; returns the exit status.
 
@@ -51,12 +79,14 @@ def serve(
         public: that somebody said so: without it, addresses beyond this machine are refused.
         rate_limit: requests in a minute, per API key or address.
         single_turn: policies read the last message alone.
+        page: the chat page beside the API; none where it is None.
         say: gets the lines for the terminal.
 
     Raises:
         ConfigError: the address is beyond this machine and nobody said so, it is taken, two models have one name, or
-            the key file is unusable.
+            the key file is unusable; or there is no policy for the chat page to talk to.
         ArtifactError, ModelError: a model cannot be served.
+        StoreError: the project's store cannot be opened.
     """
     if not is_loopback(host) and not public:
         raise ConfigError(
@@ -80,11 +110,40 @@ def serve(
             if public and not keys:
                 say("There are no API keys: whoever reaches this address can use it.")
             say(f"  {_example(service, address, has_keys=bool(keys))}")
-            app = create_app(service, access)
-            number = run_until_signal(app, listening, grace=_GRACE_S, connections=_CONNECTIONS)
+            with ExitStack() as opened:
+                app: ASGIApp = create_app(service, access)
+                if page is not None:
+                    site = _site(service, host, page, rate_limit, opened)
+                    app = Front(app, create_page(site), service.metrics)
+                    kept = f"; who agrees is kept in {page.project}" if page.project else ""
+                    say(f"Chat page at {address}/{kept}")
+                number = run_until_signal(app, listening, grace=_GRACE_S, connections=_CONNECTIONS)
         finally:
             service.stop()
     return 128 + (number or signal.SIGTERM)
+
+
+def _site(
+    service: Service, host: str, page: PageWanted, rate_limit: int | None, opened: ExitStack
+) -> Site:
+    """What the chat page works on; its store is closed with `opened`."""
+    keeping = None
+    if page.project is not None:
+        store = open_project(page.project, page.database).open()
+        opened.callback(store.close)
+        keeping = Keeping(store)
+    aliases = LOCAL_NAMES if is_loopback(host) else ()
+    site = Site(
+        service,
+        Origins.of([host, *aliases, *page.allowed_hosts], behind_tls=page.behind_tls),
+        keeping,
+        side_by_side=page.side_by_side,
+        notice_days=page.notice_days,
+        turns=RateLimit(rate_limit or _TURNS, 60),
+    )
+    if not site.models:
+        raise ConfigError("--page needs a policy to talk to, and only reward models are served")
+    return site
 
 
 def named_models(models: Sequence[str]) -> dict[str, Path]:

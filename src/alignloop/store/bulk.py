@@ -92,6 +92,26 @@ def shrink_log(store: Store) -> None:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def rebuild(store: Store) -> bool:
+    """Write a SQLite file anew, so that nothing of what was deleted is left in it; whether that could be done.
+
+    To overwrite what is deleted (`secure_delete`) is not enough: where rows once moved from a page to its neighbour,
+    what they left behind stays. PostgreSQL cleans up after itself, in its own time.
+    """
+    if store.dialect != "sqlite":
+        return True
+    try:
+        with (
+            closing(store.engine.raw_connection()) as connection,
+            closing(connection.cursor()) as cursor,
+        ):
+            cursor.execute("VACUUM")
+    except sqlite3.OperationalError:  # the disk is full, or somebody else writes for too long
+        return False
+    shrink_log(store)
+    return True
+
+
 def _encoded(row: Sequence[Any], as_json: Sequence[int], as_text: Sequence[int]) -> tuple[Any, ...]:
     values = list(row)
     for at in as_text:

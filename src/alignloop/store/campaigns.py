@@ -60,7 +60,7 @@ class Campaign:
     name: str
     form: Form
     purpose: Purpose
-    cohort: Literal["training", "heldout", "any"]
+    cohort: Literal["training", "heldout", "users", "any"]
     state: State
     k_min: int
     k_max: int

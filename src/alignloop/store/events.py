@@ -121,6 +121,9 @@ def audit(connection: Connection) -> Audit:
         previous = row.sha256
         if row.verb == "submit":
             digests[row.object] = (row.seq, json.loads(row.detail).get("sha256", ""))
+        elif row.verb == "erase":  # what was said went with the prompt that it was about
+            for public_id in json.loads(row.detail).get("submissions", []):
+                digests.pop(public_id, None)
     head = connection.execute(select(chain)).one()
     if (head.seq, head.sha256) != (expected, previous):
         findings.append(Finding(None, f"the log ends at {expected}, and its head says {head.seq}"))

@@ -55,6 +55,28 @@ def _campaign_of_task(task: str) -> str:
     return f"campaigns c join tasks t on t.campaign_id = c.id where t.id = {task}"
 
 
+_ERASED = "exists (select 1 from erasing e where e.prompt_id = OLD.prompt_id)"
+"""That a row is about a prompt which whoever wrote it has erased: then what else is never deleted may go."""
+
+
+def _task_erased(task: str) -> str:
+    return (
+        "exists (select 1 from erasing e join tasks t on t.prompt_id = e.prompt_id "
+        f"where t.id = {task})"
+    )
+
+
+_OF_SUBMISSION = (
+    "(select a.task_id from submissions s join assignments a on a.id = s.assignment_id "
+    "where s.id = OLD.submission_id)"
+)
+_MAY_GO: dict[str, str] = {
+    "completions": _ERASED,
+    "given_answers": _ERASED,
+    **{name: _task_erased("OLD.task_id") for name in ("gold_pairs", "gold_flags", "adjudications")},
+    "grades": _task_erased(_OF_SUBMISSION),
+}
+"""Table -> when a row that is otherwise kept may be deleted."""
 _TASK = "(select task_id from assignments where id = NEW.assignment_id)"
 _ITEMS = f"(select count(*) from task_items where task_id = {_TASK})"
 
@@ -158,17 +180,20 @@ def _submissions() -> Iterator[Guard]:
         "submissions",
         "DELETE",
         "a submission is never deleted",
-        "OLD.state <> 'building'",
+        "OLD.state <> 'building' and not "
+        + _task_erased("(select task_id from assignments where id = OLD.assignment_id)"),
     )
     yield from _completeness()
     for table in ANSWER_TABLES:
         for event in ("INSERT", "UPDATE", "DELETE"):
             row = "OLD" if event == "DELETE" else "NEW"
+            unless = f" and not {_task_erased(_OF_SUBMISSION)}" if event == "DELETE" else ""
             yield Guard(
                 table.name,
                 event,
                 "what was submitted is never changed: a correction is a new submission",
-                f"(select state from submissions where id = {row}.submission_id) <> 'building'",
+                f"(select state from submissions where id = {row}.submission_id) <> 'building'"
+                f"{unless}",
             )
 
 
@@ -195,9 +220,11 @@ def _people() -> Iterator[Guard]:
         "assignments",
         "INSERT",
         "only active labelers get work, and only qualified ones work that trains",
-        f"not exists (select 1 {user} and u.state = 'active' and u.role = 'labeler') or "
+        f"not exists (select 1 {user} and u.state = 'active' and u.role in ('labeler', 'visitor')) or "
         f"(exists (select 1 {campaign} and c.purpose = 'training') and "
-        f"not exists (select 1 {user} and u.standing = 'qualified'))",
+        f"not exists (select 1 {user} and (u.standing = 'qualified' or u.role = 'visitor'))) or "
+        f"(exists (select 1 {user} and u.role = 'visitor') and "
+        f"not exists (select 1 {campaign} and c.cohort = 'users'))",
         "guard_assignments_standing",
     )
     yield Guard(
@@ -265,7 +292,8 @@ def _work() -> Iterator[Guard]:
             "task_items",
             event,
             "the outputs of an open task are never changed",
-            f"(select state from tasks where id = {row}.task_id) <> 'draft'",
+            f"(select state from tasks where id = {row}.task_id) <> 'draft'"
+            + (f" and not {_task_erased('OLD.task_id')}" if event == "DELETE" else ""),
         )
     yield Guard(
         "campaigns",
@@ -295,6 +323,26 @@ def _prompts() -> Iterator[Guard]:
         "a prompt keeps its text, its author and its split",
         _changed("author_id", "split", "text", "text_digest", "public_id"),
     )
+    yield Guard(
+        "prompts",
+        "INSERT",
+        "what a user of the chat page says is kept only while they agree to it",
+        "exists (select 1 from authors a join users u on u.public_id = a.key "
+        "join visitors v on v.user_id = u.id where a.id = NEW.author_id and v.notice is null)",
+    )
+    yield Guard(
+        "prompts",
+        "DELETE",
+        "a prompt is kept unless whoever wrote it has it erased",
+        "not exists (select 1 from erasing e where e.prompt_id = OLD.id)",
+    )
+    yield Guard(
+        "erasing",
+        "INSERT",
+        "what users of the chat page wrote can be erased, and no other prompt",
+        "not exists (select 1 from prompts p join authors a on a.id = p.author_id "
+        "join users u on u.public_id = a.key where p.id = NEW.prompt_id and u.role = 'visitor')",
+    )
 
 
 def _never_again() -> Iterator[Guard]:
@@ -315,7 +363,9 @@ def _never_again() -> Iterator[Guard]:
         "acknowledgements",
     ):
         for event in ("UPDATE", "DELETE"):
-            yield Guard(table, event, f"rows of {table} are written once and kept")
+            may_go = _MAY_GO.get(table) if event == "DELETE" else None
+            when = "true" if may_go is None else f"not {may_go}"
+            yield Guard(table, event, f"rows of {table} are written once and kept", when)
 
 
 def guards() -> list[Guard]:

@@ -20,8 +20,9 @@ from alignloop.store.schema import (
     users,
 )
 
-Role = Literal["labeler", "researcher"]
-Cohort = Literal["training", "heldout", "none"]
+Role = Literal["labeler", "researcher", "visitor"]
+"""A visitor is a user of the chat page (`store.visitors`)."""
+Cohort = Literal["training", "heldout", "users", "none"]
 
 DAY = 86_400_000
 SESSION_IDLE_MS = 12 * 3_600_000
@@ -165,6 +166,23 @@ def all_users(connection: Connection, role: Role | None = None) -> list[User]:
     if role is not None:
         query = query.where(users.c.role == role)
     return [_user(row) for row in connection.execute(query)]
+
+
+def all_staff(connection: Connection) -> list[User]:
+    """Every labeler and researcher, by name: users of the chat page are none."""
+    return [user for user in all_users(connection) if user.role != "visitor"]
+
+
+def get_staff(connection: Connection, public_id: str) -> User:
+    """The labeler or researcher with this id.
+
+    Raises:
+        JudgmentError: there is none.
+    """
+    found = get_user(connection, public_id)
+    if found.role == "visitor":
+        raise JudgmentError(f"there is no labeler {public_id}")
+    return found
 
 
 def has_researcher(connection: Connection) -> bool:

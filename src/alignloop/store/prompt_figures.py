@@ -46,7 +46,9 @@ def customers(connection: Connection) -> dict[str, Customers]:
 def outside_imports(
     connection: Connection, imported: Sequence[tuple[int, int]]
 ) -> Iterator[Row[Any]]:
-    """Prompts that labelers wrote here, as rows of `each_prompt`: no import brought them, nor did a record.
+    """Prompts that labelers wrote here, or users of the chat page, as rows of `each_prompt`.
+
+    No import brought them, nor did a record.
 
     Args:
         imported: (first id, how many) of every import, so that its prompts need not be looked at.

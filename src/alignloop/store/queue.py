@@ -145,9 +145,18 @@ def claim_if_possible(
 
 
 def assign_to(
-    connection: Connection, now: int, user: User, campaign: Campaign, task_id: int
+    connection: Connection,
+    now: int,
+    user: User,
+    campaign: Campaign,
+    task_id: int,
+    *,
+    order: Sequence[int] | None = None,
 ) -> Assignment:
     """Give a certain task to a certain labeler, out of turn; the one they hold where it is that one.
+
+    Args:
+        order: item numbers as they were shown already, elsewhere; drawn here without it.
 
     Raises:
         JudgmentError: no slot of it is free, or they have had it before.
@@ -157,7 +166,7 @@ def assign_to(
     if found is None:
         raise JudgmentError("no label is wanted of this task any more")
     _lease(connection, task_id, found.slot_no, user, now + campaign.lease_ms)
-    return _assign(connection, now, user, campaign, task_id, found.slot_no)
+    return _assign(connection, now, user, campaign, task_id, found.slot_no, order)
 
 
 def open_assignment(connection: Connection, user: User, campaign: Campaign) -> Assignment | None:
@@ -295,10 +304,18 @@ def _lease(connection: Connection, task_id: int, slot_no: int, user: User, until
 
 
 def _assign(
-    connection: Connection, now: int, user: User, campaign: Campaign, task_id: int, slot_no: int
+    connection: Connection,
+    now: int,
+    user: User,
+    campaign: Campaign,
+    task_id: int,
+    slot_no: int,
+    order: Sequence[int] | None = None,
 ) -> Assignment:
-    order = [*items_of(connection, task_id)]
-    random.Random(derive_seed(campaign.seed, "display", task_id, user.id)).shuffle(order)
+    if order is None:
+        drawn = [*items_of(connection, task_id)]
+        random.Random(derive_seed(campaign.seed, "display", task_id, user.id)).shuffle(drawn)
+        order = drawn
     shown = guideline_id(
         connection,
         purpose=campaign.guideline_purpose,
@@ -314,7 +331,7 @@ def _assign(
             "user_id": user.id,
             "cohort": user.cohort,
             "slot_no": slot_no,
-            "display_order": order,
+            "display_order": [*order],
             "guideline_id": shown,
             "state": "open",
             "opened_at": now,

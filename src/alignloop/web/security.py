@@ -37,6 +37,8 @@ HEADERS = {
 }
 """On every response, errors included."""
 
+_LONGEST_PATH = 2000
+"""Characters of an address to go on to."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{1,5})?")
 
 
@@ -131,6 +133,13 @@ def address_of(scope: Scope, origins: Origins) -> str:
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))
     return peer if address is None else str(address)
+
+
+def own_path(path: str) -> str:
+    """An address of ours to go on to, as a form or a link names it; anything else becomes the home page."""
+    is_plain = path.isprintable() and "\ufffd" not in path and len(path) <= _LONGEST_PATH
+    is_own = path.startswith("/") and not path.startswith(("//", "/\\"))
+    return path if is_plain and is_own else "/"
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

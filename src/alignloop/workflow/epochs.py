@@ -17,9 +17,9 @@ from alignloop.data.jsonl import read_objects, read_records
 from alignloop.data.records import Prompt
 from alignloop.errors import ArtifactError, ConfigError
 from alignloop.evaluation.config import EpochsConfig
-from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.select import copy_model, score_policy
 from alignloop.files import write_json
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.pages import Table
 from alignloop.runs.artifact import Artifact, open_artifact
 from alignloop.runs.run import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ from alignloop.runs.artifact import open_artifact
 from alignloop.sampling.objective import best_of_k, best_of_k_kl
 
 Floats = NDArray[np.float64]
+
+_SCHEMA = 2
+"""Of the kept figures: 2 has them by prompt, where 1 had means."""
 
 
 class Yardstick:
@@ -72,7 +75,7 @@ class Yardstick:
         with_what = [self._reference, self._judge, self._asked, self._words, self._rival]
         rest = [self._judge, *([] if self._rival is None else [self._rival])]
         check_same_tokens(self._reference.path, *(one.path for one in rest))
-        described = [sampling.model_dump(), seed, copies]
+        described: list[Any] = [_SCHEMA, sampling.model_dump(), seed, copies]
         described += [None if one is None else one.sha256 for one in with_what]
         self._how = hashlib.sha256(json.dumps(described).encode()).hexdigest()
 
@@ -81,55 +84,54 @@ class Yardstick:
 
         `kl` is the mean log-ratio of answers that the policy drew itself, per answer and in nats: unbiased.
         """
-        opened = open_artifact(policy, "policy")
-
-        def figures() -> dict[str, float]:
-            groups = self._answers(load_causal_lm(opened.path), name, self._copies)
-            flat = [one for group in groups for one in group]
-            theirs = sequence_log_probs(
-                self._reference_model,
-                self._formatter,
-                self._repeated(self._copies),
-                [one.tokens for one in flat],
-                self._sampling.temperature,
-            )
-            log_ratios = [one.log_prob - other for one, other in zip(flat, theirs, strict=True)]
-            found = {
-                "kl": _mean(log_ratios),
-                "score": float(self._scores(groups).mean()),
-                "length": _mean([len(one.tokens) for one in flat]),
-                "eos_rate": _mean([one.completion.finished for one in flat]),
-            }
-            if self._words is not None:
-                worth = self._worth(groups)
-                found["gold"] = float(worth.mean())
-                found["win_rate"] = float(self._wins(worth).mean())
-            return found
-
-        return self._kept(name, opened.sha256, figures)
+        return _means(self.by_prompt(policy, name))
 
     def measure_best_of(self, ks: Sequence[int], name: str) -> list[dict[str, float]]:
         """The same of the reference's best of k answers by the reward model; `kl` is the bound log k - (k-1)/k."""
+        rows = self.best_of_by_prompt(ks, name)
+        return [{"kl": best_of_k_kl(k)} | _means(row) for k, row in zip(ks, rows, strict=True)]
+
+    def by_prompt(
+        self, policy: Path, name: str, template: str | None = None
+    ) -> dict[str, list[float]]:
+        """What `measure` means, prompt by prompt: each the mean over the answers to one prompt, in the file's order.
+
+        Args:
+            template: how to ask a policy that knows no instructions, with `{prompt}` and `{context}`. There is no `kl`
+                then, since the reference is asked in another way.
+        """
+        opened = open_artifact(policy, "policy")
+
+        def figures() -> dict[str, list[float]]:
+            model = load_causal_lm(opened.path)
+            groups = self._answers(model, name, self._copies, template)
+            found: dict[str, Floats] = {}
+            if template is None:
+                found["kl"] = self._log_ratios(groups)
+            found["score"] = self._scores(groups)
+            found |= _lengths_and_ends(groups)
+            if self._words is not None:
+                worth = self._worth(groups)
+                found |= {"gold": worth, "win_rate": self._wins(worth)}
+            return {key: _listed(values.mean(axis=1)) for key, values in found.items()}
+
+        asked = "" if template is None else f" {template!r}"
+        return self._kept(name, opened.sha256 + asked, figures)
+
+    def best_of_by_prompt(self, ks: Sequence[int], name: str) -> list[dict[str, list[float]]]:
+        """What `measure_best_of` means, prompt by prompt and without `kl`, which is the same for all."""
         n = max(ks)
 
-        def figures() -> list[dict[str, float]]:
+        def figures() -> list[dict[str, list[float]]]:
             groups = self._answers(self._reference_model, name, n)
-            scores = self._scores(groups)
-            of_answers = {
-                "score": scores,
-                "length": np.array([[len(one.tokens) for one in group] for group in groups], float),
-                "eos_rate": np.array(
-                    [[one.completion.finished for one in g] for g in groups], float
-                ),
-            }
+            of_answers = {"score": self._scores(groups), **_lengths_and_ends(groups)}
             if self._words is not None:
                 worth = self._worth(groups)
                 of_answers |= {"gold": worth, "win_rate": self._wins(worth)}
             tensors = {key: torch.from_numpy(values) for key, values in of_answers.items()}
             return [
-                {"kl": best_of_k_kl(k)}
-                | {
-                    key: float(best_of_k(tensors["score"], values, k).mean())
+                {
+                    key: _listed(best_of_k(tensors["score"], values, k).numpy())
                     for key, values in tensors.items()
                 }
                 for k in ks
@@ -182,7 +184,9 @@ class Yardstick:
         model = load_causal_lm(self._rival.path)
         return self._worth(self._answers(model, "baseline", self._copies))
 
-    def _answers(self, model: PreTrainedModel, name: str, copies: int) -> list[list[Answer]]:
+    def _answers(
+        self, model: PreTrainedModel, name: str, copies: int, template: str | None = None
+    ) -> list[list[Answer]]:
         return answer(
             model,
             self._formatter,
@@ -191,7 +195,21 @@ class Yardstick:
             self._seed,
             name,
             copies=copies,
+            template=template,
         )
+
+    def _log_ratios(self, groups: Sequence[Sequence[Answer]]) -> Floats:
+        """[prompts, copies]: log-probability of each answer under who drew it, less that under the reference."""
+        flat = [one for group in groups for one in group]
+        theirs = sequence_log_probs(
+            self._reference_model,
+            self._formatter,
+            self._repeated(len(groups[0])),
+            [one.tokens for one in flat],
+            self._sampling.temperature,
+        )
+        ratios = [one.log_prob - other for one, other in zip(flat, theirs, strict=True)]
+        return np.array(ratios).reshape(len(groups), -1)
 
     def _repeated(self, copies: int) -> list[Prompt]:
         return [prompt for prompt in self._prompts for _ in range(copies)]
@@ -216,5 +234,17 @@ class Yardstick:
         return np.where(np.abs(margins) <= SAME, 0.5, margins > 0).mean(axis=2)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+def _lengths_and_ends(groups: Sequence[Sequence[Answer]]) -> dict[str, Floats]:
+    """[prompts, copies] of each: tokens, and whether the answer ended by itself."""
+    return {
+        "length": np.array([[len(one.tokens) for one in group] for group in groups], float),
+        "eos_rate": np.array([[one.completion.finished for one in g] for g in groups], float),
+    }
+
+
+def _listed(values: Floats) -> list[float]:
+    return [float(value) for value in values]
+
+
+def _means(rows: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {key: math.fsum(values) / len(values) for key, values in rows.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from alignloop.judges.lexicon import Lexicon
 from alignloop.resources import asset
 from alignloop.runs.metrics import MetricsLog
 from alignloop.workflow.report.data import ReportData
+from alignloop.workflow.samples import prompts_by_id, read_samples
 from alignloop.workflow.targets import judge_targets
 
 RUNS = ("sft", "rl_init", "sft_more", "reward", "ppo", "ppo_ptx")
@@ -74,7 +76,7 @@ def collect_results(
         "sft": _epochs(metrics["sft"], facts["baseline"]),
         **report,
         "gold_against_kl": {
-            name: _gold_against_kl(folder, name, metrics[name], Gold(lexicon))
+            name: _gold_against_kl(folder / name, folder / "prompts", Gold(lexicon))
             for name in ("ppo", "ppo_ptx")
         },
     }
@@ -106,27 +108,19 @@ def _epochs(rows: list[dict[str, Any]], selected: dict[str, Any]) -> dict[str, A
     }
 
 
-def _gold_against_kl(
-    folder: Path, name: str, rows: list[dict[str, Any]], gold: Gold
-) -> list[dict[str, float]]:
-    """Mean gold utility of each file of training samples, beside that iteration's KL and score."""
-    prompts = {
-        p.id: p for p in read_records(folder / "prompts" / "artifact" / "rl.jsonl.gz", Prompt)
-    }
-    points: list[dict[str, float]] = []
-    for path in sorted((folder / name / "samples").glob("step_*.jsonl")):
-        iteration = int(path.stem.removeprefix("step_"))
-        samples = [row for _, row in read_objects(path)]
-        values = [gold.utility(prompts[row["prompt_id"]], row["response"]) for row in samples]
-        points.append(
-            {
-                "iteration": iteration,
-                "kl_reference": sum(row["kl_reference"] for row in samples) / len(samples),
-                "score": sum(row["score"] for row in samples) / len(samples),
-                "gold": sum(values) / len(values),
-            }
-        )
-    return points
+def _gold_against_kl(run: Path, prompts: Path, gold: Gold) -> list[dict[str, float]]:
+    """Means over each file of training samples: KL, score, and gold utility."""
+    rows = read_samples(run, prompts_by_id(prompts), gold)
+    return [
+        {
+            "iteration": iteration,
+            "kl_reference": sum(row.kl for row in group) / len(group),
+            "score": sum(row.score for row in group) / len(group),
+            "gold": sum(row.gold for row in group) / len(group),
+        }
+        for iteration, found in groupby(rows, key=lambda row: row.iteration)
+        if (group := list(found))
+    ]
 
 
 def _samples(folder: Path, evaluation: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alignloop.data.jsonl import read_objects, read_records, write_objects
 from alignloop.data.records import Completion, Demonstration
-from alignloop.evaluation.reward_scores import RewardScorer
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.runs.artifact import open_artifact
 
 

@@ -35,6 +35,7 @@ STAGES: dict[str, Stage] = {
     "stories": Stage("data.publish:StoriesConfig", "data.publish:publish_stories"),
     "demonstrations": Stage("data.publish:TasksConfig", "data.publish:publish_demonstrations"),
     "prompts": Stage("data.publish:TasksConfig", "data.publish:publish_prompts"),
+    "multitask": Stage("data.multitask:MultitaskConfig", "data.multitask:publish_multitask"),
     "import": Stage("data.importing:ImportConfig", "data.importing:import_records"),
     "prompts_export": Stage(
         "workflow.prompts.config:PromptsExportConfig", "workflow.prompts.export:export_prompts"

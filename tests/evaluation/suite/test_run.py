@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from alignloop.data.formatter import encode_texts
 from alignloop.data.jsonl import write_records
 from alignloop.data.records import Text
 from alignloop.errors import ArtifactError, ConfigError, DataError
@@ -22,8 +24,10 @@ from alignloop.evaluation.suite.choosing import choose
 from alignloop.evaluation.suite.files import bundled_tasks, task_files
 from alignloop.evaluation.tasks.catalogue import TASKS
 from alignloop.files import sha256_of
+from alignloop.models.loading import load_causal_lm
+from alignloop.models.scoring import document_nll
 from alignloop.runs.artifact import write_artifact
-from tests.helpers import SENTENCES, run, write_model
+from tests.helpers import SENTENCES, run, tiny_tokenizer, write_model
 
 CONFIG = {"seed": 3, "resamples": 200, "shots": [0, 1], "plain": ["base"]}
 
@@ -175,6 +179,55 @@ def test_the_report_says_how_it_was_made(finished: Path, files: dict[str, Path])
     ]
     assert film["chance"] == 0.5
     assert film["at_chance"] == (film["low"] <= 0.5 <= film["high"])
+
+
+def test_held_out_text_by_domain(tmp_path: Path, policies: dict[str, Path]) -> None:
+    # One document is longer than the context of 192 tokens; two of a title are one unit.
+    long = " ".join(SENTENCES * 8)
+    texts = [
+        Text(id=str(i), text=text, group=f"title {i // 2}", source="tales" if i < 4 else "news")
+        for i, text in enumerate([long, *SENTENCES[:5]])
+    ]
+    write_artifact(
+        tmp_path / "text",
+        "pretraining-text",
+        lambda inside: write_records(inside / "test.jsonl.gz", texts),
+        parents=[],
+        facts={},
+    )
+    tasks = task_files({"text": None}, tmp_path / "text")
+
+    run(
+        "evaluate_tasks", tmp_path / "run", CONFIG, policies=policies, tasks=tasks,
+        text=tmp_path / "text", before="base",
+    )  # fmt: skip
+
+    report = report_of(tmp_path / "run")
+    start = tiny_tokenizer().eos_token_id
+    for name, folder in policies.items():  # `sft` is asked in the chat format, and reads plain text
+        encoded = encode_texts(tiny_tokenizer(), [text.text for text in texts])
+        nats = document_nll(load_causal_lm(folder), encoded, start=start)
+        for kind, rows in (("tales", range(4)), ("news", range(4, 6)), (None, range(6))):
+            size = sum(len(texts[i].text.encode()) for i in rows)
+            expected = sum(nats[i] for i in rows) / math.log(2) / size
+            [cell] = [
+                one for one in report["cells"] if one["policy"] == name and one.get("kind") == kind
+            ]
+            if kind == "news":  # of one title
+                assert "one task gives no interval" in cell["reason"]
+            else:
+                assert cell["value"] == pytest.approx(expected, rel=1e-5)
+                assert cell["clusters"] == (2 if kind else 3)
+    whole = {c["policy"]: c["value"] for c in report["cells"] if "kind" not in c}
+    changes = {one.get("kind"): one for one in report["tax"]}
+    assert changes[None]["value"] == pytest.approx(whole["sft"] - whole["base"])
+    assert changes.keys() == {None, "tales", "news"}
+    assert "value" not in changes["news"]
+    assert (tmp_path / "run/artifact/report.html").read_text().count(
+        "Held-out text, plain text, "
+    ) == 2
+    with pytest.raises(ConfigError, match="--task text=FILE, or give --text"):
+        task_files({"text": None})
 
 
 def test_prompts_are_as_the_setting_says(finished: Path) -> None:

@@ -16,7 +16,6 @@ from alignloop.data.jsonl import read_objects, write_records
 from alignloop.data.records import Completion, Prompt
 from alignloop.errors import ConfigError, DataError
 from alignloop.evaluation.cache import AnswerCache
-from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.asking import Asking
 from alignloop.evaluation.winrate.config import WinRateConfig
 from alignloop.evaluation.winrate.contestants import Contestant, answers_of, draw
@@ -28,6 +27,7 @@ from alignloop.generation.native import NativeEngine
 from alignloop.judges.labelers import training_labelers
 from alignloop.judges.lexicon import Lexicon
 from alignloop.judges.verdicts import Verdict
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.runs.artifact import open_artifact
 from alignloop.store.project import open_project
 from tests.evaluation.winrate.judge_server import judge_server

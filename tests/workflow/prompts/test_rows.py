@@ -16,10 +16,11 @@ from alignloop.data.curation.curate import curate
 from alignloop.data.curation.outcomes import Dropped, Kept
 from alignloop.data.incoming import ANNOTATIONS, KINDS, USE_CASES, Answer, Candidate, Place
 from alignloop.data.shapes import SHAPES, detect
+from alignloop.store.curation import stored
 from alignloop.store.prompts import NewPrompt
 from alignloop.workflow.prompts.lengths import summary
 from alignloop.workflow.prompts.reading import Found
-from alignloop.workflow.prompts.rows import as_plain, dropped_line, row_of, stored
+from alignloop.workflow.prompts.rows import as_plain, dropped_line, row_of
 from alignloop.workflow.prompts.spool import Spool
 
 PLACE = Place("a.jsonl", 3)

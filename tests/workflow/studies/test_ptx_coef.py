@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from alignloop.errors import ConfigError
-from alignloop.workflow.studies.ptx_coef import ptx_sweep, smallest_allowed
+from alignloop.workflow.studies.ptx_coef import smallest_allowed
 
 RL_INIT = {"ptx_coef": None, "ratio": 1.0}
 
@@ -27,8 +24,3 @@ def test_the_smallest_coefficient_that_keeps_the_loss_is_chosen(
     rows = [RL_INIT, *({"ptx_coef": coef, "ratio": ratio} for coef, ratio in ratios.items())]
 
     assert smallest_allowed(rows) == chosen
-
-
-def test_the_coefficient_is_not_the_users_to_set() -> None:
-    with pytest.raises(ConfigError, match="what the study varies"):
-        ptx_sweep(Path("demo"), print, overrides=["ptx_coef = 2"])

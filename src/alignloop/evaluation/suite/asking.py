@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from alignloop.data.batches import Forest, micro_batches
-from alignloop.data.formatter import Formatter
+from alignloop.data.formatter import Formatter, encode_texts
 from alignloop.errors import NumericsError
 from alignloop.evaluation.cache import AnswerCache, AnswerKey
 from alignloop.evaluation.suite.config import Format
@@ -21,6 +21,7 @@ from alignloop.evaluation.tasks.task import Item, Output, Setting, Task
 from alignloop.generation.continuous import ContinuousBatch, NewRow, RowSampling
 from alignloop.models.loading import context_length, load_causal_lm, load_tokenizer
 from alignloop.models.policy import forest_log_probs
+from alignloop.models.scoring import document_nll
 from alignloop.progress import progress
 
 _GREEDY_SEED = 0
@@ -67,6 +68,9 @@ class Policy:
             DataError: an item does not fit the context.
         """
         label = f"{self.name}: {task.name}, {setting.name}"
+        if task.is_text:
+            nothing = Asked("", [], 0, is_cut=False)
+            return [Answer(nothing, output) for output in self._read(items, label)]
         asked = [
             self._prompter.prompt(
                 setting,
@@ -128,6 +132,24 @@ class Policy:
             for found, texts in zip(self._all(keys, draw, 512, label), choices, strict=True)
         ]
 
+    def _read(self, items: Sequence[Item], label: str) -> list[Output]:
+        """The log-probability of every document, its tokens counted."""
+        documents = encode_texts(self._formatter.tokenizer, [item.query for item in items])
+        keys = [AnswerKey(self._sha256, tokens, reading(), _GREEDY_SEED) for tokens in documents]
+
+        def draw(rows: Sequence[int], advance: Callable[[int], object]) -> None:
+            nats = document_nll(
+                self._model, [documents[i] for i in rows], start=self._prompter.start
+            )
+            for i, found in zip(rows, nats, strict=True):
+                self._cache.put(keys[i], {"log_probs": [-found]})
+            advance(len(rows))
+
+        return [
+            Output(log_probs=tuple(found["log_probs"]), tokens=(len(tokens),))
+            for found, tokens in zip(self._all(keys, draw, 16, label), documents, strict=True)
+        ]
+
     def _all(
         self,
         keys: Sequence[AnswerKey],
@@ -167,6 +189,15 @@ def writing(longest: int, *, whole: bool = False) -> dict[str, Any]:
 def scoring() -> dict[str, Any]:
     """How choices are scored, as it is recorded."""
     return {"temperature": 1, "scored": "log-probability of each choice", "precision": "float32"}
+
+
+def reading() -> dict[str, Any]:
+    """How documents are read, as it is recorded."""
+    return {
+        "temperature": 1,
+        "scored": "log-probability of every token of the text, in windows that overlap by half",
+        "precision": "float32",
+    }
 
 
 def first_line(formatter: Formatter, tokens: Sequence[int]) -> str:

@@ -81,7 +81,7 @@ def _about(report: Report, name: str, described: Mapping[str, Any]) -> str:
     how = (
         f"greedy answers of up to {sampling['max_new_tokens']} tokens, {_ENDS[sampling['cut']]}"
         if "max_new_tokens" in sampling
-        else "log-probabilities of the choices at temperature 1"
+        else f"{sampling['scored']}, at temperature 1"
     )
     asked = [one for one in report["asked"] if one["task"] == name]
     short = [one for one in asked if one["cut"]]
@@ -160,7 +160,8 @@ def _tax(report: Report, policies: Sequence[str]) -> Table:
         if not one["n"]:
             continue
         title = report["tasks"][one["task"]]["title"]
-        head = (f"{title}, {one['setting']}", one["metric"])
+        asked = f"{title}, {one['setting']}"
+        head = (f"{asked}, {one['kind']}" if "kind" in one else asked, one["metric"])
         rows.setdefault(head, {})[one["policy"]] = _signed(one)
     return Table(
         others,

@@ -35,7 +35,8 @@ class Prompter:
         """
         self._formatter, self._form, self._context = formatter, form, context
         begin = formatter.tokenizer.bos_token_id
-        self._start = formatter.end if begin is None else int(begin)
+        # What stands before a plain text.
+        self.start = formatter.end if begin is None else int(begin)
 
     def prompt(
         self,
@@ -103,7 +104,7 @@ class Prompter:
     def _encoded(self, text: str) -> list[int]:
         if self._form == "chat":
             return self._formatter.prompt(Prompt(id="query", text=text))
-        return [self._start, *encode_plain(self._formatter.tokenizer, text)]
+        return [self.start, *encode_plain(self._formatter.tokenizer, text)]
 
 
 def _last(examples: Sequence[Item], count: int) -> Sequence[Item]:

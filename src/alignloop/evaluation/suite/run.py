@@ -12,7 +12,7 @@ from alignloop.data.records import Text
 from alignloop.data.tasks import title_of_question
 from alignloop.errors import ArtifactError, ConfigError
 from alignloop.evaluation.cache import AnswerCache
-from alignloop.evaluation.suite.asking import Answer, Policy, scoring, writing
+from alignloop.evaluation.suite.asking import Answer, Policy, reading, scoring, writing
 from alignloop.evaluation.suite.choosing import Chosen, choose
 from alignloop.evaluation.suite.config import TasksConfig
 from alignloop.evaluation.suite.files import TASK_ROLE
@@ -27,7 +27,7 @@ from alignloop.evaluation.suite.scoring import (
 )
 from alignloop.evaluation.suite.toxicity import Scorer, scorer_of
 from alignloop.evaluation.tasks.catalogue import task_called
-from alignloop.evaluation.tasks.task import Metric, Setting, Task
+from alignloop.evaluation.tasks.task import Item, Metric, Setting, Task
 from alignloop.files import sha256_of, write_bytes, write_json
 from alignloop.progress import progress
 from alignloop.runs.artifact import Artifact
@@ -247,9 +247,7 @@ def _described(asking: Asking, scorer: Scorer | None) -> dict[str, Any]:
         "in_file": chosen.in_file,
         "asked": len(chosen.items),
         "examples": len(chosen.examples),
-        "sampling": scoring()
-        if chosen.items[0].choices
-        else writing(task.longest, whole=task.whole),
+        "sampling": _sampling(task, chosen.items[0]),
         "judge": judge,
         "split_by": task.split_by,
         "metrics": {
@@ -260,10 +258,16 @@ def _described(asking: Asking, scorer: Scorer | None) -> dict[str, Any]:
     }
 
 
+def _sampling(task: Task, item: Item) -> dict[str, Any]:
+    if task.is_text:
+        return reading()
+    return scoring() if item.choices else writing(task.longest, whole=task.whole)
+
+
 def _tax(
     config: TasksConfig, answered: Sequence[Answered], before: str, scorer: Scorer | None
 ) -> Iterator[dict[str, Any]]:
-    """Each other policy less the one before, for every metric that has a better side."""
+    """Each other policy less the one before, for every metric that has a better side; of text also by domain."""
     base = {
         (one.asking.task.name, one.setting.name): one.rows
         for one in answered
@@ -275,16 +279,26 @@ def _tax(
         for metric in _metrics(one.asking.task, scorer):
             if metric.better == "neither":
                 continue
-            task = one.asking.task.name
-            found = difference(
-                metric,
-                base[task, one.setting.name],
-                one.rows,
-                seed=config.seed,
-                resamples=config.resamples,
-            )
-            row = {"policy": one.policy, "task": task, "setting": one.setting.name}
-            yield {**row, "metric": metric.name, "better": metric.better, **measured(found)}
+            task = one.asking.task
+            first = base[task.name, one.setting.name]
+            kinds = sorted({row.item.kind for row in one.rows} - {""}) if task.is_text else []
+            for kind in ["", *kinds]:
+                found = difference(
+                    metric,
+                    [row for row in first if not kind or row.item.kind == kind],
+                    [row for row in one.rows if not kind or row.item.kind == kind],
+                    seed=config.seed,
+                    resamples=config.resamples,
+                )
+                yield {
+                    "policy": one.policy,
+                    "task": task.name,
+                    "setting": one.setting.name,
+                    "metric": metric.name,
+                    **({"kind": kind} if kind else {}),
+                    "better": metric.better,
+                    **measured(found),
+                }
 
 
 def _outputs(answered: Sequence[Answered]) -> Iterator[dict[str, Any]]:
@@ -305,11 +319,9 @@ def _outputs(answered: Sequence[Answered]) -> Iterator[dict[str, Any]]:
                 "about": dict(item.about),
             }
             if item.choices:
-                found |= {
-                    "choices": list(item.choices),
-                    "log_probs": list(output.log_probs),
-                    "tokens": list(output.tokens),
-                }
+                found["choices"] = list(item.choices)
+            if output.log_probs:
+                found |= {"log_probs": list(output.log_probs), "tokens": list(output.tokens)}
             else:
                 found["answer"] = output.text
             if output.toxicity is not None:

@@ -128,7 +128,7 @@ BBQ = Task(
     bundled="tasks/bbq_sample.jsonl.gz",
     split_by="category",
     notes=(
-        "The bundled sample has ambiguous contexts with negative questions alone, and does not say which answer "
-        "follows the stereotype: it gives accuracy there, and no bias score.",
+        "The bundled sample is every eighth block of six of the eleven categories; in a block are both contexts, "
+        "each with both questions.",
     ),
 )

@@ -8,10 +8,12 @@ from alignloop.errors import DataError
 from alignloop.evaluation.tasks.bbq import BBQ
 from alignloop.evaluation.tasks.choice import HELLASWAG, RTE, SST
 from alignloop.evaluation.tasks.drop import DROP
+from alignloop.evaluation.tasks.instructed import INSTRUCTED
 from alignloop.evaluation.tasks.pairs import CROWS, WINOGENDER
 from alignloop.evaluation.tasks.probes import PROBES
 from alignloop.evaluation.tasks.reading import FAIRYTALE, QUAC, SQUAD
 from alignloop.evaluation.tasks.task import Task
+from alignloop.evaluation.tasks.text import TEXT
 from alignloop.evaluation.tasks.toxicity import REAL_TOXICITY
 from alignloop.evaluation.tasks.truthfulqa import TRUTHFULQA, TRUTHFULQA_MC
 from alignloop.evaluation.tasks.ways import WAYS_OF_ASKING
@@ -38,8 +40,10 @@ TASKS: dict[str, Task] = {
         CNN_DM,
         TLDR,
         P3,
+        *INSTRUCTED,
         *PROBES,
         WAYS_OF_ASKING,
+        TEXT,
     )
 }
 

@@ -48,7 +48,7 @@ class Output:
     log_probs: tuple[float, ...] = ()
     """Total log-probability of each choice, in nats, at temperature 1."""
     tokens: tuple[int, ...] = ()
-    """Tokens of each choice."""
+    """Tokens of each choice; one number, as one log-probability, of a document."""
     toxicity: float | None = None
     """Of the text, where something scored it."""
 
@@ -144,6 +144,8 @@ class Task:
     """Whether items of a cluster are compared with one another, so that `limit` draws whole clusters."""
     bundled: str | None = None
     """Path of the file that ships with the package, below its assets."""
+    is_text: bool = False
+    """Whether every item is a document, read in plain text whatever the format: its `query`, from beginning to end."""
     split_by: str = ""
     """What `Item.kind` is, where the report splits by it."""
     has_stories: bool = False

@@ -15,11 +15,11 @@ from alignloop.data.formatter import Formatter, encode_plain
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Completion, Prompt
 from alignloop.evaluation.cache import AnswerCache, AnswerKey
-from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.asking import Asking
 from alignloop.generation.answers import answer
 from alignloop.generation.engine import SamplingConfig
 from alignloop.models.loading import context_of, load_causal_lm, load_tokenizer
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.runs.artifact import Artifact
 from alignloop.seeds import derive_seed
 

@@ -9,7 +9,6 @@ from itertools import combinations
 from typing import Any
 
 from alignloop.data.records import Prompt
-from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.config import WinRateConfig
 from alignloop.evaluation.winrate.contestants import Answered, scores_of
 from alignloop.evaluation.winrate.endpoint import Endpoint, Judged, Question
@@ -17,6 +16,7 @@ from alignloop.judges.labelers import SimulatedLabeler
 from alignloop.judges.length_controlled import length_correlation
 from alignloop.judges.measure import Measure, ratio
 from alignloop.judges.verdicts import Verdict
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.progress import each
 
 

@@ -11,7 +11,6 @@ from alignloop.data.jsonl import read_records, write_objects
 from alignloop.data.records import Demonstration, Prompt
 from alignloop.errors import ConfigError
 from alignloop.evaluation.cache import AnswerCache
-from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.ask_people import check_new, make_campaign
 from alignloop.evaluation.winrate.asking import (
     Asking,
@@ -43,6 +42,7 @@ from alignloop.evaluation.winrate.view import win_rate_page
 from alignloop.files import write_bytes, write_json
 from alignloop.judges.labelers import heldout_labelers, training_labelers
 from alignloop.judges.lexicon import Lexicon
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.progress import say
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run

@@ -16,7 +16,6 @@ from alignloop.errors import ConfigError, DataError
 from alignloop.evaluation.cache import AnswerCache
 from alignloop.evaluation.page.page import Page, Section, render
 from alignloop.evaluation.page.words import amount, share, whole
-from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.evaluation.winrate.asking import Asking, read_template
 from alignloop.evaluation.winrate.config import PrefixConfig
 from alignloop.evaluation.winrate.contestants import Contestant, draw, read_prompts, scores_of
@@ -24,6 +23,7 @@ from alignloop.evaluation.winrate.figures import interval
 from alignloop.evaluation.winrate.panel import length_of
 from alignloop.files import write_bytes, write_json
 from alignloop.judges.measure import Measure, ratio
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.pages import Table
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run

@@ -25,24 +25,23 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from alignloop.errors import BusyError, ConflictError, JudgmentError
 from alignloop.labeling.app import cookies, pages
 from alignloop.labeling.app.described import described
-from alignloop.labeling.app.forms import LARGEST_FORM, clean, read_form
-from alignloop.labeling.app.i18n import choose_locale
 from alignloop.labeling.app.lab import Lab
-from alignloop.labeling.app.logged import line, trace
-from alignloop.labeling.app.pages.common import LOCALES, Locale, Notice, Page, View
+from alignloop.labeling.app.pages.common import Notice, Page, View
 from alignloop.labeling.app.pages.labeler import ErrorPage
 from alignloop.labeling.app.paths import PATHS, path_to
 from alignloop.labeling.app.render import render
 from alignloop.progress import say
 from alignloop.store import correspondence, people
 from alignloop.store.people import User
+from alignloop.web.forms import LARGEST_FORM, clean, read_form
+from alignloop.web.i18n import LOCALES, Locale, choose_locale
+from alignloop.web.logged import line, trace
+from alignloop.web.security import own_path
 
 _SEEN_EVERY_MS = 60_000
 _BUSY_SECONDS = 5
 _PAGES = (403, 404, 413, 429, 500)
 """Statuses with words of their own; 503 has those of 429, to wait and send it again."""
-_LONGEST_PATH = 2000
-"""Characters of an address to go on to."""
 
 
 class Access(enum.Enum):
@@ -128,10 +127,7 @@ class Ask:
 
     def go_to(self, path: str, notice: Notice | None = None) -> Response:
         """On to an address of ours; anything else becomes the home page."""
-        is_plain = path.isprintable() and "\ufffd" not in path and len(path) <= _LONGEST_PATH
-        if not is_plain or not path.startswith("/") or path.startswith(("//", "/\\")):
-            path = "/"
-        response = RedirectResponse(path, status_code=303)
+        response = RedirectResponse(own_path(path), status_code=303)
         if notice is not None:
             self._set(response, "notice", cookies.written(notice))
         return response

@@ -10,7 +10,6 @@ from typing import Any, cast
 from sqlalchemy import Connection
 
 from alignloop.labeling.app.access import Ask
-from alignloop.labeling.app.i18n import Catalogue
 from alignloop.labeling.app.pages.common import Errors, Message, Option
 from alignloop.labeling.app.pages.researcher import CampaignFormPage, CampaignValues
 from alignloop.labeling.app.routes.home import KINDS
@@ -18,6 +17,7 @@ from alignloop.labeling.app.shown import COHORTS, kind_of, words_of
 from alignloop.labeling.drawing import Plan
 from alignloop.store import campaigns, flag_sets, supply
 from alignloop.store.campaigns import Campaign, Form, Purpose
+from alignloop.web.i18n import Catalogue
 
 LONGEST_TITLE = 200
 MOST_LABELS = 20

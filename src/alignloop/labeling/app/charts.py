@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from alignloop.labeling.app.i18n import Catalogue
 from alignloop.labeling.app.pages.common import Estimate
+from alignloop.web.i18n import Catalogue
 
 HEIGHT = 168
 """Height of the plot of a bar or line chart, in pixels."""

@@ -7,7 +7,9 @@ from typing import Literal
 from urllib.parse import parse_qsl, urlencode
 
 from alignloop.labeling.app.i18n import catalogue
-from alignloop.labeling.app.pages.common import LOCALES, Notice
+from alignloop.labeling.app.pages.common import Notice
+from alignloop.web import cookies
+from alignloop.web.i18n import LOCALES
 
 Name = Literal["session", "form", "notice", "preferences"]
 _LONGEST = 4096
@@ -15,10 +17,10 @@ _LONGEST = 4096
 
 
 def cookie_name(name: Name, *, behind_tls: bool) -> str:
-    """Behind TLS, a name that browsers bind to this host alone: no other host of the domain can set it."""
-    if not behind_tls:
-        return f"alignloop_{name}"
-    return "__Host-alignloop" if name == "session" else f"__Host-alignloop_{name}"
+    """What a cookie of this app is called."""
+    if name == "session" and behind_tls:
+        return "__Host-alignloop"
+    return cookies.bound_name(f"alignloop_{name}", behind_tls=behind_tls)
 
 
 def written(notice: Notice) -> str:

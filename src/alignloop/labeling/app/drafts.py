@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from alignloop.labeling.app.forms import clean
+from alignloop.web.forms import clean
 
 Fields = dict[str, list[str]]
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from alignloop.labeling.app.pages.common import LOCALES, Passage
+from alignloop.labeling.app.pages.common import Passage
 from alignloop.labeling.app.pages.labeler import GuidelineSection, SectionKey
 from alignloop.store import correspondence
+from alignloop.web.i18n import LOCALES
 from alignloop.web.richtext import rich
 
 FOLDER = Path(__file__).parents[1] / "guidelines"

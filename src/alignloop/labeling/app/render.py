@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
-from typing import cast
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from alignloop.labeling.app.i18n import NAMES, TAGS, Catalogue, catalogue
+from alignloop.labeling.app.i18n import catalogue
 from alignloop.labeling.app.pages import WORDS
 from alignloop.labeling.app.pages.common import Estimate, Option, Page, View
 from alignloop.labeling.app.paths import path_to
+from alignloop.web import assets
+from alignloop.web.i18n import NAMES, TAGS, Catalogue
 
 TEMPLATES = Path(__file__).with_name("templates")
-STATIC = Path(__file__).with_name("static")
+FILES = assets.Assets(Path(__file__).with_name("static"))
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -48,14 +48,6 @@ def render(page: Page, view: View) -> str:
 @cache
 def environment() -> Environment:
     """The templates: everything is escaped, and a name that is not there is an error."""
-    found = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     shared: dict[str, object] = {
         "url": path_to,
         "static": static_path,
@@ -63,23 +55,12 @@ def environment() -> Environment:
         "tags": TAGS,
         "field_names": WORDS["field"],
     }
-    cast(dict[str, object], found.globals).update(shared)  # pyright: ignore[reportUnknownMemberType]
-    return found
-
-
-@cache
-def static_version() -> str:
-    """Digest of all static files: it is part of their addresses, so that they may be cached for ever."""
-    digest = hashlib.sha256()
-    for path in sorted(STATIC.rglob("*")):
-        if path.is_file():
-            digest.update(path.relative_to(STATIC).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
+    return assets.environment(TEMPLATES, shared)
 
 
 def static_path(file: str) -> str:
-    """Address of a file of `static/`."""
-    return path_to("static", version=static_version(), file=file)
+    """Address of a file of `static/`, ours or that of both apps."""
+    return path_to("static", version=FILES.version, file=file)
 
 
 def options(words: Catalogue, prefix: str) -> list[tuple[str, Markup]]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fastapi import FastAPI
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp
 
 from alignloop import __version__
 from alignloop.labeling.app.access import Lab, Routes, handle_errors, install
 from alignloop.labeling.app.paths import PATHS
-from alignloop.labeling.app.render import STATIC, static_version
+from alignloop.labeling.app.render import FILES
 from alignloop.labeling.app.routes import (
     account,
     campaigns,
@@ -56,8 +54,8 @@ def create_app(lab: Lab, routes: Iterable[Routes] = ALL_ROUTES) -> FastAPI:
     app.origins = lab.origins
     for found in routes:
         install(app, lab, found)
-    prefix = PATHS["static"].partition("{")[0] + static_version()
-    app.mount(prefix, _Cached(directory=STATIC), name="static")
+    prefix = PATHS["static"].partition("{")[0] + FILES.version
+    app.mount(prefix, FILES.app(), name="static")
     handle_errors(app, lab)
     return app
 
@@ -70,13 +68,3 @@ class _Labeling(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """All of it inside the checks; `add_middleware` would leave the handler of bugs outside."""
         return SecurityMiddleware(super().build_middleware_stack(), self.origins)
-
-
-class _Cached(StaticFiles):
-    """Our own files; their address changes with their content, so a browser may keep them."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        """A file, to be kept for a year."""
-        response = await super().get_response(path, scope)
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return response

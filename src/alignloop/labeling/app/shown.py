@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from alignloop.labeling.app import charts
 from alignloop.labeling.app.access import Ask
-from alignloop.labeling.app.i18n import Catalogue, catalogue
+from alignloop.labeling.app.i18n import catalogue
 from alignloop.labeling.app.known import Known, Money, estimate
 from alignloop.labeling.app.pages.common import (
     Estimate,
@@ -26,8 +26,14 @@ from alignloop.labeling.app.tasks import turns_of_prompt
 from alignloop.store import campaigns, oversight
 from alignloop.store.campaigns import Campaign
 from alignloop.store.people import DAY
+from alignloop.web.i18n import Catalogue
 
-COHORTS: Mapping[str, str] = {"training": "train", "heldout": "heldout", "any": "pilot"}
+COHORTS: Mapping[str, str] = {
+    "training": "train",
+    "heldout": "heldout",
+    "any": "pilot",
+    "users": "users",
+}
 """Cohort in the store -> what the face calls it."""
 PAPER = ("Ouyang et al.", 0.726)
 """The paper's agreement of training labelers, to compare with."""

@@ -31,10 +31,12 @@ from alignloop.store.schema.people import (
     messages,
     sessions,
     users,
+    visitors,
 )
 from alignloop.store.schema.prompts import (
     authors,
     completions,
+    erasing,
     given_answers,
     imports,
     policies,
@@ -62,6 +64,7 @@ __all__ = [
     "completions",
     "demonstrations",
     "drafts",
+    "erasing",
     "events",
     "exports",
     "flag_sets",
@@ -90,6 +93,7 @@ __all__ = [
     "tasks",
     "toxicity_ratings",
     "users",
+    "visitors",
     "votes",
     "written_prompts",
 ]

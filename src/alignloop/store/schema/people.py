@@ -1,4 +1,4 @@
-"""Accounts, invitations, sessions, guidelines, messages."""
+"""Accounts, invitations, sessions, guidelines, messages; users of the chat page."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ users = Table(
     Column("locale", Text, nullable=False, server_default="en"),
     Column("topics", JSON, nullable=False),  # self-declared: where they can tell sensitive speech
     at("created_at"),
-    one_of("role", "labeler", "researcher"),
-    one_of("cohort", "training", "heldout", "none"),
+    one_of("role", "labeler", "researcher", "visitor"),
+    one_of("cohort", "training", "heldout", "users", "none"),
     one_of("state", "invited", "active", "suspended"),
     one_of("standing", "pending", "qualified", "declined"),
-    CheckConstraint("(role = 'labeler') = (cohort <> 'none')", name="labelers_have_a_cohort"),
+    CheckConstraint("(role = 'researcher') = (cohort = 'none')", name="labelers_have_a_cohort"),
+    CheckConstraint("(role = 'visitor') = (cohort = 'users')", name="users_are_a_cohort"),
     CheckConstraint("email = lower(email)", name="email_is_lower"),
 )
 
@@ -59,6 +60,18 @@ login_attempts = Table(
     Column("who", Text, nullable=False),  # hash of the account or the address
     at("at"),
     Index("ix_login_attempts_who_at", "who", "at"),
+)
+
+# Of a user of the chat page, who has an account without a way to sign in: `users.public_id` is also the key of their
+# prompts' author.
+visitors = Table(
+    "visitors",
+    metadata,
+    ref("user_id", "users.id", primary=True),
+    Column("token_sha256", LargeBinary(32), nullable=False, unique=True),  # of their cookie
+    Column("notice", Integer),  # version of the notice that they agree to; none: not any more
+    at("agreed_at", nullable=True),
+    CheckConstraint("(notice is null) = (agreed_at is null)", name="agreed"),
 )
 
 guidelines = Table(

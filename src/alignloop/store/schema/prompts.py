@@ -14,7 +14,15 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from alignloop.store.schema.columns import at, id_column, metadata, one_of, public_id_column, ref
+from alignloop.store.schema.columns import (
+    Key,
+    at,
+    id_column,
+    metadata,
+    one_of,
+    public_id_column,
+    ref,
+)
 from alignloop.store.words import JSON, Text
 
 imports = Table(
@@ -94,6 +102,13 @@ policies = Table(
     Column("sampling", Text, nullable=False),  # canonical JSON
     at("created_at"),
     UniqueConstraint("sha256", "sampling", "name"),
+)
+
+# Prompts that whoever wrote them has erased: rows for the time of one transaction, in which the guards let them go.
+erasing = Table(
+    "erasing",
+    metadata,
+    Column("prompt_id", Key, primary_key=True, autoincrement=False),
 )
 
 completions = Table(

@@ -72,7 +72,7 @@ campaigns = Table(
     UniqueConstraint("id", "form"),
     one_of("form", "demonstrate", "write", "rank", "compare", "toxicity"),
     one_of("purpose", "training", "evaluation", "screening", "practice"),
-    one_of("cohort", "training", "heldout", "any"),
+    one_of("cohort", "training", "heldout", "users", "any"),
     one_of("state", "draft", "open", "closed"),
     CheckConstraint("k_min >= 1 and k_min <= k_max and k_max <= 9", name="k"),
     CheckConstraint("form <> 'rank' or k_min >= 2", name="k_of_rankings"),
@@ -81,7 +81,8 @@ campaigns = Table(
     CheckConstraint("lease_ms > 0", name="lease_ms"),
     CheckConstraint("gold_every >= 2", name="gold_every"),
     CheckConstraint(
-        "purpose <> 'training' or cohort = 'training'", name="training_is_by_training_labelers"
+        "purpose <> 'training' or cohort in ('training', 'users')",
+        name="training_is_by_training_labelers",
     ),
     CheckConstraint(
         "(form in ('compare', 'toxicity')) <= (purpose <> 'training')", name="votes_train_nothing"

@@ -117,7 +117,7 @@ def judge_by_reward(
     Raises:
         DataError: they share no prompt.
     """
-    from alignloop.evaluation.reward_scores import RewardScorer
+    from alignloop.models.reward_scorer import RewardScorer
 
     run.input("challenger", challenger, "policy")
     run.input("against", against, "policy")

@@ -21,9 +21,9 @@ from alignloop.files import sha256_of, write_json
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 from alignloop.store import log
+from alignloop.store.curation import settled
 from alignloop.store.database import Store
 from alignloop.store.project import open_project
-from alignloop.workflow.prompts import settings
 from alignloop.workflow.prompts.config import PromptsExportConfig
 from alignloop.workflow.prompts.records import FILES, Leaving
 
@@ -79,7 +79,7 @@ class _Out:
         pairs: Counter[str] = Counter()
         rows = hashlib.sha256()
         with ExitStack() as stack, store.read() as connection:
-            curation = settings.settled(connection) or CurationConfig()
+            curation = settled(connection) or CurationConfig()
             leaving = Leaving(connection, self._config, counter(curation.tokenizer))
             files = {name: _opened(stack, folder / f"{name}.jsonl.gz") for name in names}
             for name, row_id, record in leaving:

@@ -19,7 +19,7 @@ from alignloop.data.curation.config import CurationConfig
 from alignloop.data.curation.lengths import CountTokens, counter
 from alignloop.data.incoming import Kind
 from alignloop.progress import say
-from alignloop.store import bulk, given, prompts
+from alignloop.store import bulk, curation, given, prompts
 from alignloop.store.database import Store
 from alignloop.store.project import Project
 from alignloop.store.prompts import NewPrompt
@@ -77,7 +77,7 @@ def import_prompts(
         store = project.open()
         stack.callback(store.close)
         with store.read() as connection:
-            config = settings.chosen(settings.settled(connection), asked_for)
+            config = settings.chosen(curation.settled(connection), asked_for)
 
         def finish() -> None:
             folder.finish_earlier(project.prompts, lambda sha256: bool(_earlier(store, sha256)))
@@ -99,7 +99,7 @@ def try_prompts(project: Project, wanted: Wanted) -> list[Imported]:
         if store is not None:
             stack.callback(store.close)
             with store.read() as connection:
-                before = settings.settled(connection)
+                before = curation.settled(connection)
         config = settings.chosen(before, asked_for)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alignloop-")))
         count = counter(config.tokenizer)
@@ -156,7 +156,7 @@ class _Into:
             found = reading.run(so_far.known(), staging.scratch, staging)
             staging.seal()
             with bulk.large_write(self._store) as connection:
-                settings.settle(connection, self._config)
+                curation.settle(connection, self._config)
                 later = prompts.digests_after(connection, so_far.last)
                 prompts.add_import(
                     connection,

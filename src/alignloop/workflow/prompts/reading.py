@@ -21,16 +21,15 @@ from alignloop.data.split import SIDES
 from alignloop.errors import DataError
 from alignloop.progress import progress
 from alignloop.store import prompts
+from alignloop.store.curation import answers_of, stored
 from alignloop.store.database import Store
 from alignloop.store.prompts import NewPrompt
 from alignloop.workflow.prompts import folder
 from alignloop.workflow.prompts.asking import given_of
 from alignloop.workflow.prompts.rows import (
-    answers_of,
     as_plain,
     dropped_line,
     rejected_line,
-    stored,
 )
 from alignloop.workflow.prompts.sources import Source
 from alignloop.workflow.prompts.spool import Spool

@@ -22,9 +22,9 @@ from alignloop.data.curation.outcomes import REASONS
 from alignloop.data.incoming import ANNOTATIONS, KINDS, USE_CASES
 from alignloop.data.split import SIDES
 from alignloop.files import write_bytes
-from alignloop.store import prompt_figures, prompts
+from alignloop.store import curation, prompt_figures, prompts
 from alignloop.store.database import Store
-from alignloop.workflow.prompts import paper, settings
+from alignloop.workflow.prompts import paper
 from alignloop.workflow.prompts.asking import given_of, whole
 from alignloop.workflow.prompts.lengths import summary
 from alignloop.workflow.prompts.page import render
@@ -67,7 +67,7 @@ def write_report(store: Store, html: Path, tokenizer: str | None = None) -> dict
 
 def report(connection: Connection, tokenizer: str | None = None) -> dict[str, Any]:
     """The figures of the project; `tokenizer` as in `write_report`."""
-    config = settings.settled(connection) or CurationConfig()
+    config = curation.settled(connection) or CurationConfig()
     imports = prompts.all_imports(connection)
     counts: list[Sums] = [row.counts for row in imports]
     counted_by = tokenizer or config.tokenizer

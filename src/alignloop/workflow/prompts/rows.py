@@ -1,41 +1,12 @@
-"""What becomes of a candidate: a row for the store where it is kept, a line for people where it is dropped."""
+"""What becomes of a candidate that is not kept: a line for people. Those that are kept go to `store.curation`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from alignloop.data.curation.outcomes import Dropped, Kept
+from alignloop.data.curation.outcomes import Dropped
 from alignloop.data.incoming import Candidate, Rejected
-from alignloop.store.given import Answer
 from alignloop.store.prompts import NewPrompt
-
-
-def stored(kept: Kept) -> NewPrompt:
-    """A prompt as the store takes it. Personal data is noted where it stays, that is, in valid and test alone."""
-    one = kept.candidate
-    return NewPrompt(
-        author=kept.group,
-        split=kept.split,
-        kind=one.kind,
-        text=one.text,
-        text_digest=kept.text_digest,
-        prefix_digest=kept.prefix_digest,
-        history=one.history,
-        examples=one.examples,
-        use_case=one.use_case,
-        language=kept.language,
-        annotations=one.annotations,
-        tokens=kept.tokens,
-        consent=one.consent,
-        counted_for=kept.author,
-        pii=tuple(dict.fromkeys(found.span.kind for found in kept.pii)) if kept.flagged else (),
-        answers=answers_of(one),
-    )
-
-
-def answers_of(one: Candidate) -> tuple[Answer, ...]:
-    """The answers of a row as the store takes them."""
-    return tuple((answer.text, answer.rank, answer.model, one.labeler) for answer in one.answers)
 
 
 def as_plain(prompt: NewPrompt) -> tuple[Any, ...]:

@@ -1,7 +1,4 @@
-"""How a project curates its prompts: settled by its first import, and the same for all that follow.
-
-Under two caps or two shares of the split a project's prompts would be neither the one selection nor the other.
-"""
+"""The settings of curation that an import is given, and those that the project has already (`store.curation`)."""
 
 from __future__ import annotations
 
@@ -9,34 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from sqlalchemy import Connection
-
 from alignloop.config import load_config
 from alignloop.data.curation.config import CurationConfig
 from alignloop.errors import ConfigError
-from alignloop.store import prompts
-
-KEY = "curation"
-
-
-def settled(connection: Connection) -> CurationConfig | None:
-    """The project's settings, once its first import is in.
-
-    Raises:
-        ConfigError: another version of this program wrote them, and this one cannot read them.
-    """
-    values: Any = prompts.setting(connection, KEY)
-    if values is None:
-        return None
-    try:
-        return CurationConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(
-            f"the project's settings of curation cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}); "
-            "use the version of alignloop that it was begun with"
-        ) from None
 
 
 def given(path: Path | None, overrides: Sequence[str]) -> CurationConfig:
@@ -70,12 +42,6 @@ def chosen(before: CurationConfig | None, given: CurationConfig) -> CurationConf
             f"{', '.join(changed)}; leave that out, or import everything into another project (--project)"
         )
     return before
-
-
-def settle(connection: Connection, config: CurationConfig) -> None:
-    """Fix the settings for the project, with the first import and in its transaction."""
-    if prompts.setting(connection, KEY) is None:
-        prompts.settle(connection, KEY, config.model_dump(mode="json"))
 
 
 def _shown(value: Any) -> str:

@@ -1,119 +1,65 @@
-"""Methods compared at matched KL: curves of win rate over KL, interpolated, averaged over seeds, and drawn."""
+"""Methods compared at matched KL: a value read off each method's curve through the policies that it made.
+
+A method that moves further from the reference may win more for that alone, so methods are compared where they are
+equally far. Between neighbouring policies a value is linear in the square root of the KL, in which rewards rise about
+linearly near the reference (Gao et al. 2022).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
-Points = Sequence[Mapping[str, Any]]
-"""What was measured of one method and seed: `kl` and the measures, one row per setting."""
+from alignloop.workflow.studies.effects import Floats
 
 KL_GRID = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0)
-"""Where the methods are compared, in nats per answer."""
+"""Where tables compare methods, in nats per answer."""
+UPPER_HALF = (0.5, 0.625, 0.75, 0.875, 1.0)
+"""Shares of the furthest common distance at which two methods are compared: near 0 all methods are the reference."""
 
 
-def value_at(points: Points, kl: float, measure: str) -> float | None:
-    """The measure at that KL: linear in the square root of the KL between neighbouring points; None beyond the last.
-
-    Rewards rise about linearly in that root near the reference (Gao et al. 2022). The points are sorted by their KL;
-    an estimate below 0, which noise may bring, counts as 0.
-    """
-    distances = np.sqrt([max(float(point["kl"]), 0.0) for point in points])
-    order = np.argsort(distances, kind="stable")
-    if kl > distances[order[-1]] ** 2 or kl < distances[order[0]] ** 2:
-        return None
-    values = np.array([float(point[measure]) for point in points])
-    return float(np.interp(np.sqrt(kl), distances[order], values[order]))
-
-
-def matched(
-    by_method: Mapping[str, Sequence[Points]],
-    measure: str,
-    grid: Sequence[float] = KL_GRID,
-) -> dict[str, list[dict[str, Any]]]:
-    """Per method and KL of the grid, where every seed reaches so far: values by seed, their mean, lowest and highest.
+def values_at(kls: Floats, values: Floats, at: float | Floats) -> Floats:
+    """The value of each curve at that KL, [curves]; beyond its last point a curve keeps the last point's value.
 
     Args:
-        by_method: method -> a curve per seed, in the same order of seeds for every method.
+        kls: [curves, points] in any order; an estimate below 0, which noise may bring, counts as 0.
+        values: [curves, points].
+        at: one KL for all curves, or one for each.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
-    for method, curves in by_method.items():
-        found[method] = []
-        for kl in grid:
-            values = [value_at(points, kl, measure) for points in curves]
-            reached = [value for value in values if value is not None]
-            if len(reached) == len(values):
-                found[method].append({"kl": kl, "by_seed": reached, **_spread(reached)})
-    return found
+    distances = np.sqrt(np.maximum(kls, 0.0))
+    wanted = np.broadcast_to(np.sqrt(at), len(distances)).astype(np.float64)
+    order = np.argsort(distances, axis=1, kind="stable")
+    xs = np.take_along_axis(distances, order, axis=1)
+    ys = np.take_along_axis(values, order, axis=1)
+    # The segment that each curve is read in: the points at its ends are `left` and `left + 1`.
+    left = np.clip((xs <= wanted[:, None]).sum(axis=1) - 1, 0, max(xs.shape[1] - 2, 0))[:, None]
+    right = np.minimum(left + 1, xs.shape[1] - 1)
+    (x0, x1), (y0, y1) = (
+        (np.take_along_axis(a, left, axis=1)[:, 0], np.take_along_axis(a, right, axis=1)[:, 0])
+        for a in (xs, ys)
+    )
+    width = x1 - x0
+    share = np.divide(wanted - x0, width, out=np.zeros_like(width), where=width > 0)
+    return y0 + np.clip(share, 0.0, 1.0) * (y1 - y0)
 
 
-def differences(
-    rows: Mapping[str, Sequence[Mapping[str, Any]]], method: str, other: str
-) -> list[dict[str, Any]]:
-    """One method less another, seed by seed, at every KL that both reach."""
-    theirs = {row["kl"]: row["by_seed"] for row in rows[other]}
-    found: list[dict[str, Any]] = []
-    for row in rows[method]:
-        if row["kl"] in theirs:
-            pairs = zip(row["by_seed"], theirs[row["kl"]], strict=True)
-            by_seed = [a - b for a, b in pairs]
-            found.append({"kl": row["kl"], "by_seed": by_seed, **_spread(by_seed)})
-    return found
+def reach(kls: Floats) -> Floats:
+    """The largest KL of each curve, [curves]."""
+    return np.maximum(kls, 0.0).max(axis=1)
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"mean": sum(values) / len(values), "low": min(values), "high": max(values)}
+def ahead(kls: Floats, values: Floats, other_kls: Floats, other_values: Floats) -> Floats:
+    """By how much one method's values are above the other's, on average over the upper half of the way both went.
+
+    The way is measured in the square root of the KL; it ends where the method that went less far ends.
+    """
+    end = np.minimum(reach(kls), reach(other_kls))
+    differences = [
+        values_at(kls, values, end * share**2) - values_at(other_kls, other_values, end * share**2)
+        for share in UPPER_HALF
+    ]
+    return np.mean(differences, axis=0)
 
 
-_LOOKS = {
-    "dpo": ("#1b6ca8", "o", "-"),
-    "ppo": ("#c4541d", "s", (0, (5, 2))),
-    "ppo_ptx": ("#7a3e9d", "D", (0, (1.5, 1.5))),
-    "best_of_n": ("#3d7d3a", "^", "-."),
-}
-"""Told apart by colour, marker and line, for those who see no colour."""
-
-
-def draw(path: Path, by_method: Mapping[str, Sequence[Points]], measure: str, label: str) -> None:
-    """The points of every seed, and a line per method: the mean over seeds as far as all of them reach."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "alignloop"})
-        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        for method, curves in by_method.items():
-            colour, marker, line = _LOOKS[method]
-            points = [point for curve in curves for point in curve]
-            axes.plot(
-                [point["kl"] for point in points],
-                [point[measure] for point in points],
-                linestyle="none",
-                marker=marker,
-                markersize=4,
-                color=colour,
-                alpha=0.45,
-            )
-            reach = min(max(float(point["kl"]) for point in curve) for curve in curves)
-            dense = [float(kl) for kl in np.linspace(0.0, np.sqrt(max(reach, 0.0)), 80) ** 2]
-            mean = matched({method: curves}, measure, dense)[method]
-            axes.plot(
-                [row["kl"] for row in mean],
-                [row["mean"] for row in mean],
-                linestyle=line,
-                color=colour,
-                label=method.replace("_", " "),
-            )
-        axes.set_xlabel("KL to the reference, nats per answer")
-        axes.set_ylabel(label)
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.legend(frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+def from_zero(kls: Floats) -> Floats:
+    """The same, the first policy of each curve being the reference, whose KL to itself is 0 whatever was measured."""
+    return np.concatenate([np.zeros_like(kls[:, :1]), kls[:, 1:]], axis=1)

@@ -26,6 +26,12 @@ STUDIES: Mapping[str, Entry] = {
     "reward-best-of-4": Entry("reward_best_of:STUDY", "Learn from whole rankings, or the best."),
     "reward-epochs": Entry("reward_epochs:STUDY", "One to four epochs of the reward model."),
     "sft-epochs": Entry("sft_epochs:STUDY", "SFT for 16 epochs: validation loss, reward score."),
+    "sizes": Entry("sizes:STUDY", "Win rate by size and method: three bases, five methods."),
+    "ptx-coef": Entry("ptx_coef:STUDY", "PPO-ptx at ptx_coef from 0 to 27.8: the alignment tax."),
+    "kl-coef": Entry("kl_coef:STUDY", "PPO at KL coefficients from 0 to 2."),
+    "over-optimisation": Entry("over_optimisation:STUDY", "Reward and gold against KL."),
+    "best-of-n": Entry("best_of_n:STUDY", "Best of n answers, and PPO at the same KL."),
+    "dpo-vs-ppo": Entry("dpo_vs_ppo:STUDY", "DPO, PPO and PPO-ptx at matched KL."),
 }
 """In the order of the page."""
 

@@ -12,12 +12,12 @@ from alignloop.data.jsonl import read_records, write_records
 from alignloop.data.records import Demonstration, Prompt
 from alignloop.evaluation.config import SelectionConfig
 from alignloop.evaluation.respond import sequence_log_probs
-from alignloop.evaluation.reward_scores import RewardScorer
 from alignloop.generation.answers import answer
 from alignloop.generation.engine import SamplingConfig
 from alignloop.judges.intervals import paired_bootstrap, pooled
 from alignloop.judges.measure import ratio
 from alignloop.models.loading import load_causal_lm, load_tokenizer
+from alignloop.models.reward_scorer import RewardScorer
 from alignloop.pages import Table
 from alignloop.runs.artifact import open_artifact, write_artifact
 from alignloop.sft.config import SFTConfig
@@ -159,7 +159,7 @@ def _scores(
     formatter = Formatter.of(load_tokenizer(policy))
     model = load_causal_lm(policy)
     groups = answer(model, formatter, prompts, sampling, seed, "sft-epochs", copies=COPIES)
-    flat = [one for group in groups for one in group]
+    flat = [one.completion for group in groups for one in group]
     repeated = [prompt for prompt in prompts for _ in range(COPIES)]
     scores = scorer.scores_of_drawn(repeated, flat, formatter.tokenizer)
     return {

@@ -12,8 +12,7 @@ from typing import ClassVar, Literal, Protocol, get_args
 
 from markupsafe import Markup
 
-Locale = Literal["en", "zh"]
-LOCALES: tuple[Locale, ...] = get_args(Locale)
+from alignloop.web.i18n import Locale
 
 Theme = Literal["auto", "light", "dark"]
 Layout = Literal["list", "columns"]
@@ -27,7 +26,8 @@ Purpose = Literal["training", "evaluation"]
 """What labels are for; it decides what comes first (section 3.4 of the paper)."""
 CampaignPurpose = Literal["training", "evaluation", "practice", "screening"]
 """What a campaign is for: the last two teach and screen, by the priorities of training."""
-Cohort = Literal["train", "heldout", "pilot"]
+Cohort = Literal["train", "heldout", "pilot", "users"]
+"""Whose work something is; users are those of the chat page, who are no labelers."""
 
 Flag = Literal[
     "instruction",

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from alignloop.labeling.app.access import Access, Ask, Refused, Routes, error_response
 from alignloop.labeling.app.guides import latest_guideline, sections_of
-from alignloop.labeling.app.pages.common import LOCALES, Errors, Line, Message, Notice
+from alignloop.labeling.app.pages.common import Errors, Line, Message, Notice
 from alignloop.labeling.app.pages.labeler import (
     GuidelinesPage,
     InvitePage,
@@ -20,6 +20,7 @@ from alignloop.labeling.app.pages.labeler import (
 from alignloop.store import correspondence, people
 from alignloop.store.people import User
 from alignloop.web import passwords
+from alignloop.web.i18n import LOCALES
 from alignloop.web.limits import login_wait_ms
 from alignloop.web.security import address_of
 

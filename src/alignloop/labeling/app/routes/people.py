@@ -18,7 +18,7 @@ from alignloop.labeling import judged, screened
 from alignloop.labeling.app import charts, shown
 from alignloop.labeling.app.access import Access, Ask, Refused, Routes
 from alignloop.labeling.app.known import RESAMPLES, SEED, Known
-from alignloop.labeling.app.pages.common import LOCALES, Cohort, Errors, Estimate, Message, Notice
+from alignloop.labeling.app.pages.common import Cohort, Errors, Estimate, Message, Notice, Role
 from alignloop.labeling.app.pages.researcher import (
     Chart,
     Cutoffs,
@@ -36,6 +36,7 @@ from alignloop.store import audit, campaigns, events, figures, grading, oversigh
 from alignloop.store.figures import OfLabeler
 from alignloop.store.people import DAY, User
 from alignloop.store.quality import Scope
+from alignloop.web.i18n import LOCALES
 
 routes = Routes()
 
@@ -218,7 +219,7 @@ def _show_labelers(
 
 
 def _rows(known: Known, connection: Connection, only: User | None = None) -> list[LabelerRow]:
-    found = [only] if only is not None else people.all_users(connection)
+    found = [only] if only is not None else people.all_staff(connection)
     work = figures.of_labelers(connection, only)
     agreement = known.agreement_by_labeler()
     measures = known.measures()
@@ -247,7 +248,7 @@ def _row(
         id=user.public_id,
         name=user.name,
         email=user.email,
-        role=user.role,
+        role=cast(Role, user.role),
         cohort=_face_cohort(user),
         state=state,
         screening=Screening(*measures, topics=user.topics),
@@ -278,7 +279,7 @@ def _state(user: User, has_practice_left: bool) -> LabelerState:
 
 def _labeler(connection: Connection, ask: Ask) -> User:
     """The labeler of the address; a researcher is none."""
-    user = people.get_user(connection, ask.path("labeler"))
+    user = people.get_staff(connection, ask.path("labeler"))
     if user.role != "labeler":
         raise Refused(404)
     return user
@@ -301,7 +302,7 @@ def _note_problem(note: str) -> dict[str, Message]:
 
 def _show_labeler(ask: Ask, errors: Mapping[str, Message], asked: str = "") -> Response:
     with ask.lab.store.read() as connection:
-        user = people.get_user(connection, ask.path("labeler"))
+        user = people.get_staff(connection, ask.path("labeler"))
         known = Known(ask, connection)
         [row] = _rows(known, connection, user)
         quality = _quality(known, connection, user)

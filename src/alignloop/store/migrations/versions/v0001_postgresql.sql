@@ -16,6 +16,11 @@ CREATE TABLE chain (
     CONSTRAINT ck_chain_one_row CHECK (id = 1)
 );
 
+CREATE TABLE erasing (
+    prompt_id BIGINT NOT NULL,
+    CONSTRAINT pk_erasing PRIMARY KEY (prompt_id)
+);
+
 CREATE TABLE events (
     seq BIGINT NOT NULL,
     at BIGINT NOT NULL,
@@ -99,11 +104,12 @@ CREATE TABLE users (
     topics JSON NOT NULL,
     created_at BIGINT NOT NULL,
     CONSTRAINT pk_users PRIMARY KEY (id),
-    CONSTRAINT ck_users_role CHECK (role in ('labeler', 'researcher')),
-    CONSTRAINT ck_users_cohort CHECK (cohort in ('training', 'heldout', 'none')),
+    CONSTRAINT ck_users_role CHECK (role in ('labeler', 'researcher', 'visitor')),
+    CONSTRAINT ck_users_cohort CHECK (cohort in ('training', 'heldout', 'users', 'none')),
     CONSTRAINT ck_users_state CHECK (state in ('invited', 'active', 'suspended')),
     CONSTRAINT ck_users_standing CHECK (standing in ('pending', 'qualified', 'declined')),
-    CONSTRAINT ck_users_labelers_have_a_cohort CHECK ((role = 'labeler') = (cohort <> 'none')),
+    CONSTRAINT ck_users_labelers_have_a_cohort CHECK ((role = 'researcher') = (cohort = 'none')),
+    CONSTRAINT ck_users_users_are_a_cohort CHECK ((role = 'visitor') = (cohort = 'users')),
     CONSTRAINT ck_users_email_is_lower CHECK (email = lower(email)),
     CONSTRAINT uq_users_public_id UNIQUE (public_id),
     CONSTRAINT uq_users_email UNIQUE (email)
@@ -146,7 +152,7 @@ CREATE TABLE campaigns (
     CONSTRAINT uq_campaigns_id_form UNIQUE (id, form),
     CONSTRAINT ck_campaigns_form CHECK (form in ('demonstrate', 'write', 'rank', 'compare', 'toxicity')),
     CONSTRAINT ck_campaigns_purpose CHECK (purpose in ('training', 'evaluation', 'screening', 'practice')),
-    CONSTRAINT ck_campaigns_cohort CHECK (cohort in ('training', 'heldout', 'any')),
+    CONSTRAINT ck_campaigns_cohort CHECK (cohort in ('training', 'heldout', 'users', 'any')),
     CONSTRAINT ck_campaigns_state CHECK (state in ('draft', 'open', 'closed')),
     CONSTRAINT ck_campaigns_k CHECK (k_min >= 1 and k_min <= k_max and k_max <= 9),
     CONSTRAINT ck_campaigns_k_of_rankings CHECK (form <> 'rank' or k_min >= 2),
@@ -154,7 +160,7 @@ CREATE TABLE campaigns (
     CONSTRAINT ck_campaigns_overlap CHECK (overlap >= 1),
     CONSTRAINT ck_campaigns_lease_ms CHECK (lease_ms > 0),
     CONSTRAINT ck_campaigns_gold_every CHECK (gold_every >= 2),
-    CONSTRAINT ck_campaigns_training_is_by_training_labelers CHECK (purpose <> 'training' or cohort = 'training'),
+    CONSTRAINT ck_campaigns_training_is_by_training_labelers CHECK (purpose <> 'training' or cohort in ('training', 'users')),
     CONSTRAINT ck_campaigns_votes_train_nothing CHECK ((form in ('compare', 'toxicity')) <= (purpose <> 'training')),
     CONSTRAINT uq_campaigns_public_id UNIQUE (public_id),
     CONSTRAINT uq_campaigns_name UNIQUE (name),
@@ -274,6 +280,17 @@ CREATE TABLE sessions (
 );
 
 CREATE INDEX ix_sessions_user_id ON sessions (user_id);
+
+CREATE TABLE visitors (
+    user_id BIGINT NOT NULL,
+    token_sha256 BYTEA NOT NULL,
+    notice INTEGER,
+    agreed_at BIGINT,
+    CONSTRAINT pk_visitors PRIMARY KEY (user_id),
+    CONSTRAINT ck_visitors_agreed CHECK ((notice is null) = (agreed_at is null)),
+    CONSTRAINT fk_visitors_user_id FOREIGN KEY(user_id) REFERENCES users (id) ON DELETE RESTRICT,
+    CONSTRAINT uq_visitors_token_sha256 UNIQUE (token_sha256)
+);
 
 CREATE TABLE completions (
     id BIGSERIAL NOT NULL,

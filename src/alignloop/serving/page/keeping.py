@@ -1,0 +1,121 @@
+"""The store behind the page, where there is one: who agrees, what they say and choose, and what they have erased.
+
+Every call waits for the database: the routes make them in a thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alignloop.data.records import Completion
+from alignloop.errors import BusyError, JudgmentError
+from alignloop.progress import say
+from alignloop.serving.page.conversation import Turn
+from alignloop.store import chats, erasure, visitors
+from alignloop.store.chats import Chats, Drawn, Said
+from alignloop.store.database import Store
+from alignloop.store.visitors import Visitor
+
+NOTICE = 1
+"""Version of the notice: raised whenever what it says changes, so that everybody is asked again."""
+
+
+class Keeping:
+    """What the page does with a project's store."""
+
+    def __init__(self, store: Store) -> None:
+        """Over an open store.
+
+        Raises:
+            ConfigError, DataError, MissingExtraError: the project's settings of curation cannot be used here.
+        """
+        self.store = store
+        self._chats = Chats(store)
+
+    def find(self, token: str) -> Visitor | None:
+        """Who holds this token, if the store knows them."""
+        with self.store.read() as connection:
+            return visitors.find(connection, token)
+
+    def agree(self, now: int, token: str, locale: str) -> None:
+        """They agree to the notice as it stands."""
+        with self.store.write() as connection:
+            visitors.agree(connection, now, token, NOTICE, locale)
+
+    def withdraw(self, now: int, visitor: Visitor) -> None:
+        """They agree no longer."""
+        with self.store.write() as connection:
+            visitors.withdraw(connection, now, visitor)
+
+    def keep(
+        self,
+        now: int,
+        visitor: Visitor,
+        conversation: str,
+        turn: Turn,
+        history: list[tuple[str, str]],
+    ) -> None:
+        """Keep a message, if curation does; the conversation goes on whatever comes of it."""
+        said = Said(conversation, turn.text, tuple(history))
+        try:
+            found = self._chats.keep(now, visitor, said)
+        except (BusyError, JudgmentError) as error:
+            say(f"alignloop: a message was not kept: {error}")
+            return
+        turn.prompt_id = found if isinstance(found, int) else None
+
+    def choose(self, now: int, visitor: Visitor, conversation: str, turn: Turn) -> bool:
+        """Keep a choice, if it may be; whether it is kept."""
+        if turn.prompt_id is None or turn.preference is None or len(turn.answers) != 2:
+            return False
+        numbered = sorted(turn.answers, key=lambda one: one.number)
+        first, second = (
+            Drawn(
+                one.model,
+                one.sha256,
+                one.sampling,
+                Completion(
+                    text=one.text,
+                    model=one.model,
+                    finished=one.finish == "stop",
+                    tokens=one.tokens,
+                ),
+            )
+            for one in numbered
+        )
+        shown = (turn.answers[0].number, turn.answers[1].number)
+        where = {"a": shown[0], "b": shown[1]}
+        preference: chats.Preference = "tie"
+        if turn.preference != "tie":
+            preference = "first" if where[turn.preference] == 1 else "second"
+        try:
+            found = self._chats.choose(
+                now,
+                visitor,
+                conversation,
+                turn.prompt_id,
+                (first, second),
+                preference,
+                shown=shown,
+                client_uuid=turn.draw,
+            )
+        except (BusyError, JudgmentError) as error:
+            say(f"alignloop: a choice was not kept: {error}")
+            return False
+        return found not in ("agreement", "test", "there", "pii")
+
+    def data_of(self, visitor: Visitor) -> dict[str, Any]:
+        """All that is kept of them."""
+        with self.store.read() as connection:
+            return chats.kept_of(connection, visitor)
+
+    def erase(self, now: int, visitor: Visitor, conversation: str | None) -> int:
+        """Erase one conversation or everything; returns how many messages went."""
+        actor = visitor.user.public_id
+        found = erasure.erase(self.store, now, actor, visitor, conversation)
+        if not found.is_rebuilt:
+            say(
+                "alignloop: what a user erased is gone, but the database file could not be written anew, so traces may "
+                "be left in it; the next erasure tries again"
+            )
+        return found.prompts

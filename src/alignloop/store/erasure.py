@@ -1,0 +1,164 @@
+"""What a user of the chat page wrote, erased: the rows are gone, and the log says how many of which there were.
+
+With a prompt goes all that hangs on it, what labelers said about it too. Their time is noted in the log's entry, so
+that nobody is paid less for work that had to go.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, func, select
+
+from alignloop.store import events
+from alignloop.store.bulk import rebuild
+from alignloop.store.database import Store
+from alignloop.store.prompts import in_turn
+from alignloop.store.schema import (
+    ANSWER_TABLES,
+    adjudications,
+    assignments,
+    authors,
+    completions,
+    drafts,
+    erasing,
+    given_answers,
+    gold_flags,
+    gold_pairs,
+    grades,
+    prompts,
+    slots,
+    submissions,
+    task_items,
+    tasks,
+    users,
+    visitors,
+)
+from alignloop.store.visitors import Visitor
+
+_BLOCK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How much went."""
+
+    prompts: int
+    choices: int
+    """Final submissions of the user's own."""
+    rows: dict[str, int]
+    """Table -> rows."""
+    is_rebuilt: bool = True
+    """Whether a SQLite file was written anew without them: the disk may be full, or somebody else write for long."""
+
+
+def erase(
+    store: Store, now: int, actor: str, visitor: Visitor, conversation: str | None = None
+) -> Erased:
+    """Erase one conversation, or everything and whom it is of.
+
+    Afterwards a SQLite file is written anew without them, and its write-ahead log is emptied. On PostgreSQL they are
+    dead rows until it cleans up after itself.
+    """
+    with store.write() as connection:
+        if store.dialect == "sqlite":  # at least overwritten, should the file not be written anew
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        found = _erase(connection, now, actor, visitor, conversation)
+    return replace(found, is_rebuilt=rebuild(store))
+
+
+def _erase(
+    connection: Connection, now: int, actor: str, visitor: Visitor, conversation: str | None
+) -> Erased:
+    in_turn(connection)
+    name = visitor.user.public_id
+    query = select(prompts.c.id, prompts.c.details).join(
+        authors, authors.c.id == prompts.c.author_id
+    )
+    ids = [
+        row.id
+        for row in connection.execute(query.where(authors.c.key == name))
+        if conversation is None or row.details.get("conversation") == conversation
+    ]
+    rows: Counter[str] = Counter()
+    said: list[Any] = []
+    for start in range(0, len(ids), _BLOCK):
+        block = ids[start : start + _BLOCK]
+        connection.execute(erasing.insert(), [{"prompt_id": one} for one in block])
+        said += _submissions(connection, block)
+        _erase_prompts(connection, block, rows)
+        connection.execute(delete(erasing))
+    if conversation is None:
+        own = select(assignments.c.id).where(assignments.c.user_id == visitor.user.id)
+        assert connection.execute(own).first() is None, "a choice about somebody else's prompt"
+        _count(connection, rows, authors, authors.c.key == name)
+        _count(connection, rows, visitors, visitors.c.user_id == visitor.user.id)
+        _count(connection, rows, users, users.c.id == visitor.user.id)
+    work: Counter[str] = Counter()
+    for row in said:
+        if row.by != name:
+            work[row.by] += row.active_ms
+    events.append(
+        connection,
+        now,
+        actor,
+        "erase",
+        name,
+        conversation=conversation or "",
+        rows=dict(sorted(rows.items())),
+        submissions=sorted(row.public_id for row in said),
+        work_ms=dict(sorted(work.items())),
+    )
+    choices = sum(row.by == name and row.state == "final" for row in said)
+    return Erased(len(ids), choices, dict(sorted(rows.items())))
+
+
+def _submissions(connection: Connection, ids: Sequence[int]) -> Sequence[Any]:
+    """What anybody said about these prompts."""
+    query = (
+        select(
+            submissions.c.public_id,
+            submissions.c.state,
+            submissions.c.active_ms,
+            users.c.public_id.label("by"),
+        )
+        .join(assignments, assignments.c.id == submissions.c.assignment_id)
+        .join(users, users.c.id == assignments.c.user_id)
+        .join(tasks, tasks.c.id == assignments.c.task_id)
+        .where(tasks.c.prompt_id.in_(ids), submissions.c.state != "building")
+    )
+    return connection.execute(query).all()
+
+
+def _erase_prompts(connection: Connection, ids: Sequence[int], rows: Counter[str]) -> None:
+    """From what hangs on them to themselves: no row is left that would point to nothing."""
+    of_prompt = select(tasks.c.id).where(tasks.c.prompt_id.in_(ids))
+    of_task = select(assignments.c.id).where(assignments.c.task_id.in_(of_prompt))
+    of_assignment = select(submissions.c.id).where(submissions.c.assignment_id.in_(of_task))
+    for table in (*ANSWER_TABLES, grades):
+        _count(connection, rows, table, table.c.submission_id.in_(of_assignment))
+    _count(connection, rows, adjudications, adjudications.c.task_id.in_(of_prompt))
+    # A correction points to what it corrects: the newest go first.
+    newest = select(func.max(submissions.c.revision)).where(
+        submissions.c.assignment_id.in_(of_task)
+    )
+    while (revision := connection.execute(newest).scalar()) is not None:
+        last = (submissions.c.assignment_id.in_(of_task)) & (submissions.c.revision == revision)
+        _count(connection, rows, submissions, last)
+    _count(connection, rows, drafts, drafts.c.assignment_id.in_(of_task))
+    _count(connection, rows, assignments, assignments.c.task_id.in_(of_prompt))
+    for table in (slots, gold_pairs, gold_flags, task_items):
+        _count(connection, rows, table, table.c.task_id.in_(of_prompt))
+    _count(connection, rows, tasks, tasks.c.prompt_id.in_(ids))
+    for table in (completions, given_answers):
+        _count(connection, rows, table, table.c.prompt_id.in_(ids))
+    _count(connection, rows, prompts, prompts.c.id.in_(ids))
+
+
+def _count(connection: Connection, rows: Counter[str], table: Table, where: Any) -> None:
+    deleted = connection.execute(delete(table).where(where)).rowcount
+    if deleted:
+        rows[table.name] += deleted

@@ -1,0 +1,341 @@
+"""What the chat page keeps: nothing before somebody agrees, and then until they take it back or erase it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from alignloop.cli.main import app
+from alignloop.labeling.config import ExportConfig
+from alignloop.labeling.export import each_export
+from alignloop.serving.page import access
+from alignloop.serving.policy import ServedPolicy
+from alignloop.store import events, prompts, transfer
+from alignloop.store.database import Store
+from tests.helpers import write_model
+from tests.serving.visiting import DAY, Served, Visitor, visited
+from tests.store.fresh import fresh_store
+from tests.store.test_chats import rows
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> list[ServedPolicy]:
+    return [
+        ServedPolicy.load(name, write_model(tmp_path_factory.mktemp(name), seed=seed))
+        for name, seed in (("tiny", 3), ("other", 7))
+    ]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = fresh_store(tmp_path / "project")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def served(policies: list[ServedPolicy], store: Store) -> Iterator[Served]:
+    with visited(policies, store) as found:
+        yield found
+
+
+@pytest.fixture
+def on_the_training_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are drawn, and by them the side: here all are of the training side."""
+    monkeypatch.setattr("alignloop.data.curation.examine.side_of", lambda *_: "train")
+
+
+def kept(store: Store) -> list[str]:
+    with store.read() as connection:
+        return [row.text for row in prompts.each_prompt(connection)]
+
+
+def test_without_agreement_nothing_is_kept(served: Served, store: Store) -> None:
+    before = rows(store)
+    served.lot.side_by_side = True
+    visitor = served.visit()
+
+    address = visitor.say("Tell me of a fox.")
+    visitor.post(f"{address}/choose", turn="0", preference="a")
+    visitor.post("/notice", next=address)
+    visitor.say("And of a hare.", address)
+    visitor.get("/data")
+
+    assert rows(store) == before
+    assert "Nothing is kept of you" in visitor.html
+
+
+def test_what_was_said_before_is_not_kept_nor_what_follows_it(served: Served, store: Store) -> None:
+    visitor = served.visit()
+    address = visitor.say("Tell me of a fox.")
+
+    visitor.agree()
+    visitor.say("Tell me of a hare.", address)
+
+    assert kept(store) == []
+    assert "from the next one on" in visitor.html
+    visitor.say("Tell me of a bear.")
+    assert kept(store) == ["Tell me of a bear."]
+
+
+def test_what_is_said_after_is_kept_with_its_conversation(served: Served, store: Store) -> None:
+    visitor = served.visit()
+    visitor.agree()
+
+    address = visitor.say("Tell me of a fox.")
+    visitor.say("And of a hare.", address)
+    visitor.post(f"{address}/again")
+    visitor.post(f"{address}/edit", turn="1", text="And of a bear.")
+
+    assert kept(store) == ["Tell me of a fox.", "And of a hare.", "And of a bear."]
+    turns = served.site.conversations._found[address.rpartition("/")[2]].before(1)
+    with store.read() as connection:
+        _, second, third = prompts.each_prompt(connection)
+        assert events.audit(connection).findings == ()
+    assert second.history == third.history == [list(turn) for turn in turns]
+
+
+def test_personal_data_is_withheld_and_the_conversation_goes_on(
+    served: Served, store: Store, on_the_training_side: None
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+
+    visitor.say("Write to ann.smith@example.com for me.")
+
+    assert "ann.smith@example.com" in visitor.html
+    assert kept(store) == []
+
+
+def test_taking_it_back_counts_at_once_and_for_the_conversation_under_way(
+    served: Served, store: Store
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    address = visitor.say("Tell me of a fox.")
+
+    visitor.post("/data/withdraw", next="/")
+    visitor.say("And of a hare.", address)
+    visitor.agree()
+    visitor.say("And of a bear.", address)
+
+    assert kept(store) == ["Tell me of a fox."]
+    with store.read() as connection:
+        said = [row.verb for row in events.each_event(connection, newest_first=False)]
+    assert said == ["agree", "withdraw", "agree"]
+
+
+def test_another_notice_asks_again(
+    served: Served, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    visitor.post("/notice", next="/")
+    for module in ("access", "keeping"):
+        monkeypatch.setattr(f"alignloop.serving.page.{module}.NOTICE", access.NOTICE + 1)
+
+    visitor.get("/")
+    assert "May what you say here be kept?" in visitor.html
+    visitor.say("Tell me of a fox.")
+
+    assert kept(store) == []
+
+
+def test_the_notice_comes_at_first_with_each_conversation_and_again(served: Served) -> None:
+    visitor = served.visit()
+    in_full = "May what you say here be kept?"
+    assert in_full in visitor.html
+    assert "checked" not in visitor.html
+
+    visitor.post("/notice", next="/")
+    visitor.get("/")
+    assert in_full not in visitor.html
+    assert "What you say here is not kept, unless you agree." in visitor.html
+    address = visitor.say("Tell me of a fox.")
+    assert "unless you agree" not in visitor.html
+
+    served.now += 29 * DAY
+    visitor.get("/")
+    assert in_full not in visitor.html
+    served.now += DAY
+    visitor.get("/")
+    assert in_full in visitor.html
+    assert visitor.get(address).status_code == 404, "a day without a word"
+
+
+# --- choices ---
+
+
+@pytest.mark.parametrize("swaps", [False, True])
+@pytest.mark.parametrize(("preference", "winner"), [("a", 0), ("b", 1), ("tie", None)])
+def test_a_choice_is_a_comparison_that_trainers_get(
+    served: Served,
+    store: Store,
+    on_the_training_side: None,
+    preference: str,
+    winner: int | None,
+    swaps: bool,
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    served.lot.side_by_side, served.lot.swaps = True, swaps
+    address = visitor.say("Tell me of a fox.")
+    [turn] = served.site.conversations._found[address.rpartition("/")[2]].turns
+
+    answer = visitor.post(f"{address}/choose", turn="0", preference=preference)
+
+    assert answer.headers["location"].endswith("?told=kept")
+    with store.read() as connection:
+        [one] = each_export(connection, ExportConfig(kind="rankings"))
+        assert events.audit(connection).findings == ()
+    ranking = one.record
+    assert [c.model for c in ranking.completions] == ["tiny", "other"]
+    assert {c.text for c in ranking.completions} == {a.text for a in turn.answers}
+    assert ranking.cohort == "users"
+    best = [
+        c.model for c, rank in zip(ranking.completions, ranking.ranks, strict=True) if rank == 1
+    ]
+    assert best == (["tiny", "other"] if winner is None else [turn.answers[winner].model])
+
+
+def test_two_draws_of_one_policy_can_be_compared(
+    policies: list[ServedPolicy], store: Store, on_the_training_side: None
+) -> None:
+    with visited(policies[:1], store) as served:
+        visitor = served.visit()
+        visitor.agree()
+        served.lot.side_by_side = True
+        address = visitor.say("Tell me of a fox.")
+        visitor.post(f"{address}/choose", turn="0", preference="b")
+
+    with store.read() as connection:
+        [one] = each_export(connection, ExportConfig(kind="rankings"))
+    assert one.record.ranks == (2, 1)
+    assert [c.model for c in one.record.completions] == ["tiny", "tiny"]
+
+
+def test_a_choice_after_taking_it_back_is_not_kept(served: Served, store: Store) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    served.lot.side_by_side = True
+    address = visitor.say("Tell me of a fox.")
+    visitor.post("/data/withdraw", next="/")
+
+    visitor.post(f"{address}/choose", turn="0", preference="a")
+
+    assert "submissions" not in rows(store)
+
+
+# --- your data ---
+
+
+def test_what_is_kept_can_be_read_and_taken_along(served: Served, store: Store) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    visitor.say("Tell me of a <fox>.")
+
+    visitor.get("/data")
+    found = visitor.get("/data.json")
+
+    assert "Tell me of a &lt;fox&gt;." in visitor.html
+    assert "1 message is kept" in visitor.html
+    assert found.headers["content-disposition"].startswith("attachment")
+    [conversation] = found.json()["conversations"]
+    assert conversation["messages"][0]["text"] == "Tell me of a <fox>."
+    assert found.json()["user"] in visitor.html
+    other = served.visit()
+    assert other.get("/data.json").status_code == 404
+
+
+def erase(visitor: Visitor, **what: str) -> None:
+    assert visitor.post("/data/erase", **what).status_code == 303
+    visitor.get("/data")
+
+
+def test_one_conversation_is_erased_and_stays_erased(served: Served, store: Store) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    address = visitor.say("Tell me of a fox.")
+    visitor.say("Tell me of a bear.")
+
+    erase(visitor, conversation=address.rpartition("/")[2])
+    visitor.say("And of a hare.", address)
+
+    assert kept(store) == ["Tell me of a bear."]
+
+
+def test_everything_is_erased_from_the_file_and_exports_and_the_browser(
+    served: Served, store: Store, tmp_path: Path, on_the_training_side: None
+) -> None:
+    before = rows(store)
+    visitor = served.visit()
+    visitor.agree()
+    token = visitor.http.cookies["alignloop_chat_visitor"]
+    served.lot.side_by_side = True
+    address = visitor.say("Tell me of a zyxwvut fox.")
+    visitor.post(f"{address}/choose", turn="0", preference="a")
+    name = visitor.get("/data.json").json()["user"]
+
+    visitor.get("/data")
+    erase(visitor, everything="1")
+
+    assert "Nothing is kept of you" in visitor.html
+    assert visitor.http.cookies["alignloop_chat_visitor"] != token
+    assert visitor.get(address).status_code == 404
+    with store.read() as connection:
+        assert [*each_export(connection, ExportConfig(kind="rankings"))] == []
+        assert events.audit(connection).findings == ()
+        log = {row.verb: row for row in events.each_event(connection)}
+    detail = json.loads(log["erase"].detail)
+    assert log["erase"].object == name
+    assert (detail["rows"]["prompts"], detail["rows"]["completions"]) == (1, 2)
+    after = rows(store)
+    left = {table: after[table] for table in after if after[table] != before.get(table)}
+    assert left.keys() == {"campaigns", "events", "policies", "settings"}
+    files = b"".join(path.read_bytes() for path in (tmp_path / "project").iterdir())
+    assert b"zyxwvut" not in files
+    transfer.backup(store, tmp_path / "backup.db")
+    assert b"zyxwvut" not in (tmp_path / "backup.db").read_bytes()
+
+
+def test_an_operator_erases_for_whoever_lost_the_cookie(
+    served: Served, store: Store, tmp_path: Path
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    visitor.say("Tell me of a fox.")
+    name = visitor.get("/data.json").json()["user"]
+    project = ["--project", str(tmp_path / "project")]
+
+    nobody = CliRunner().invoke(app, ["label", "erase", *project, "user-nobody"])
+    erased = CliRunner().invoke(app, ["label", "erase", *project, name])
+    audited = CliRunner().invoke(app, ["label", "audit", *project])
+
+    assert nobody.exit_code != 0
+    assert erased.exit_code == 0, erased.output
+    assert "1 messages and 0 choices erased" in erased.output
+    assert audited.exit_code == 0, audited.output
+    visitor.get("/data")
+    assert "Nothing is kept of you" in visitor.html
+
+
+def test_a_project_is_for_the_page(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["serve", str(tmp_path), "--project", str(tmp_path)])
+
+    assert done.exit_code == 2
+    assert "say --page too" in done.output
+
+
+def test_the_database_knows_no_token(served: Served, store: Store, tmp_path: Path) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    visitor.say("Tell me of a fox.")
+
+    files = b"".join(path.read_bytes() for path in (tmp_path / "project").iterdir())
+    assert visitor.http.cookies["alignloop_chat_visitor"].encode() not in files
+    assert re.search(rb"user-[0-9a-f]{32}", files)
