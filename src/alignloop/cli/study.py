@@ -69,22 +69,26 @@ def _run(names: Sequence[str], out: Path, **options: Any) -> None:
     ground = Ground(
         out, options["precision"], options["smoke"], click.echo, finished=options["demo"]
     )
-    asked = Asked(ground, options["seeds"], options["quick"], options["base"])
+    asked = Asked(ground, options["seeds"], options["quick"], options.get("base"))
     studies = [study_of(name) for name in names]
     run_studies(studies, asked, click.echo, after=lambda: write_page(out))
     click.echo(f"page: {out / 'studies.html'}")
 
 
-def _add(name: str, names: Sequence[str], text: str) -> None:
-    def run(**options: Any) -> None:
-        _run(names, **options)
+def _add(
+    name: str, names: Sequence[str], text: str, options: Sequence[click.Option] = _OPTIONS
+) -> None:
+    def run(**given: Any) -> None:
+        _run(names, **given)
 
-    command.add_command(click.Command(name, callback=run, params=list(_OPTIONS), help=text))
+    command.add_command(click.Command(name, callback=run, params=list(options), help=text))
 
 
 for _name, _entry in STUDIES.items():
     _add(_name, [_name], _entry.help)
-_add("all", list(STUDIES), "Every study of one page, one after another.")
+# Some of them compare the bases, so all together have none to choose.
+_FOR_ALL = [option for option in _OPTIONS if option.name != "base"]
+_add("all", list(STUDIES), "Every study of one page, one after another.", _FOR_ALL)
 
 
 @command.command("page", params=[_OUT])

@@ -14,10 +14,12 @@ from unittest.mock import patch
 import pytest
 
 from alignloop.errors import ArtifactError, ConfigError
+from alignloop.files import write_json
 from alignloop.workflow.studies import run as running
+from alignloop.workflow.studies.cells import read_cell
 from alignloop.workflow.studies.page import write_page
 from alignloop.workflow.studies.registry import STUDIES, study_of
-from alignloop.workflow.studies.run import Asked, run_studies
+from alignloop.workflow.studies.run import Asked, foundation_seconds, run_studies
 from tests.helpers import contents
 from tests.workflow.studies.laid import lay, tiny_ground
 
@@ -83,6 +85,21 @@ def test_the_page_begins_with_all_claims_and_has_a_section_per_study(folder: Pat
     assert [one["study"] for one in beside["studies"]] == list(OURS)
 
 
+def test_an_effect_of_two_claims_stands_in_its_table_once(folder: Path) -> None:
+    html = (folder / "studies.html").read_text(encoding="utf-8")
+
+    assert len(result_of(folder, "reward-folds")["claims"]) == 2
+    assert html.count('<th scope="row">pairs right of own labelers less of held-out ones</th>') == 1
+
+
+def test_the_time_of_foundations_is_that_of_the_bases_and_seeds(tmp_path: Path) -> None:
+    for name, seconds in (("shared", 3.0), ("small_seed_1", 5.0), ("small_seed_2", 7.0)):
+        write_json(tmp_path / "foundations" / name / "timings.json", {"sft": seconds, "rank": 1.0})
+
+    assert foundation_seconds(tmp_path, ["small"], [1]) == 4.0 + 6.0
+    assert foundation_seconds(tmp_path, ["small", "demo"], [1, 2]) == 4.0 + 6.0 + 8.0
+
+
 def test_the_page_written_again_is_the_same(folder: Path) -> None:
     before = (folder / "studies.html").read_bytes()
 
@@ -124,7 +141,7 @@ import os, signal, sys
 from pathlib import Path
 from alignloop.runs.run import Run
 from alignloop.workflow.studies.registry import study_of
-from alignloop.workflow.studies.run import Asked, run_studies
+from alignloop.workflow.studies.run import Asked, foundation_seconds, run_studies
 from tests.workflow.studies.laid import tiny_ground
 
 log = Run.log
@@ -151,7 +168,9 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_rows(
     assert not (cells / "medium_epochs_2_seed_1.json").exists()
     assert list((cells / "medium_epochs_2_seed_1/reward/checkpoints").iterdir())
 
-    run_studies([study_of("reward-epochs")], Asked(tiny_ground(tmp_path, laid), seeds=1), lambda _: None)
+    run_studies(
+        [study_of("reward-epochs")], Asked(tiny_ground(tmp_path, laid), seeds=1), lambda _: None
+    )
 
     whole = folder / "reward-epochs" / "cells"
     for epochs in (1, 2, 3, 4):
@@ -169,18 +188,14 @@ def test_quick_is_one_seed_on_the_quick_base(laid: Path, tmp_path: Path) -> None
 
 
 def test_seeds_can_be_added_to_what_is_there(folder: Path, laid: Path) -> None:
+    name = "reward-best-of-4"
     asked = Asked(tiny_ground(folder, laid), seeds=3)
-    study = study_of("reward-pairs")
+    cells = folder / name / "cells"
 
-    to_do = [
-        c.id
-        for c in study.plan(asked.bench)
-        if not (folder / "reward-pairs/cells" / f"{c.id}.json").exists()
-    ]
+    to_do = [c.id for c in study_of(name).plan(asked.bench) if read_cell(cells, c) is None]
 
-    assert to_do == [
-        f"medium_{arm}_seed_{seed}" for seed in (2, 3) for arm in ("grouped", "shuffled")
-    ]
+    arms = ("whole_ranking", "best_of_4")
+    assert to_do == [f"medium_{arm}_seed_{seed}" for seed in (2, 3) for arm in arms]
 
 
 def test_another_base_where_the_study_has_one(laid: Path, tmp_path: Path) -> None:

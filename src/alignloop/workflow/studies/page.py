@@ -13,7 +13,7 @@ from alignloop.pages import Table
 from alignloop.workflow.report.sheet import template
 from alignloop.workflow.studies.claims import Judged
 from alignloop.workflow.studies.registry import STUDIES, study_of
-from alignloop.workflow.studies.run import SCHEMA, read_study, seconds_taken
+from alignloop.workflow.studies.run import SCHEMA, foundation_seconds, read_study, seconds_taken
 from alignloop.workflow.studies.study import Study
 from alignloop.workflow.studies.wording import expected, interval, measured, rests_on, unit_word
 
@@ -87,7 +87,9 @@ def write_page(folder: Path) -> Path:
         "Study",
     ]
     text = template("studies.html.j2").render(
-        lede=_lede(results), claims=Table("Every claim", columns, claims), studies=sections
+        lede=_lede(results),
+        claims=Table("Every claim, with 95 % intervals", columns, claims),
+        studies=sections,
     )
     path = folder / "studies.html"
     write_bytes(path, text.encode("utf-8"))
@@ -116,7 +118,7 @@ def _claim_row(judged: Judged, study: Study) -> list[str]:
 
 
 def _effects(judged: Sequence[Judged]) -> Table:
-    """What every seed measured, with the interval inside it."""
+    """What every seed measured, with the interval inside it; an effect that two claims are about stands there once."""
     rows = [
         [
             one.claim.effect,
@@ -127,15 +129,22 @@ def _effects(judged: Sequence[Judged]) -> Table:
         for one in judged
         for effect in one.effects
     ]
-    return Table("Effects by seed", ["Effect", "Seed", "Measured", "Interval over"], rows)
+    once = [row for at, row in enumerate(rows) if row not in rows[:at]]
+    return Table(
+        "Effects by seed, with 95 % intervals",
+        ["Effect", "Seed", "Measured", "Interval over"],
+        once,
+    )
 
 
 def _made(folder: Path, result: Mapping[str, Any]) -> str:
-    seconds = seconds_taken(folder, result["study"], result["cells"])
     bases, seeds = result["bases"], result["seeds"]
+    cells = seconds_taken(folder, result["study"], result["cells"])
+    below = foundation_seconds(folder, bases, seeds)
     return (
         f"{'Bases' if len(bases) > 1 else 'Base'} {', '.join(bases)}; "
-        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}; {len(result['cells'])} cells"
-        f"{', quick' if result['quick'] else ''}; the cells took {seconds / 60:.1f} min, without the stages below them "
-        "and without sittings that were killed. Made with:"
+        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}"
+        f"{', quick' if result['quick'] else ''}. {len(result['cells'])} cells took {cells / 60:.1f} min, "
+        f"the stages below them, which studies share, {below / 60:.1f} min; "
+        "sittings that were killed are not counted. Made with:"
     )

@@ -134,6 +134,12 @@ def seconds_taken(folder: Path, study: str, cells: Sequence[str]) -> float:
     return sum(noted.get(f"{study}/{cell}", 0.0) for cell in cells)
 
 
+def foundation_seconds(folder: Path, bases: Sequence[str], seeds: Sequence[int]) -> float:
+    """Seconds of all stages that were made for these bases and seeds, whichever study asked for them."""
+    names = ["shared", *(f"{base}_seed_{seed}" for base in bases for seed in seeds)]
+    return sum(sum(_timings(folder / "foundations" / name).values()) for name in names)
+
+
 def _steps(
     plans: Sequence[tuple[Study, Sequence[Cell]]], bench: Bench, folder: Path
 ) -> list[_Step]:
