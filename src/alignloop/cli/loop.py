@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from alignloop.cli.options import PATH, path_option
-
-if TYPE_CHECKING:
-    from alignloop.store.project import Project
 
 
 @click.command("loop")
@@ -34,6 +30,11 @@ if TYPE_CHECKING:
     help="Rounds of rankings, reward model, PPO and evaluation; as the settings say without it.",
 )
 @click.option(
+    "--control",
+    is_flag=True,
+    help="From the second round on, also spend as many labels on answers of the SFT model, train alike, and compare.",
+)
+@click.option(
     "--labelers",
     type=click.Choice(["people", "simulated"]),
     default="people",
@@ -45,6 +46,7 @@ def command(
     settings: Path | None,
     overrides: tuple[str, ...],
     rounds: int | None,
+    control: bool,
     labelers: str,
 ) -> None:
     """Take a project from whatever there is to the next stage that needs a person, and say what it waits for.
@@ -56,10 +58,14 @@ def command(
     from alignloop.store.project import open_project
     from alignloop.workflow.loop.config import read_config
     from alignloop.workflow.loop.drive import LOUD, loop
-    from alignloop.workflow.loop.steps import Wait
+    from alignloop.workflow.loop.names import rounds as rounds_run
+    from alignloop.workflow.loop.steps import Wait, arm_of
+    from alignloop.workflow.loop.view import result_lines
+    from alignloop.workflow.overview.runs import json_at
 
     simulated = labelers == "simulated"
-    config = read_config(project, settings, overrides)
+    sets = (*overrides, "control=true") if control else overrides
+    config = read_config(project, settings, sets)
     opened = open_project(project)
     if simulated:
         click.echo(LOUD)
@@ -67,12 +73,16 @@ def command(
     if isinstance(end, Wait):
         for line in end.told(project):
             click.echo(line)
-        click.echo(f"then call again: {_again(project, settings, overrides, rounds, labelers)}")
+        click.echo(
+            f"then call again: {_again(project, settings, overrides, rounds, control, labelers)}"
+        )
         return
     click.echo(f"done: round {end.rounds} has its evaluation")
-    for line in _results(opened):
+    report = opened.folder / "runs" / rounds_run(end.rounds, arm_of(config, end.rounds))
+    for line in result_lines(json_at(report / "artifact" / "report.json")):
         click.echo(line)
-    click.echo(f"all of it: alignloop status --project {project}")
+    click.echo(f"the rounds on a page: {report / 'artifact' / 'report.html'}")
+    click.echo(f"the project on one screen: alignloop status --project {project}")
     if simulated:
         click.echo(LOUD)
 
@@ -82,6 +92,7 @@ def _again(
     settings: Path | None,
     overrides: tuple[str, ...],
     rounds: int | None,
+    control: bool,
     labelers: str,
 ) -> str:
     import shlex
@@ -90,13 +101,6 @@ def _again(
     words += ["--config", str(settings)] if settings else []
     words += [word for override in overrides for word in ("--set", override)]
     words += ["--rounds", str(rounds)] if rounds else []
+    words += ["--control"] if control else []
     words += ["--labelers", labelers] if labelers != "people" else []
     return shlex.join(words)
-
-
-def _results(project: Project) -> list[str]:
-    from alignloop.workflow.overview.runs import runs_below
-    from alignloop.workflow.overview.screen import rate_line
-    from alignloop.workflow.overview.win_rates import win_rates
-
-    return [rate_line(rate) for rate in win_rates(runs_below(project.folder / "runs"))]

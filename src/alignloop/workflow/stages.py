@@ -60,10 +60,7 @@ STAGES: dict[str, Stage] = {
         "evaluation.suite.config:TasksConfig", "evaluation.suite.run:evaluate_tasks"
     ),
     "evaluate": Stage("evaluation.config:EvaluationConfig", "evaluation.evaluate:evaluate"),
-    "votes": Stage("workflow.loop.config:JudgingConfig", "workflow.loop.judging:count_votes"),
-    "reward_votes": Stage(
-        "workflow.loop.config:JudgingConfig", "workflow.loop.judging:judge_by_reward"
-    ),
+    "rounds": Stage("workflow.loop.config:JudgingConfig", "workflow.loop.report:report_rounds"),
     "reward_check": Stage(
         "workflow.loop.config:JudgingConfig", "workflow.loop.judging:check_reward_models"
     ),

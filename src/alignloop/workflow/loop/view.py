@@ -1,0 +1,202 @@
+"""The report on the rounds as a page, and as lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from alignloop.evaluation.page.chart import Row, win_rate_chart
+from alignloop.evaluation.page.page import Page, Section, render
+from alignloop.evaluation.page.words import amount, share, whole
+from alignloop.pages import Table
+
+Report = Mapping[str, Any]
+
+_ROLES = {
+    "old": "old: of the round before",
+    "new": "new: learned from this round's as well",
+    "control": "control: learned from as many on SFT samples instead",
+}
+SIMULATED = (
+    "SIMULATED LABELERS: every label, and every win rate but those of reward models, is made up by code with tastes "
+    "of its own. The figures show that the loop runs, and nothing about what people want."
+)
+
+
+def rounds_page(report: Report) -> str:
+    """One HTML file that loads nothing; the same report gives the same bytes."""
+    rounds = report["rounds"]
+    last = rounds[-1]
+    title = f"{len(rounds)} round{'s' if len(rounds) > 1 else ''} of the loop"
+    lede = (
+        "Each round samples from the policy of the round before, has the answers ranked, trains a reward model on the "
+        "rankings of all rounds so far, and a policy by that reward model."
+    )
+    if report["control"]:
+        lede += " The control spends the last round's labels on answers of the SFT model instead, and is trained alike."
+    return render(
+        Page(
+            title=title,
+            lede=lede,
+            notice=SIMULATED if report["simulated"] else "",
+            facts=[
+                ("Prompts", f"{whole(last['prompts'])} of the test side, in the last round"),
+                ("Seed", f"{report['seed']}; {whole(report['resamples'])} resamples"),
+                *(("Judge: " + name, one["who"]) for name, one in report["judges"].items()),
+            ],
+            chart=win_rate_chart([*_chart_rows(report)], "Win rates, with 95 % intervals."),
+            chart_title="Each policy against the round before",
+            chart_text="The dashed line is chance. A whisker that crosses it shows no difference. A hollow dot was "
+            "judged by code. Prompts are the units of all intervals.",
+            sections=[_labels(report), _rates(report), _reward_models(report), _policies(report)],
+        )
+    )
+
+
+def result_lines(report: Report) -> Iterator[str]:
+    """The main figures, a line each, with interval, n, and who judged."""
+    for row in report["rounds"]:
+        for arm in row["arms"].values():
+            for judge, cell in arm["win_rate"].items():
+                code = " (SIMULATED)" if report["judges"][judge]["simulated"] else ""
+                pair = f"{arm['policy']} against {row['against']}"
+                yield f"round {row['round']}: {pair}, by {judge}{code}: {_plain(share(cell))}"
+        for judge, cell in row.get("head_to_head", {}).items():
+            code = " (SIMULATED)" if report["judges"][judge]["simulated"] else ""
+            yield (
+                f"round {row['round']}: against its control, by {judge}{code}: {_plain(share(cell))}"
+            )
+        for judge, found in row.get("reward_models", {}).get("accuracy", {}).items():
+            told = ", ".join(f"{role} {_plain(share(cell))}" for role, cell in found.items())
+            yield f"round {row['round']}: reward models agree with {judge} on samples of {row['against']}: {told}"
+
+
+# --- inside -----------------------------------------------------------------------------------------------------
+
+
+def _plain(text: str) -> str:
+    """For a terminal, which may know no narrow signs."""
+    return text.replace("\u00a0", " ").replace("\u2212", "-").replace("\u2013", "-")
+
+
+def _chart_rows(report: Report) -> Iterator[Row]:
+    for row in report["rounds"]:
+        for arm in row["arms"].values():
+            yield Row(f"{arm['policy']} against {row['against']}")
+            for judge, cell in arm["win_rate"].items():
+                yield Row(judge, cell, is_simulated=report["judges"][judge]["simulated"])
+        if "head_to_head" in row:
+            policies = [arm["policy"] for arm in row["arms"].values()]
+            yield Row(" against ".join(policies))
+            for judge, cell in row["head_to_head"].items():
+                yield Row(judge, cell, is_simulated=report["judges"][judge]["simulated"])
+
+
+def _labels(report: Report) -> Section:
+    rows = [
+        [
+            f"{row['round']}, {arm['policy']}",
+            whole(arm["labels"]["rankings"]),
+            whole(arm["labels"]["comparisons"]),
+        ]
+        for row in report["rounds"]
+        for arm in row["arms"].values()
+    ]
+    columns = ("Round, policy", "Rankings", "Comparisons in them")
+    return Section(
+        "Labels",
+        "What each reward model learned from: the training side, all rounds so far together.",
+        [Table("Labels behind each policy", columns, rows)],
+    )
+
+
+def _rates(report: Report) -> Section:
+    tables: list[Table] = []
+    judges = list(report["judges"])
+    rows: list[list[str]] = []
+    for row in report["rounds"]:
+        for arm in row["arms"].values():
+            name = f"{row['round']}: {arm['policy']} against {row['against']}"
+            rows.append([name, *(share(arm["win_rate"].get(judge)) for judge in judges)])
+        if "head_to_head" in row:
+            policies = [arm["policy"] for arm in row["arms"].values()]
+            cells = (share(row["head_to_head"].get(judge)) for judge in judges)
+            rows.append([f"{row['round']}: {' against '.join(policies)}", *cells])
+    tables.append(Table("Win rates by judge", ("Round: policies", *judges), rows))
+    return Section(
+        "Win rates",
+        "A reward model that a policy was trained by says how far training went. Gold, where labelers are simulated, "
+        "was never learned from, and is the one to believe there.",
+        tables,
+    )
+
+
+def _reward_models(report: Report) -> Section:
+    tables: list[Table] = []
+    for row in report["rounds"]:
+        if "reward_models" not in row:
+            continue
+        found = row["reward_models"]
+        judges = list(found["accuracy"])
+        columns = (
+            "Reward model",
+            *(f"agrees with {judge}, {whole(found['pairs'][judge])} pairs" for judge in judges),
+        )
+        roles = list(found["accuracy"][judges[0]])
+        rows = [
+            [_ROLES[role], *(share(found["accuracy"][judge][role]) for judge in judges)]
+            for role in roles
+        ]
+        rows += [
+            [f"{gain}, in points", *(_points(found["gain"][judge][gain]) for judge in judges)]
+            for gain in found["gain"][judges[0]]
+        ]
+        title = (
+            f"Round {row['round']}: comparisons of samples of {row['against']}, validation prompts"
+        )
+        tables.append(Table(title, columns, rows))
+    return Section(
+        "Reward models on samples of PPO",
+        "No reward model here learned from these prompts. PPO moves answers away from those that the old one was "
+        "taught on.",
+        tables,
+    )
+
+
+def _points(cell: Mapping[str, Any]) -> str:
+    """A difference of shares, in percentage points."""
+    ends = {
+        key: None if cell[key] is None else 100.0 * cell[key] for key in ("mean", "low", "high")
+    }
+    return amount({**cell, **ends}, 1, signed=True)
+
+
+def _policies(report: Report) -> Section:
+    tables: list[Table] = []
+    for row in report["rounds"]:
+        found = row["policies"]
+        models = list(next(iter(found.values()))["score"])
+        has_worth = any("worth" in one for one in found.values())
+        columns = (
+            "Policy",
+            *(f"Score by {model}" for model in models),
+            *(["Worth by gold"] if has_worth else []),
+            *("KL, nats per answer", "Tokens", "Ended by itself"),
+        )
+        rows = [
+            [
+                name,
+                *(amount(one["score"].get(model), 3) for model in models),
+                *([amount(one.get("worth"), 4)] if has_worth else []),
+                amount(one["kl"]),
+                amount(one["tokens"], 1),
+                share(one["finished"]),
+            ]
+            for name, one in found.items()
+        ]
+        tables.append(Table(f"Round {row['round']}, test prompts", columns, rows))
+    return Section(
+        "Score, KL and length",
+        f"KL is to {report['reference']}, over answers that the policy drew itself.",
+        tables,
+    )
