@@ -61,6 +61,9 @@ STAGES: dict[str, Stage] = {
     ),
     "evaluate": Stage("evaluation.config:EvaluationConfig", "evaluation.evaluate:evaluate"),
     "rounds": Stage("workflow.loop.config:JudgingConfig", "workflow.loop.report:report_rounds"),
+    "rounds_over_seeds": Stage(
+        "workflow.loop.seeds:SeedsConfig", "workflow.loop.seeds:report_seeds"
+    ),
     "reward_check": Stage(
         "workflow.loop.config:JudgingConfig", "workflow.loop.judging:check_reward_models"
     ),

@@ -29,6 +29,9 @@ from alignloop.workflow.loop.calls import SIDES, Call, call_for
 from alignloop.workflow.loop.config import LoopConfig
 from alignloop.workflow.loop.pace import Pace, told
 from alignloop.workflow.loop.steps import Step
+from alignloop.workflow.overview.runs import json_at
+from alignloop.workflow.overview.screen import rate_line
+from alignloop.workflow.overview.win_rates import rates_in
 from alignloop.workflow.stages import config_class, run_stage
 
 _RECIPE_OF = {
@@ -115,11 +118,17 @@ class Site:
         mark = "   [on SIMULATED labels]" if self.simulated and call.rests_on_labels else ""
         seconds = time.perf_counter() - began
         self.say(f"{step.run:<18} {seconds:>6.0f} s   {_told(artifact)}{mark}")
+        self._say_rates(step)
         self.pace.note(step.action, seconds)
         rest = [one for one in ahead if one.run != step.run]
         if seconds >= _LONG and (left := told(self.pace.left(rest))):
             self.say(f"{'':<18} {left}, {len(rest)} steps")
         return artifact
+
+    def _say_rates(self, step: Step) -> None:
+        report = json_at(self._run(step.run) / "artifact" / "report.json")
+        for rate in rates_in(report, step.run):
+            self.say(f"{'':<18} {rate_line(rate)}")
 
     def _refuse_empty(self, step: Step, found: Artifact) -> None:
         empty = [file for file in ("rankings", "rl", "test") if not found.facts["rows"][file]]

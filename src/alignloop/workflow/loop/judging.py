@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Completions, Ranking
@@ -15,6 +15,9 @@ from alignloop.judges.intervals import pooled
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
 from alignloop.workflow.loop.config import JudgingConfig
+
+if TYPE_CHECKING:
+    from alignloop.evaluation.reward_scores import RewardScorer
 
 GAINS = {
     "new over old": ("new", "old"),
@@ -49,7 +52,7 @@ def check_reward_models(
     """
     from alignloop.evaluation.reward_accuracy import gold_ranking
     from alignloop.evaluation.reward_metrics import judged_pairs
-    from alignloop.evaluation.reward_scores import score_rankings
+    from alignloop.evaluation.reward_scores import RewardScorer
     from alignloop.judges.gold import Gold
     from alignloop.judges.lexicon import Lexicon
 
@@ -77,13 +80,14 @@ def check_reward_models(
         "accuracy": {},
         "gain": {},
     }
+    scores = {name: _scores(RewardScorer(path), rows["labelers"]) for name, path in models.items()}
     for judge, ranked in rows.items():
         if not any(row.pairs() for row in ranked):
             continue
-        right = {
-            name: [pair.right for pair in judged_pairs(ranked, score_rankings(path, ranked))]
-            for name, path in models.items()
-        }
+        right: dict[str, list[float]] = {}
+        for name, known in scores.items():
+            own = [[known[row.prompt.id, one.text] for one in row.completions] for row in ranked]
+            right[name] = [pair.right for pair in judged_pairs(ranked, own)]
         prompts = [row.prompt.id for row in ranked for _ in row.pairs()]
         report["pairs"][judge] = len(prompts)
         report["accuracy"][judge], report["gain"][judge] = _figures(right, prompts, config)
@@ -97,6 +101,17 @@ def check_reward_models(
             "gain": report["gain"]["labelers"]["new over old"],
         },
     )
+
+
+def _scores(scorer: RewardScorer, rankings: Sequence[Ranking]) -> dict[tuple[str, str], float]:
+    """(prompt id, text) -> score; an answer that several people ranked is scored once."""
+    asked = {
+        (row.prompt.id, one.text): (row.prompt, one) for row in rankings for one in row.completions
+    }
+    found = scorer.scores(
+        [prompt for prompt, _ in asked.values()], [one for _, one in asked.values()]
+    )
+    return dict(zip(asked, found, strict=True))
 
 
 def _figures(

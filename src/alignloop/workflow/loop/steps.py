@@ -121,10 +121,16 @@ def check_labelers(facts: Facts, *, simulated: bool) -> None:
         )
 
 
-def rounds_of(facts: Facts, config: LoopConfig) -> int:
-    """How many rounds were begun, and at least as many as are wanted: what `status` looks ahead to."""
+def as_begun(facts: Facts, config: LoopConfig) -> LoopConfig:
+    """The settings with as many rounds as were begun, and the control where one was: what `status` looks ahead to."""
     begun = [int(name.rpartition("-")[2]) for name in facts.runs if _is_of_round(name)]
-    return max([config.rounds, *begun])
+    has_control = any(name.startswith(f"{CONTROL}-") for name in facts.runs)
+    return config.model_copy(
+        update={
+            "rounds": max([config.rounds, *begun]),
+            "control": config.control or has_control,
+        }
+    )
 
 
 # --- inside -----------------------------------------------------------------------------------------------------

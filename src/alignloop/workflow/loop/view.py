@@ -7,7 +7,7 @@ from typing import Any
 
 from alignloop.evaluation.page.chart import Row, win_rate_chart
 from alignloop.evaluation.page.page import Page, Section, render
-from alignloop.evaluation.page.words import amount, share, whole
+from alignloop.evaluation.page.words import amount, number, share, whole
 from alignloop.pages import Table
 
 Report = Mapping[str, Any]
@@ -69,6 +69,47 @@ def result_lines(report: Report) -> Iterator[str]:
         for judge, found in row.get("reward_models", {}).get("accuracy", {}).items():
             told = ", ".join(f"{role} {_plain(share(cell))}" for role, cell in found.items())
             yield f"round {row['round']}: reward models agree with {judge} on samples of {row['against']}: {told}"
+
+
+def seeds_page(report: Report) -> str:
+    """The figures of several seeds as one HTML file."""
+    seeds = report["seeds"]
+    parts: dict[tuple[str, str], list[list[str]]] = {}
+    for one in report["figures"]:
+        is_share = one["what"] in ("win rate", "accuracy")
+        write = share if is_share else _points if one["what"] in _DIFFERENCES else _amount
+        key = (one["round"], one["what"])
+        scale = 100.0 if is_share or one["what"] in _DIFFERENCES else 1.0
+        each = ", ".join(
+            number(scale * value, 1 if scale > 1 else 3) for value in one["by_seed"].values()
+        )
+        parts.setdefault(key, []).append([one["of"], one["by"] or "itself", write(one), each])
+    tables = [
+        Table(f"{place}: {what}", ("Of", "By", "Mean over seeds", "Each seed"), rows)
+        for (place, what), rows in parts.items()
+    ]
+    return render(
+        Page(
+            title=f"The rounds under {len(seeds)} seeds",
+            lede="Everything was repeated for each seed: prompts, samples, labels, training, evaluation. Intervals are "
+            "Student's 95 %, over seeds.",
+            notice=SIMULATED if report["simulated"] else "",
+            facts=[("Seeds", ", ".join(seeds))],
+            sections=[Section("Figures", "n is the number of seeds.", tables)],
+        )
+    )
+
+
+_DIFFERENCES = frozenset({"difference of accuracies"})
+
+
+def seed_lines(report: Report) -> Iterator[str]:
+    """Win rates and differences of accuracies over seeds, a line each."""
+    for one in report["figures"]:
+        if one["what"] not in ("win rate", *_DIFFERENCES):
+            continue
+        told = _plain(_points(one) if one["what"] in _DIFFERENCES else share(one))
+        yield f"{one['round']}: {one['what']}, {one['of']}, by {one['by']}: {told} (n is seeds)"
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
@@ -161,6 +202,10 @@ def _reward_models(report: Report) -> Section:
         "taught on.",
         tables,
     )
+
+
+def _amount(cell: Mapping[str, Any]) -> str:
+    return amount(cell, 3)
 
 
 def _points(cell: Mapping[str, Any]) -> str:
