@@ -47,7 +47,7 @@ class Pace:
         """
         spent = sum(sum(found) for found in self._seconds.values())
         worth = sum(effort(action) * len(found) for action, found in self._seconds.items())
-        if worth < 10.0:
+        if worth < 60.0:
             return None
         return sum(
             self._seconds[step.action][-1]
