@@ -152,7 +152,8 @@ def _check_report(report: dict[str, Any], runs: Path) -> None:
     page = (runs / f"rounds-{len(report['rounds'])}" / "artifact" / "report.html").read_text()
     assert "SIMULATED LABELERS" in page and "<svg" in page and "http" not in page
     lines = list(result_lines(report))
-    assert any("by gold (SIMULATED)" in line and "n 1" not in line for line in lines)
+    assert "round 2: ppo_ptx-2 against ppo_ptx-1" in lines
+    assert any("by gold (SIMULATED)" in line and ", n " in line for line in lines)
 
 
 def _stopping_in_ppo(log: Any) -> Any:

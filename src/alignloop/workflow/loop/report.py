@@ -54,58 +54,30 @@ def report_rounds(
     origin = run.input("reference", reference, "policy").path
     read = {name: json.loads((path / "report.json").read_text()) for name, path in found.items()}
     measured = _Measured(config, opened, origin)
-    rows: list[Json] = []
-    for number in range(1, rounds + 1):
-        arms: tuple[Arm, ...] = ("", CONTROL) if control and number > 1 else ("",)
-        row: Json = {"round": number, "arms": {}}
-        for arm in arms:
-            judged = names.judged(number, arm)
-            policy = names.ppo(number, ptx=ptx, arm=arm)
-            report = read[judged]
-            row["against"] = report["baseline"]
-            row["arms"][arm or "loop"] = {
-                "policy": policy,
-                "labels": _labels(learned[names.rankings(number, arm)]),
-                "win_rate": _win_rates(report, read.get(names.votes(number, arm)), policy),
-            }
-        # The control's report, where there is one, has every policy and reward model of the round.
-        last = arms[-1]
-        report, votes = read[names.judged(number, last)], read.get(names.votes(number, last))
-        row["prompts"] = report["prompts"]
-        row["policies"] = _policies(report, measured.of(found[names.judged(number, last)]))
-        if last:
-            ours, theirs = (names.ppo(number, ptx=ptx, arm=arm) for arm in arms)
-            row["head_to_head"] = {
-                judge: cell
-                for one in (report, votes or {})
-                for judge, pairs in one.get("pairs", {}).items()
-                if (cell := pairs.get(ours, {}).get(theirs)) is not None
-            }
-        if number > 1:
-            check = read[names.reward_check(number, last)]
-            row["reward_models"] = {
-                key: check[key] for key in ("prompts", "pairs", "accuracy", "gain")
-            }
-        rows.append(row)
-    report = {
+    judges = {
+        name: {"who": judge["who"], "simulated": judge["simulated"]}
+        for one in read.values()
+        for name, judge in one.get("judges", {}).items()
+    }
+    report: Json = {
         "kind": "rounds",
         "schema": 1,
         "seed": config.seed,
         "resamples": config.resamples,
-        "simulated": any(
-            judge["simulated"] for one in read.values() for judge in one.get("judges", {}).values()
-        ),
+        "simulated": any(judge["simulated"] for judge in judges.values()),
         "control": control,
-        "judges": {
-            name: judge for one in read.values() for name, judge in one.get("judges", {}).items()
-        },
+        "judges": judges,
         "reference": names.RL_INIT if ptx else names.BASELINE,
-        "rounds": rows,
+        "rounds": [],
     }
-    report["judges"] = {
-        name: {"who": judge["who"], "simulated": judge["simulated"]}
-        for name, judge in report["judges"].items()
-    }
+    for number in range(1, rounds + 1):
+        arms: tuple[Arm, ...] = ("", CONTROL) if control and number > 1 else ("",)
+        row = _round(number, arms, ptx, read, learned)
+        row["policies"] = _policies(
+            read[names.judged(number, arms[-1])],
+            measured.of(found[names.judged(number, arms[-1])]),
+        )
+        report["rounds"].append(row)
 
     def write(folder: Path) -> None:
         write_json(folder / "report.json", report)
@@ -115,18 +87,50 @@ def report_rounds(
     return run.finish("evaluation-report", write, facts)
 
 
-def cell_at(report: Mapping[str, Any], path: Sequence[str | int]) -> Json | None:
-    """The figure at some place of a report; None where there is none."""
-    value: Any = report
-    for key in path:
-        try:
-            value = value[key]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value if isinstance(value, dict) and "mean" in value else None
-
-
 # --- inside -----------------------------------------------------------------------------------------------------
+
+
+def _round(
+    number: int,
+    arms: tuple[Arm, ...],
+    ptx: bool,
+    read: Mapping[str, Json],
+    learned: Mapping[str, Mapping[str, Any]],
+) -> Json:
+    """Labels, win rates and reward models of a round.
+
+    Args:
+        read: run -> its report.
+        learned: run -> facts of the rankings that it left.
+    """
+    # The control's report, where there is one, has every policy and reward model of the round.
+    last = arms[-1]
+    report, votes = read[names.judged(number, last)], read.get(names.votes(number, last))
+    row: Json = {
+        "round": number,
+        "against": report["baseline"],
+        "prompts": report["prompts"],
+        "arms": {},
+    }
+    for arm in arms:
+        policy = names.ppo(number, ptx=ptx, arm=arm)
+        row["arms"][arm or "loop"] = {
+            "policy": policy,
+            "labels": _labels(learned[names.rankings(number, arm)]),
+            "win_rate": _win_rates(report, read.get(names.votes(number, arm)), policy),
+        }
+    if last:
+        ours, theirs = (names.ppo(number, ptx=ptx, arm=arm) for arm in arms)
+        row["head_to_head"] = {
+            judge: cell
+            for one in (report, votes or {})
+            for judge, pairs in one.get("pairs", {}).items()
+            if (cell := pairs.get(ours, {}).get(theirs)) is not None
+        }
+    if number > 1:
+        check = read[names.reward_check(number, last)]
+        row["reward_models"] = {key: check[key] for key in ("prompts", "pairs", "accuracy", "gain")}
+    return row
 
 
 def _labels(facts: Mapping[str, Any]) -> Json:

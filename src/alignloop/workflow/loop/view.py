@@ -45,7 +45,7 @@ def rounds_page(report: Report) -> str:
                 *(("Judge: " + name, one["who"]) for name, one in report["judges"].items()),
             ],
             chart=win_rate_chart([*_chart_rows(report)], "Win rates, with 95 % intervals."),
-            chart_title="Each policy against the round before",
+            chart_title="Who is preferred to whom",
             chart_text="The dashed line is chance. A whisker that crosses it shows no difference. A hollow dot was "
             "judged by code. Prompts are the units of all intervals.",
             sections=[_labels(report), _rates(report), _reward_models(report), _policies(report)],
@@ -54,21 +54,16 @@ def rounds_page(report: Report) -> str:
 
 
 def result_lines(report: Report) -> Iterator[str]:
-    """The main figures, a line each, with interval, n, and who judged."""
+    """The main figures with interval, n, and who judged; what belongs to two policies stands below their names."""
     for row in report["rounds"]:
-        for arm in row["arms"].values():
-            for judge, cell in arm["win_rate"].items():
-                code = " (SIMULATED)" if report["judges"][judge]["simulated"] else ""
-                pair = f"{arm['policy']} against {row['against']}"
-                yield f"round {row['round']}: {pair}, by {judge}{code}: {_plain(share(cell))}"
-        for judge, cell in row.get("head_to_head", {}).items():
-            code = " (SIMULATED)" if report["judges"][judge]["simulated"] else ""
-            yield (
-                f"round {row['round']}: against its control, by {judge}{code}: {_plain(share(cell))}"
-            )
+        for pair, by_judge in _pairs(row):
+            yield f"round {row['round']}: {pair}"
+            for judge, cell in by_judge.items():
+                yield f"   by {_named(judge, report):<34} {_plain(share(cell))}"
         for judge, found in row.get("reward_models", {}).get("accuracy", {}).items():
-            told = ", ".join(f"{role} {_plain(share(cell))}" for role, cell in found.items())
-            yield f"round {row['round']}: reward models agree with {judge} on samples of {row['against']}: {told}"
+            yield f"round {row['round']}: reward models on samples of {row['against']} agree with {judge}"
+            for role, cell in found.items():
+                yield f"   {role:<37} {_plain(share(cell))}"
 
 
 def seeds_page(report: Report) -> str:
@@ -109,7 +104,8 @@ def seed_lines(report: Report) -> Iterator[str]:
         if one["what"] not in ("win rate", *_DIFFERENCES):
             continue
         told = _plain(_points(one) if one["what"] in _DIFFERENCES else share(one))
-        yield f"{one['round']}: {one['what']}, {one['of']}, by {one['by']}: {told} (n is seeds)"
+        name = f"{one['round']}: {one['what']}, {one['of']}, by {one['by']}"
+        yield f"{name}: {told} seeds"
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
@@ -122,14 +118,9 @@ def _plain(text: str) -> str:
 
 def _chart_rows(report: Report) -> Iterator[Row]:
     for row in report["rounds"]:
-        for arm in row["arms"].values():
-            yield Row(f"{arm['policy']} against {row['against']}")
-            for judge, cell in arm["win_rate"].items():
-                yield Row(judge, cell, is_simulated=report["judges"][judge]["simulated"])
-        if "head_to_head" in row:
-            policies = [arm["policy"] for arm in row["arms"].values()]
-            yield Row(" against ".join(policies))
-            for judge, cell in row["head_to_head"].items():
+        for pair, by_judge in _pairs(row):
+            yield Row(pair)
+            for judge, cell in by_judge.items():
                 yield Row(judge, cell, is_simulated=report["judges"][judge]["simulated"])
 
 
@@ -151,25 +142,35 @@ def _labels(report: Report) -> Section:
     )
 
 
+def _pairs(row: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The comparisons of a round: (who against whom, judge -> win rate)."""
+    arms = row["arms"].values()
+    found = [(f"{arm['policy']} against {row['against']}", arm["win_rate"]) for arm in arms]
+    if "head_to_head" in row:
+        found.append((" against ".join(arm["policy"] for arm in arms), row["head_to_head"]))
+    return found
+
+
 def _rates(report: Report) -> Section:
     tables: list[Table] = []
-    judges = list(report["judges"])
-    rows: list[list[str]] = []
     for row in report["rounds"]:
-        for arm in row["arms"].values():
-            name = f"{row['round']}: {arm['policy']} against {row['against']}"
-            rows.append([name, *(share(arm["win_rate"].get(judge)) for judge in judges)])
-        if "head_to_head" in row:
-            policies = [arm["policy"] for arm in row["arms"].values()]
-            cells = (share(row["head_to_head"].get(judge)) for judge in judges)
-            rows.append([f"{row['round']}: {' against '.join(policies)}", *cells])
-    tables.append(Table("Win rates by judge", ("Round: policies", *judges), rows))
+        pairs = _pairs(row)
+        judges = [judge for judge in report["judges"] if any(judge in of for _, of in pairs)]
+        rows = [
+            [_named(judge, report), *(share(of.get(judge)) for _, of in pairs)] for judge in judges
+        ]
+        columns = ("Judge", *(pair for pair, _ in pairs))
+        tables.append(Table(f"Round {row['round']}: win rates", columns, rows))
     return Section(
         "Win rates",
         "A reward model that a policy was trained by says how far training went. Gold, where labelers are simulated, "
         "was never learned from, and is the one to believe there.",
         tables,
     )
+
+
+def _named(judge: str, report: Report) -> str:
+    return judge + (" (SIMULATED)" if report["judges"][judge]["simulated"] else "")
 
 
 def _reward_models(report: Report) -> Section:
