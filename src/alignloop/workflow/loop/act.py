@@ -72,6 +72,10 @@ class Site:
         Raises:
             AlignloopError: whatever the stage refuses; an interruption says which command goes on.
         """
+        if step.action == "begin with stories":
+            self.say(
+                "there are no prompts here: it begins with those of the stories, and their demonstrations"
+            )
         call = call_for(step, self.config, self.project.folder, simulated=self.simulated)
         if call is not None:
             artifact = self._run_stage(step, call, ahead)
