@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from alignloop.store import people, prompts, tallies
+from sqlalchemy import update
+
+from alignloop.store import labels, people, prompts, tallies
 from alignloop.store.judgments import Vote, submit
 from alignloop.store.people import User
+from alignloop.store.schema import prompts as prompts_table
 from tests.store.conftest import Lab
 
 
@@ -69,13 +72,31 @@ def test_a_vote_is_a_comparison_and_a_task_counts_once(lab: Lab) -> None:
         assert done == votes.prompts
 
 
+def test_labels_on_prompts_that_were_flagged_later_are_not_done(lab: Lab) -> None:
+    """No export has them, so whoever waits for labels waits for others."""
+    campaign = lab.campaign((4, 4, 4))
+    work(lab, lab.labeler("ann"), campaign, [1, 2, 3, 4], [2, 1, 3, 4])
+    with lab.store.read() as connection:
+        assert tallies.tasks_by_side(connection)[campaign.id] == {"train": (3, 2)}
+        first = next(labels.each_label(connection, "rank"))
+
+    with lab.store.write() as connection:
+        is_first = prompts_table.c.id == first.prompt.id
+        connection.execute(update(prompts_table).where(is_first).values(pii=["name"]))
+
+    with lab.store.read() as connection:
+        assert tallies.tasks_by_side(connection)[campaign.id] == {"train": (2, 1)}
+
+
 def test_prompts_are_counted_by_source_and_those_that_came_with_answers(lab: Lab) -> None:
     given = [
         ("customer", ()),
         ("customer", (("An answer.", None, "", "ann"),)),
         ("customer", (("A", 1, "", ""), ("B", 2, "", ""))),
         ("labeler_fewshot", ()),
+        ("customer", (("Call Ann.", None, "", "bea"),)),
     ]
+    flagged = 4
     with lab.store.write() as connection:
         prompts.add_prompts(
             connection,
@@ -88,6 +109,7 @@ def test_prompts_are_counted_by_source_and_those_that_came_with_answers(lab: Lab
                     text=f"Ask {number}.",
                     text_digest=bytes([number]) * 16,
                     answers=answers,
+                    pii=["name"] if number == flagged else [],
                 )
                 for number, (kind, answers) in enumerate(given)
             ],
@@ -96,7 +118,7 @@ def test_prompts_are_counted_by_source_and_those_that_came_with_answers(lab: Lab
 
     with lab.store.read() as connection:
         assert tallies.prompts_by_source(connection) == {
-            "train": {"customer": 3, "labeler_fewshot": 1},
+            "train": {"customer": 4, "labeler_fewshot": 1},
             "valid": {"customer": 1},
         }
         assert tallies.prompts_with_answers(connection) == {"train": 2}

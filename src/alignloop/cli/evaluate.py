@@ -86,7 +86,9 @@ def policies(policies: tuple[str, ...], **arguments: Any) -> None:
 )
 @path_option("--chooser", "The `reward-model` that chooses the best of n.", required=False)
 @path_option(
-    "--lexicon", "A `lexicon` artefact: the simulated labelers judge by it.", required=False
+    "--lexicon",
+    "A `lexicon` artefact: the simulated labelers and gold judge by it.",
+    required=False,
 )
 @click.option(
     "--reward-model",

@@ -39,7 +39,7 @@ def reward_accuracy(
         _ranked(training, candidates, seed),
         _ranked(heldout, candidates, seed),
     )
-    by_gold = [_gold_ranking(gold, item) for item in candidates]
+    by_gold = [gold_ranking(gold, item) for item in candidates]
     words = bag_of_words(train, valid)
 
     def ceiling(prompt: Prompt, completion: Completion) -> float:
@@ -79,7 +79,8 @@ def _ranked(
     return [by_name[chosen[item.prompt.id][0]].rank(item) for item in candidates]
 
 
-def _gold_ranking(gold: Gold, item: Completions) -> Ranking:
+def gold_ranking(gold: Gold, item: Completions) -> Ranking:
+    """The completions of a prompt in gold's order, without noise."""
     utilities = [gold.utility(item.prompt, completion.text) for completion in item.completions]
     order = sorted(set(utilities), reverse=True)
     return Ranking(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, and_, case, func, not_, or_, select
 
+from alignloop.store.prompts import WITHHELD
 from alignloop.store.schema import (
     assignments,
     authors,
@@ -58,11 +59,14 @@ def prompts_by_source(connection: Connection) -> dict[str, dict[str, int]]:
 
 
 def prompts_with_answers(connection: Connection) -> dict[str, int]:
-    """Side -> prompts that came with a demonstration: few-shot examples, or an answer that is in no comparison."""
+    """Side -> prompts that came with a demonstration: few-shot examples, or an answer that is in no comparison.
+
+    Those that stay here for the personal data found in them are left out.
+    """
     answered = select(given_answers.c.prompt_id).where(given_answers.c.rank.is_(None))
     query = (
         select(prompts.c.split, func.count())
-        .where(or_(prompts.c.kind == "labeler_fewshot", prompts.c.id.in_(answered)))
+        .where(or_(prompts.c.kind == "labeler_fewshot", prompts.c.id.in_(answered)), not_(WITHHELD))
         .group_by(prompts.c.split)
     )
     return {split: count for split, count in connection.execute(query)}
@@ -99,7 +103,11 @@ def labels_by_cohort(connection: Connection) -> list[LabelCount]:
 
 
 def tasks_by_side(connection: Connection) -> dict[int, dict[str, tuple[int, int]]]:
-    """Campaign id -> side of the prompts -> (tasks, those with a label that counts); gold tasks left out."""
+    """Campaign id -> side of the prompts -> (tasks, those with a label that counts).
+
+    Gold tasks are left out, and so are tasks on prompts that stay here for the personal data found in them, perhaps
+    after they were labeled: no export has them.
+    """
     labeled = (
         select(assignments.c.task_id)
         .join(submissions, submissions.c.assignment_id == assignments.c.id)
@@ -116,7 +124,7 @@ def tasks_by_side(connection: Connection) -> dict[int, dict[str, tuple[int, int]
         )
         .join(prompts, prompts.c.id == tasks.c.prompt_id)
         .outerjoin(labeled, labeled.c.task_id == tasks.c.id)
-        .where(tasks.c.is_gold.is_(False))
+        .where(tasks.c.is_gold.is_(False), not_(WITHHELD))
         .group_by(tasks.c.campaign_id, prompts.c.split)
     )
     found: dict[int, dict[str, tuple[int, int]]] = {}

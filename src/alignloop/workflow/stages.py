@@ -61,9 +61,9 @@ STAGES: dict[str, Stage] = {
         "evaluation.suite.config:TasksConfig", "evaluation.suite.run:evaluate_tasks"
     ),
     "evaluate": Stage("evaluation.config:EvaluationConfig", "evaluation.evaluate:evaluate"),
-    "votes": Stage("workflow.loop.config:JudgingConfig", "workflow.loop.judging:count_votes"),
-    "reward_votes": Stage(
-        "workflow.loop.config:JudgingConfig", "workflow.loop.judging:judge_by_reward"
+    "rounds": Stage("workflow.loop.config:JudgingConfig", "workflow.loop.report:report_rounds"),
+    "rounds_over_seeds": Stage(
+        "workflow.loop.seeds:SeedsConfig", "workflow.loop.seeds:report_seeds"
     ),
     "reward_check": Stage(
         "workflow.loop.config:JudgingConfig", "workflow.loop.judging:check_reward_models"

@@ -24,6 +24,7 @@ from alignloop.evaluation.winrate.panel import by_simulated, pairs_of
 from alignloop.evaluation.winrate.run import win_rate
 from alignloop.generation.engine import SamplingConfig
 from alignloop.generation.native import NativeEngine
+from alignloop.judges.gold import Gold
 from alignloop.judges.labelers import training_labelers
 from alignloop.judges.lexicon import Lexicon
 from alignloop.judges.verdicts import Verdict
@@ -132,7 +133,8 @@ def test_the_files_give_every_figure_of_the_report_again(done: Path) -> None:
     setting = Setting.of(config, "sft", prompts)
     rows = rows_in(done / "verdicts.jsonl.gz")
     assert {row["judge"] for row in rows} == set(report["judges"])
-    assert set(report["judges"]) == {"simulated/training", "simulated/heldout", "reward/rm"}
+    code = {"simulated/training", "simulated/heldout", "gold"}
+    assert set(report["judges"]) == {*code, "reward/rm"}
     for judge in report["judges"]:
         verdicts = [
             Verdict(**{key: value for key, value in row.items() if key != "judge"})
@@ -168,6 +170,25 @@ def test_a_win_rate_by_hand_from_the_verdicts(done: Path) -> None:
     assert {name: part["n"] for name, part in parts.items()} == {"begin": 3, "continue": 3}
 
 
+def test_gold_prefers_what_is_worth_more(world: Path, done: Path) -> None:
+    gold = Gold(Lexicon.load(open_artifact(world / "lexicon", "lexicon").file("lexicon.json.gz")))
+    worth: dict[tuple[str, str], float] = {}
+    for row in rows_in(done / "answers.jsonl.gz"):
+        asked = Prompt.model_validate(row["prompt"])
+        for name, answer in row["answers"].items():
+            worth[asked.id, name] = gold.utility(asked, answer["text"])
+    verdicts = [row for row in rows_in(done / "verdicts.jsonl.gz") if row["judge"] == "gold"]
+    assert len(verdicts) == 18
+    for row in verdicts:
+        ours, theirs = worth[row["prompt"], row["a"]], worth[row["prompt"], row["b"]]
+        assert row["outcome"] == (0.5 if abs(ours - theirs) <= 1e-9 else float(ours > theirs))
+    found = report_in(done)["judges"]["gold"]
+    assert found["simulated"] is True
+    mean = found["checks"]["mean worth of ppo"]
+    assert mean["mean"] == pytest.approx(sum(v for (_, n), v in worth.items() if n == "ppo") / 6)
+    assert mean["low"] <= mean["mean"] <= mean["high"]
+
+
 def test_every_answer_has_its_sampling_settings(world: Path, done: Path) -> None:
     for row in rows_in(done / "answers.jsonl.gz"):
         assert set(row["answers"]) == {"base", "sft", "ppo"}
@@ -199,7 +220,7 @@ def test_the_page_says_n_seed_who_judged_and_what_was_simulated(done: Path) -> N
 
     assert "n\u00a06" in page
     assert "77; 100 resamples" in page
-    assert "Simulated: simulated/training and simulated/heldout" in page
+    assert "Simulated: simulated/training, simulated/heldout and gold" in page
     assert "the reward model rm" in page
     assert page.count("<svg") == 1 and 'class="half"' in page
     for outside in ("http://", "https://", "src=", "@import", "url("):

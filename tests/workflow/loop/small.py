@@ -24,7 +24,7 @@ def settings(**changes: Any) -> dict[str, Any]:
             "sft": {**LEARN, "epochs": 2, "pretraining_mix": 0.0},
             "rl_init": LEARN,
             "samples": {"k_min": 3, "k_max": 4, "sampling": SHORT},
-            "answers": {"sampling": SHORT},
+            "judged": {"sampling": SHORT},
             "baseline": {"sampling": SHORT},
             "reward": {**REWARD, "epochs": 1},
             "ppo_ptx": {**PPO, "episodes": 8, "checkpoint_every": 1},

@@ -9,7 +9,7 @@ import pytest
 
 from alignloop.errors import ConfigError
 from alignloop.workflow.loop.act import config_of
-from alignloop.workflow.loop.calls import call_for
+from alignloop.workflow.loop.calls import Call, call_for
 from alignloop.workflow.loop.config import LoopConfig
 from alignloop.workflow.loop.steps import Step
 
@@ -66,14 +66,67 @@ def test_later_rounds_draw_with_seeds_of_their_own() -> None:
     assert len(set(seeds)) == 3
 
 
-def test_what_is_compared() -> None:
-    config = LoopConfig()
-    answers = call_for(Step("answer old", "answers-1-old", 1), config, Path("lab"))
-    votes = call_for(Step("count votes", "comparison-2", 2), config, Path("lab"))
+def called(step: Step, *, simulated: bool = False, **settings: Any) -> Call:
+    call = call_for(step, LoopConfig.model_validate(settings), Path("lab"), simulated=simulated)
+    assert call is not None
+    return call
 
-    assert answers is not None and votes is not None
-    assert (answers.inputs["name"], answers.inputs["files"]) == ("baseline", ("test",))
-    assert answers.values["k_min"] == answers.values["k_max"] == 2
-    assert votes.inputs["challenger_name"] == "ppo_ptx-2"
-    assert votes.inputs["against_name"] == "ppo_ptx-1"
-    assert votes.inputs["campaign"] == "comparison, round 2"
+
+def test_what_is_compared() -> None:
+    first = called(Step("compare", "judged-1", 1))
+    later = called(Step("compare", "judged-2", 2), simulated=True)
+    votes = called(Step("count votes", "comparison-2", 2))
+
+    assert list(first.inputs["policies"]) == ["baseline", "ppo_ptx-1"]
+    assert list(first.inputs["reward_models"]) == ["reward_model-reward-1"]
+    assert "lexicon" not in first.inputs
+    assert first.inputs["new_campaign"] == "lab:comparison, round 1"
+    assert list(later.inputs["policies"]) == ["ppo_ptx-1", "ppo_ptx-2"]
+    assert later.inputs["baseline"] == "ppo_ptx-1"
+    assert later.inputs["lexicon"] == Path("lab/runs/lexicon")
+    assert votes.inputs == {"campaign": "lab:comparison, round 2", "baseline": "ppo_ptx-1"}
+    alone = called(Step("compare", "judged-1", 1), comparison={"by": "reward-model"})
+    assert "new_campaign" not in alone.inputs
+
+
+def test_the_control_differs_in_who_wrote_the_newest_samples_alone() -> None:
+    """Prompts, seeds, settings and all that came before are the same in both arms."""
+    ours = {
+        action: called(Step(action, "x", 2), control=True)
+        for action in ("sample", "export rankings", "reward model", "ppo")
+    }
+    theirs = {action: called(Step(action, "x", 2, "control"), control=True) for action in ours}
+
+    def renamed(call: Call) -> str:
+        return repr(call).replace("control-", "").replace("control ", "")
+
+    for action in ("export rankings", "reward model", "ppo"):
+        assert renamed(theirs[action]) == repr(ours[action]) != repr(theirs[action])
+    assert theirs["sample"].inputs["model"] == Path("lab/runs/chosen")
+    assert ours["sample"].inputs["model"] == Path("lab/runs/ppo_ptx-1")
+    assert theirs["sample"].inputs["name"] == "sft"
+    assert theirs["sample"].inputs["prompts"] == ours["sample"].inputs["prompts"]
+    config = LoopConfig.model_validate({"control": True})
+    assert config_of(theirs["sample"], config) == config_of(ours["sample"], config)
+    assert theirs["export rankings"].values["campaigns"] == [
+        "rankings, round 1",
+        "control rankings, round 2",
+    ]
+
+
+def test_the_controls_comparison_has_both_arms_and_every_reward_model() -> None:
+    call = called(Step("compare", "control-judged-2", 2, "control"), control=True)
+    check = called(Step("check reward models", "control-check-2", 2, "control"), control=True)
+
+    assert list(call.inputs["policies"]) == ["ppo_ptx-1", "ppo_ptx-2", "control-ppo_ptx-2"]
+    assert [name.removeprefix("reward_model-") for name in call.inputs["reward_models"]] == [
+        "reward-1",
+        "reward-2",
+        "control-reward-2",
+    ]
+    assert check.inputs == {
+        "old": Path("lab/runs/reward-1"),
+        "new": Path("lab/runs/reward-2"),
+        "control": Path("lab/runs/control-reward-2"),
+        "rankings": Path("lab/runs/new-rankings-2"),
+    }

@@ -47,7 +47,8 @@ def test_a_killed_command_goes_on(
 
     assert done.returncode == 0, done.stderr
     assert "SIMULATED" in done.stdout
-    assert "against baseline" in done.stdout
+    assert "ppo_ptx-1 against baseline\n   by " in done.stdout
+    assert "by gold (SIMULATED)" in done.stdout
     for name in ("sft", "chosen", "samples-1", "rl_init"):
         assert results(killed / "runs" / name) == results(whole / "runs" / name)
     store = open_project(killed).open(create=False)

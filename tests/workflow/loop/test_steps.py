@@ -21,9 +21,10 @@ from alignloop.workflow.loop.steps import (
     Done,
     Step,
     Wait,
+    as_begun,
     check_labelers,
     next_step,
-    rounds_of,
+    steps_ahead,
 )
 from alignloop.workflow.stages import STAGES
 from tests.docs.test_commands import check
@@ -33,73 +34,80 @@ SIDES = {"train": 6, "valid": 2}
 LAB = Path("lab")
 
 
-def needs(step: Step, config: LoopConfig) -> set[str]:
+def needs(step: Step, config: LoopConfig, *, simulated: bool) -> set[str]:
     """The runs that a step reads, as its commands would say."""
-    number, ppo = step.number, lambda n: names.ppo(n, ptx=config.ptx)
+    number, arm = step.number, step.arm
     text = {names.TEXT} if config.text is None else set[str]()
-    base = {names.prompts(number), names.reward(number)}
-    sampled = {names.CHOSEN} if number == 1 else {ppo(number - 1)}
-    old = {names.BASELINE} if number == 1 else {ppo(number - 1)}
+    words = {names.LEXICON} if simulated else set[str]()
+
+    def ppo(n: int, of: names.Arm = "") -> str:
+        return names.ppo(n, ptx=config.ptx, arm=of)
+
+    base = {names.prompts(number), names.reward(number, arm)}
+    old = names.BASELINE if number == 1 else ppo(number - 1)
+    sampled = names.CHOSEN if number == 1 or arm else ppo(number - 1)
     start = names.RL_INIT if config.ptx else names.BASELINE
     if number > 1 and not config.restart:
         start = ppo(number - 1)
+    rewards = {names.reward(n) for n in (number - 1, number) if n > 0}
+    rewards |= {names.reward(number, arm)}
     return {
+        "begin with stories": text,
+        "story prompts": text,
         "sft": {names.DEMONSTRATIONS},
         "choose epoch": {names.SFT},
-        "sample": {names.prompts(number), *sampled},
-        "fill rankings": {names.samples(number)},
-        "ask for rankings": {names.samples(number)},
+        "sample": {names.prompts(number), sampled},
+        "fill rankings": {names.samples(number, arm)},
+        "ask for rankings": {names.samples(number, arm)},
         "simulate": {names.LEXICON},
         "lexicon": text,
-        "reward model": {names.CHOSEN, names.rankings(number), names.DEMONSTRATIONS},
+        "reward model": {names.CHOSEN, names.rankings(number, arm), names.DEMONSTRATIONS},
         "baseline": {names.SFT, *base},
         "rl_init": {names.DEMONSTRATIONS, *text},
         "ppo": {start, *base} | (text if config.ptx else set()),
-        "answer old": {names.prompts(number), *old},
-        "answer new": {names.prompts(number), ppo(number)},
-        "ask for votes": {names.answers(number, "old"), names.answers(number, "new")},
-        "judge by reward": {
-            *(names.answers(number, who) for who in ("old", "new")),
-            *(old | {ppo(number)}),
-            names.reward(number),
-        },
-        "count votes": old | {ppo(number)},
-        "check reward models": {
-            names.reward(number),
-            names.reward(number - 1),
-            names.new_rankings(number),
-        },
+        "compare": {names.prompts(number), old, ppo(number), ppo(number, arm), *rewards, *words},
+        "check reward models": {*rewards, names.new_rankings(number), *words},
+        "report": set(names.judged(n, of) for n in range(1, number + 1) for of in arms(config, n))
+        | {names.RL_INIT if config.ptx else names.BASELINE},
     }.get(step.action, set())
+
+
+def arms(config: LoopConfig, number: int) -> tuple[names.Arm, ...]:
+    return ("", "control") if config.control and number > 1 else ("",)
 
 
 IN_THE_STORE = {
     *("ask for answers", "ask for rankings", "fill rankings", "open", "simulate"),
-    *("ask for votes", "close"),
+    "close",
 }
 """Actions that are no stage."""
 RESTS_ON_LABELS = {
-    *("export rankings", "export new rankings", "reward model", "baseline", "ppo", "answer old"),
-    *("answer new", "count votes", "judge by reward", "check reward models"),
+    *("export rankings", "export new rankings", "reward model", "baseline", "ppo", "compare"),
+    *("count votes", "check reward models", "report"),
 }
 """Actions that leave something that simulated labelers, where there are some, had a part in."""
 
 
 def read_by(call: Call) -> set[str]:
     """The runs among the inputs of a call."""
+    paths = [
+        path
+        for value in call.inputs.values()
+        for path in (value.values() if isinstance(value, dict) else [value])
+    ]
     return {
         path.name
-        for path in call.inputs.values()
-        if isinstance(path, Path) and path.parent == LAB / "runs"
+        for path in paths
+        if isinstance(path, Path) and path.parent == LAB / "runs" and path.name != ".cache"
     }
 
 
-def after(facts: Facts, step: Step) -> Facts:
+def after(facts: Facts, step: Step, config: LoopConfig) -> Facts:
     """The facts once a step is done."""
     made = {
         "ask for answers": CampaignFacts("open", SIDES, {}, 0, 8),
         "ask for rankings": CampaignFacts("draft"),
         "fill rankings": CampaignFacts("draft", SIDES, {}, 0, 8),
-        "ask for votes": CampaignFacts("open", {"test": 5}, {}, 0, 5),
     }
     known = facts.campaigns.get(step.run)
     if step.action in made:
@@ -115,7 +123,16 @@ def after(facts: Facts, step: Step) -> Facts:
         campaign = labeled(known)
     else:
         assert step.run not in facts.runs, f"{step} is done twice"
-        return replace(facts, runs={**facts.runs, step.run: "finished"})
+        made_with_it = dict(facts.campaigns)
+        if step.action == "compare" and config.comparison.by == "labelers":
+            votes = CampaignFacts("draft", {"test": 5}, {}, 0, 5)
+            made_with_it[names.vote_campaign(step.number, step.arm)] = votes
+        return replace(
+            facts,
+            runs={**facts.runs, step.run: "finished"},
+            campaigns=made_with_it,
+            has_story_tasks=facts.has_story_tasks or step.action == "begin with stories",
+        )
     assert campaign != known, f"{step} changes nothing"
     return replace(facts, campaigns={**facts.campaigns, step.run: campaign})
 
@@ -150,23 +167,33 @@ def walk(
             continue
         steps.append(found)
         assert len(steps) < 200
-        missing = {run for run in needs(found, config) if not facts.has(run)}
+        read = needs(found, config, simulated=simulated)
+        missing = {run for run in read if not facts.has(run)}
         assert not missing, f"{found} reads {missing}"
-        call = call_for(found, config, LAB)
+        ahead = steps_ahead(facts, config, rounds=rounds, simulated=simulated)
+        assert ahead[0] == found
+        call = call_for(found, config, LAB, simulated=simulated)
         assert (call is None) == (found.action in IN_THE_STORE)
         if call is not None:
-            assert read_by(call) == needs(found, config)
+            assert read_by(call) == read or (found.action == "report" and read <= read_by(call))
+            assert {run for run in read_by(call) if not facts.has(run)} == set()
             assert call.stage in STAGES
             assert call.rests_on_labels == (found.action in RESTS_ON_LABELS)
-        facts = after(facts, found)
+        facts = after(facts, found, config)
 
 
 CONFIGS = [
     LoopConfig.model_validate(
-        {"ptx": ptx, "comparison": {"by": by}, "text": text, "restart": restart}
+        {
+            "ptx": ptx,
+            "comparison": {"by": by},
+            "text": text,
+            "restart": restart,
+            "control": control,
+        }
     )
-    for ptx, by, text, restart in product(
-        (True, False), ("labelers", "reward-model"), (None, "text"), (True, False)
+    for ptx, by, text, restart, control in product(
+        (True, False), ("labelers", "reward-model"), (None, "text"), (True, False), (True, False)
     )
 ]
 
@@ -186,12 +213,15 @@ def test_every_way_leads_to_the_end(rounds: int, simulated: bool, is_given: bool
         assert actions.count("sft") == actions.count("choose epoch") == 1
         assert actions.count("baseline") == 1
         assert actions.count("rl_init") == int(config.ptx)
-        assert actions.count("reward model") == actions.count("ppo") == rounds
-        assert actions.count("check reward models") == rounds - 1
-        assert end.has(names.votes(rounds))
+        trained = rounds + (rounds - 1) * config.control
+        assert actions.count("reward model") == actions.count("ppo") == trained
+        assert actions.count("compare") == trained
+        assert actions.count("check reward models") == trained - 1
+        assert actions[-1] == "report" and actions.count("report") == 1
+        assert end.has(names.votes(rounds)) == (config.comparison.by == "labelers")
         kinds = [wait.what for wait in waits]
         by_people = config.comparison.by == "labelers"
-        expected = ["rankings", *(["votes"] if by_people else [])] * rounds
+        expected = ["rankings", *(["votes"] if by_people else [])] * trained
         assert kinds == ([] if simulated else [*([] if is_given else ["answers"]), *expected])
         needs_text = config.text is None and (config.ptx or simulated)
         assert actions.count("text") == int(needs_text)
@@ -218,9 +248,8 @@ def test_the_papers_order() -> None:
         ("text", "stories"),
         ("rl_init", "rl_init"),
         ("ppo", "ppo_ptx-1"),
-        ("answer old", "answers-1-old"),
-        ("answer new", "answers-1-new"),
-        ("ask for votes", "comparison, round 1"),
+        ("compare", "judged-1"),
+        ("open", "comparison, round 1"),
         ("close", "comparison, round 1"),
         ("count votes", "comparison-1"),
         ("export prompts", "prompts-2"),
@@ -233,12 +262,74 @@ def test_the_papers_order() -> None:
         ("export new rankings", "new-rankings-2"),
         ("check reward models", "reward-check-2"),
         ("ppo", "ppo_ptx-2"),
-        ("answer old", "answers-2-old"),
-        ("answer new", "answers-2-new"),
-        ("ask for votes", "comparison, round 2"),
+        ("compare", "judged-2"),
+        ("open", "comparison, round 2"),
         ("close", "comparison, round 2"),
         ("count votes", "comparison-2"),
+        ("report", "rounds-2"),
     ]
+
+
+def test_the_control_comes_after_its_round() -> None:
+    config = LoopConfig.model_validate({"control": True, "ptx": False})
+    _, _, before = walk(
+        Facts(prompts=PROMPTS, answered={"train": 200, "valid": 40}),
+        LoopConfig(ptx=False),
+        rounds=2,
+        simulated=True,
+    )
+    alone, _, _ = walk(Facts(prompts=PROMPTS), config, rounds=1, simulated=False)
+    more, _, _ = walk(before, config, rounds=2, simulated=True)
+
+    assert not [step for step in alone if step.arm]
+    assert [(step.action, step.run) for step in more] == [
+        ("sample", "control-samples-2"),
+        ("ask for rankings", "control rankings, round 2"),
+        ("fill rankings", "control rankings, round 2"),
+        ("open", "control rankings, round 2"),
+        ("simulate", "control rankings, round 2"),
+        ("export rankings", "control-rankings-2"),
+        ("reward model", "control-reward-2"),
+        ("check reward models", "control-check-2"),
+        ("ppo", "control-ppo-2"),
+        ("compare", "control-judged-2"),
+        ("open", "control comparison, round 2"),
+        ("simulate", "control comparison, round 2"),
+        ("close", "control comparison, round 2"),
+        ("count votes", "control-comparison-2"),
+        ("report", "control-rounds-2"),
+    ]
+
+
+# --- the bundled stories ---
+
+
+def test_in_an_empty_folder_simulated_labelers_begin_with_the_bundled_stories() -> None:
+    steps, waits, end = walk(Facts(), LoopConfig(control=True), rounds=2, simulated=True)
+
+    assert [step.action for step in steps[:3]] == ["text", "begin with stories", "sft"]
+    assert not waits
+    assert [step.run for step in steps if step.action == "story prompts"] == [
+        "prompts-1",
+        "prompts-2",
+    ]
+    assert end.has_story_tasks
+    foreseen = steps_ahead(Facts(), LoopConfig(control=True), rounds=2, simulated=True)
+    of_the_moment = ("open", "close")
+    assert [step for step in foreseen if step.action not in of_the_moment] == [
+        step for step in steps if step.action not in of_the_moment
+    ]
+
+
+def test_people_and_models_without_a_text_begin_with_prompts() -> None:
+    for config, simulated in ((LoopConfig(), False), (LoopConfig(base=Path("mine")), True)):
+        found = next_step(Facts(), config, rounds=1, simulated=simulated)
+
+        assert isinstance(found, Wait)
+        assert found.what == "prompts"
+        assert any("--labelers simulated" in line for line in found.lines)
+    some = next_step(Facts(prompts={"train": 3}), LoopConfig(), rounds=1, simulated=True)
+    assert isinstance(some, Wait) and not any("simulated" in line for line in some.lines)
 
 
 # --- what is waited for ---
@@ -373,8 +464,8 @@ def test_every_command_that_is_told_can_be_given() -> None:
             found = next_step(facts, LoopConfig(), rounds=1, simulated=simulated)
             if isinstance(found, Wait):
                 told |= set(found.told(Path("my lab")))
-    for facts in (Facts(), Facts(prompts=PROMPTS)):
-        found = next_step(facts, LoopConfig(), rounds=1, simulated=True)
+    for facts, simulated in ((Facts(), False), (Facts(prompts=PROMPTS), True)):
+        found = next_step(facts, LoopConfig(), rounds=1, simulated=simulated)
         assert isinstance(found, Wait)
         told |= set(found.told(Path("my lab")))
 
@@ -407,8 +498,8 @@ def test_labels_of_people_and_of_code_are_never_mixed() -> None:
 EVERY_RUN = [
     *("demonstrations", "sft", "chosen", "baseline", "rl_init", "stories", "lexicon"),
     *(f"{name}-{n}" for n in (1, 2) for name in ("prompts", "samples", "rankings", "reward")),
-    *("ppo_ptx-1", "ppo_ptx-2", "comparison-1", "comparison-2", "answers-1-old", "answers-1-new"),
-    *("answers-2-old", "answers-2-new", "new-rankings-2", "reward-check-2"),
+    *("ppo_ptx-1", "ppo_ptx-2", "comparison-1", "comparison-2", "judged-1", "judged-2"),
+    *("new-rankings-2", "reward-check-2", "rounds-1", "rounds-2"),
 ]
 STATES = st.sampled_from(["finished", "interrupted", "failed", "killed", "running", "damaged"])
 
@@ -443,9 +534,13 @@ def test_whatever_is_there_something_comes_next_that_is_not_finished(
         assert facts.has("comparison-1") and facts.has("comparison-2")
 
 
-def test_rounds_that_were_begun_are_looked_ahead_to() -> None:
-    assert rounds_of(Facts(), LoopConfig()) == 1
-    assert rounds_of(Facts(runs={"prompts-3": "failed", "sft": "finished"}), LoopConfig()) == 3
+def test_rounds_and_a_control_that_were_begun_are_looked_ahead_to() -> None:
+    assert as_begun(Facts(), LoopConfig()) == LoopConfig()
+    begun = as_begun(
+        Facts(runs={"prompts-3": "failed", "sft": "finished", "control-samples-2": "killed"}),
+        LoopConfig(),
+    )
+    assert (begun.rounds, begun.control) == (3, True)
 
 
 # --- settings ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from alignloop.store.project import open_project
 from alignloop.workflow.loop import people
 from alignloop.workflow.loop.drive import look, loop
 from alignloop.workflow.loop.steps import Done, Wait
+from alignloop.workflow.loop.view import result_lines
 from alignloop.workflow.overview.screen import screen
 from alignloop.workflow.overview.status import status_of
 from tests.helpers import SENTENCES, contents, signal_at
@@ -90,18 +92,19 @@ def test_two_rounds_unattended_and_killed_on_the_way(
     assert len(both) == len(first) + len(new)
     assert {c.model for one in first for c in one.completions} == {"sft"}
     assert {c.model for one in new for c in one.completions} == {"ppo_ptx-1"}
-    check = _report(runs / "reward-check-2")
-    assert check["accuracy"].keys() == {"old", "new"}
-    for estimate in (*check["accuracy"].values(), check["gain"]):
-        assert estimate["low"] <= estimate["mean"] <= estimate["high"]
-    assert check["gain"]["mean"] == pytest.approx(
-        check["accuracy"]["new"]["mean"] - check["accuracy"]["old"]["mean"]
-    )
+    _check_figures(_report(runs / "reward-check-2"), ["old", "new"])
     votes = _report(runs / "comparison-2")
-    assert votes["simulated"] is True
-    assert votes["against"] == "ppo_ptx-1"
-    assert votes["win_rate"]["ppo_ptx-2"].keys() == {"all_labelers", "heldout_labelers"}
-    assert votes["votes"] == votes["simulated_votes"] == votes["prompts"]
+    assert votes["baseline"] == "ppo_ptx-1"
+    assert votes["judges"]["labelers/simulated"]["simulated"] is True
+    assert "SIMULATED" in votes["judges"]["labelers/simulated"]["who"]
+    assert votes["win_rate"]["ppo_ptx-2"].keys() == {"labelers/simulated"}
+    assert set(_report(runs / "judged-2")["judges"]) == {
+        *("simulated/training", "simulated/heldout", "gold", "reward/reward-1", "reward/reward-2"),
+    }
+    rounds = _report(runs / "rounds-2")
+    assert [row["against"] for row in rounds["rounds"]] == ["baseline", "ppo_ptx-1"]
+    assert rounds["simulated"] and not rounds["control"]
+    _check_report(rounds, runs)
 
     # Every task was labeled once; campaigns of one round were made once.
     store = open_project(lab).open(create=False)
@@ -116,7 +119,41 @@ def test_two_rounds_unattended_and_killed_on_the_way(
     assert {rate.model for rate in found.rates} == {"ppo_ptx-1", "ppo_ptx-2"}
     text = "\n".join(screen(found, 200))
     assert "round 2 is done" in text
-    assert "by all_labelers SIMULATED" in text
+    assert "by labelers/simulated SIMULATED" in text
+
+
+def _check_figures(check: dict[str, Any], roles: list[str]) -> None:
+    """Accuracies have intervals, and a gain is the difference of two of them."""
+    for judge in ("labelers", "gold"):
+        accuracy = check["accuracy"][judge]
+        assert list(accuracy) == roles
+        for estimate in (*accuracy.values(), *check["gain"][judge].values()):
+            assert estimate["low"] <= estimate["mean"] <= estimate["high"]
+        for name, gain in check["gain"][judge].items():
+            better, worse = name.split(" over ")
+            difference = accuracy[better]["mean"] - accuracy[worse]["mean"]
+            assert gain["mean"] == pytest.approx(difference)
+
+
+def _check_report(report: dict[str, Any], runs: Path) -> None:
+    """The report says of every round what the round's own reports say, and its page that labels are simulated."""
+    for row in report["rounds"]:
+        number = row["round"]
+        judged = _report(runs / f"judged-{number}")
+        ours = row["arms"]["loop"]
+        votes = _report(runs / f"comparison-{number}")["win_rate"][ours["policy"]]
+        assert ours["win_rate"] == {**judged["win_rate"][ours["policy"]], **votes}
+        learned = open_artifact(runs / f"rankings-{number}", "rankings").facts
+        assert ours["labels"]["comparisons"] == learned["comparisons"]
+        for name, policy in row["policies"].items():
+            assert policy["kl"]["low"] <= policy["kl"]["mean"] <= policy["kl"]["high"]
+            assert policy["tokens"]["n"] == row["prompts"]
+            assert policy["worth"] == judged["judges"]["gold"]["checks"][f"mean worth of {name}"]
+    page = (runs / f"rounds-{len(report['rounds'])}" / "artifact" / "report.html").read_text()
+    assert "SIMULATED LABELERS" in page and "<svg" in page and "http" not in page
+    lines = list(result_lines(report))
+    assert "round 2: ppo_ptx-2 against ppo_ptx-1" in lines
+    assert any("by gold (SIMULATED)" in line and ", n " in line for line in lines)
 
 
 def _stopping_in_ppo(log: Any) -> Any:
@@ -151,11 +188,64 @@ def test_without_pretraining_text_and_judged_by_the_reward_model(tmp_path: Path)
     end, _ = go(lab, config)
 
     assert end == Done(1)
-    report = _report(lab / "runs" / "comparison-1")
-    estimate = report["win_rate"]["ppo-1"]["reward_model"]
+    report = _report(lab / "runs" / "judged-1")
+    estimate = report["win_rate"]["ppo-1"]["reward/reward-1"]
     assert estimate["low"] <= estimate["mean"] <= estimate["high"]
     assert not (lab / "runs" / "rl_init").exists()
+    assert not (lab / "runs" / "comparison-1").exists()
     assert not look(open_project(lab)).campaigns.keys() & {"comparison, round 1"}
+    kl = _report(lab / "runs" / "rounds-1")["rounds"][0]["policies"]["baseline"]["kl"]
+    assert kl["mean"] == 0.0  # the baseline is the reference
+
+
+@pytest.mark.full
+def test_a_control_after_two_rounds_and_stopped_in_its_ppo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = tmp_path / "lab"
+    config = small_project(lab)
+    go(lab, config, rounds=2)
+    before = contents(lab / "runs" / "rounds-2")
+    with_control = config.model_copy(update={"control": True})
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "log", _stopping_in_ppo(Run.log))
+        with pytest.raises(Interrupted):
+            go(lab, with_control, rounds=2)
+    assert look(open_project(lab)).runs["control-ppo_ptx-2"] == "interrupted"
+    assert any("--control" in line for line in status_of(lab).coming)
+
+    end, _ = go(lab, with_control, rounds=2)
+
+    assert end == Done(2)
+    runs = lab / "runs"
+    assert contents(runs / "rounds-2") == before
+    control, both = _rankings(runs / "control-rankings-2"), _rankings(runs / "rankings-2")
+    assert {c.model for one in control for c in one.completions} == {"sft"}
+    assert {one.prompt.id for one in control} == {one.prompt.id for one in both}
+    _check_figures(_report(runs / "control-check-2"), ["old", "new", "control"])
+    report = _report(runs / "control-rounds-2")
+    assert report["control"] is True
+    last = report["rounds"][-1]
+    judged = _report(runs / "control-judged-2")
+    assert last["head_to_head"]["gold"] == judged["pairs"]["gold"]["ppo_ptx-2"]["control-ppo_ptx-2"]
+    assert last["head_to_head"].keys() >= {"labelers/simulated", "gold", "reward/control-reward-2"}
+    assert list(last["policies"]) == ["ppo_ptx-1", "ppo_ptx-2", "control-ppo_ptx-2"]
+    page = (runs / "control-rounds-2" / "artifact" / "report.html").read_text()
+    assert "ppo_ptx-2 against control-ppo_ptx-2" in page
+    for cells in _cells(report):
+        assert None not in (cells["mean"], cells["low"], cells["high"]) or cells["reason"]
+
+
+def _cells(value: Any) -> Iterator[dict[str, Any]]:
+    """Every figure of a report."""
+    if isinstance(value, dict):
+        if "mean" in value:
+            yield value
+        for inner in value.values():
+            yield from _cells(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _cells(inner)
 
 
 def test_people_are_waited_for_and_the_campaign_is_made_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from alignloop.data.records import Prompt
 from alignloop.evaluation.winrate.config import WinRateConfig
 from alignloop.evaluation.winrate.contestants import Answered, scores_of
 from alignloop.evaluation.winrate.endpoint import Endpoint, Judged, Question
+from alignloop.judges.gold import SAME, Gold
 from alignloop.judges.labelers import SimulatedLabeler
 from alignloop.judges.length_controlled import length_correlation
 from alignloop.judges.measure import Measure, ratio
@@ -88,6 +89,36 @@ def by_simulated(
             outcome = 0.5 if abs(ahead) <= labeler.tie_margin else float(ahead > 0)
             verdicts.append(_verdict(prompt, a, b, text_a, text_b, outcome, labeler.name, cohort))
     return Bench(name, told, verdicts, is_simulated=True)
+
+
+def by_gold(gold: Gold, matches: Matches, config: WinRateConfig) -> Bench:
+    """Verdicts of gold, which has no noise; with the mean worth of every policy's answers."""
+    worth: dict[tuple[str, str], float] = {}
+    means: dict[str, Measure] = {}
+    for policy, one in matches.answered.items():
+        asked = [prompt for prompt in matches.prompts if prompt.id in one.answers]
+        of_policy = [gold.utility(prompt, one.answers[prompt.id].text) for prompt in asked]
+        worth |= {
+            (prompt.id, one.answers[prompt.id].text): value
+            for prompt, value in zip(asked, of_policy, strict=True)
+        }
+        means[f"mean worth of {policy}"] = ratio(
+            of_policy,
+            [1.0] * len(asked),
+            [prompt.id for prompt in asked],
+            seed=config.seed,
+            resamples=config.resamples,
+            is_share=False,
+        )
+    verdicts: list[Verdict] = []
+    for prompt, a, b, text_a, text_b in matches.each():
+        ahead = worth[prompt.id, text_a] - worth[prompt.id, text_b]
+        outcome = 0.5 if abs(ahead) <= SAME else float(ahead > 0)
+        verdicts.append(_verdict(prompt, a, b, text_a, text_b, outcome, gold.name))
+    told = (
+        "gold, the fixed utility behind the simulated labelers, without their noise: code as well"
+    )
+    return Bench(gold.name, told, verdicts, is_simulated=True, checks=means)
 
 
 def by_reward_model(

@@ -19,7 +19,7 @@ from alignloop.evaluation.winrate.contestants import Answered
 from alignloop.evaluation.winrate.panel import length_of
 from alignloop.judges.preference_votes import Choice, Vote
 from alignloop.judges.verdicts import Verdict
-from alignloop.store import campaigns, labels, oversight, prompts, quality, supply
+from alignloop.store import campaigns, labels, oversight, prompts, quality, supply, tallies
 from alignloop.store.campaigns import Campaign
 from alignloop.store.labels import Label
 from alignloop.store.project import open_project
@@ -53,6 +53,9 @@ class Polled:
     rated: list[Rated] = field(default_factory=list[Rated])
     names_itself: int = 0
     """Votes that say that an answer names the model that it comes from."""
+    labels: int = 0
+    simulated: int = 0
+    """Of these, the ones by simulated labelers."""
 
 
 def place_of_campaign(told: str) -> tuple[Path, str]:
@@ -146,6 +149,7 @@ class _Reader:
             raise DataError(
                 f"no answer in '{campaign.name}' is by '{self._baseline}'; there are {', '.join(sorted(answers))}"
             )
+        polled.labels, polled.simulated = tallies.simulated_in(self._connection, campaign.id)
         polled.prompts = list(known.values())
         details = {row.id: row for row in supply.all_policies(self._connection)}
         for number, name in self._names.items():

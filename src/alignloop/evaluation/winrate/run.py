@@ -32,6 +32,7 @@ from alignloop.evaluation.winrate.panel import (
     Bench,
     Matches,
     by_endpoint,
+    by_gold,
     by_reward_model,
     by_simulated,
     length_of,
@@ -40,6 +41,7 @@ from alignloop.evaluation.winrate.panel import (
 from alignloop.evaluation.winrate.people import Polled, read_campaign
 from alignloop.evaluation.winrate.view import win_rate_page
 from alignloop.files import write_bytes, write_json
+from alignloop.judges.gold import Gold
 from alignloop.judges.labelers import heldout_labelers, training_labelers
 from alignloop.judges.lexicon import Lexicon
 from alignloop.models.reward_scorer import RewardScorer
@@ -263,11 +265,15 @@ def _people(polled: Polled | None) -> Iterator[Bench]:
     if polled is None:
         return
     labelers = len({one.by for one in polled.verdicts})
-    told = (
-        f"{labelers} people in the campaign {polled.name}, who did not know which policy wrote what"
-    )
+    blind = f"in the campaign {polled.name}, who did not know which policy wrote what"
     counts = {"votes that an answer names its model": polled.names_itself}
-    yield Bench("people", told, polled.verdicts, counts=counts if polled.names_itself else {})
+    shown = counts if polled.names_itself else {}
+    if not polled.simulated:
+        yield Bench("people", f"{labelers} people {blind}", polled.verdicts, counts=shown)
+        return
+    code = f"{polled.simulated} of {polled.labels} labels by SIMULATED labelers, which are code"
+    told = f"{labelers} labelers {blind}; {code}"
+    yield Bench("labelers/simulated", told, polled.verdicts, is_simulated=True, counts=shown)
 
 
 def _machines(
@@ -285,6 +291,7 @@ def _machines(
         ):
             told = f"simulated labelers of the {cohort} cohort ({len(labelers)}), which are code"
             yield by_simulated(f"simulated/{cohort}", told, labelers, matches, cohort)
+        yield by_gold(Gold(words), matches, config)
     chooser = next((one["sha256"] for one in run.parents() if one["role"] == "chooser"), None)
     for role, path in (reward_models or {}).items():
         model = run.input(role, path, "reward-model")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +14,7 @@ from sqlalchemy import Connection
 
 from alignloop.config import Config, load_config
 from alignloop.errors import DataError
-from alignloop.labeling.drawing import TooFewError
-from alignloop.labeling.filling import fill_campaign, keep_completions
+from alignloop.labeling.filling import fill_campaign
 from alignloop.labeling.planning import make_campaign
 from alignloop.progress import progress
 from alignloop.resources import recipe
@@ -26,14 +25,19 @@ from alignloop.store.campaigns import State
 from alignloop.store.project import Project
 from alignloop.workflow.demo import facts_line, override_lines
 from alignloop.workflow.loop import names
-from alignloop.workflow.loop.calls import SIDES, Call, call_for, new_policy, old_policy
+from alignloop.workflow.loop.calls import SIDES, Call, call_for
 from alignloop.workflow.loop.config import LoopConfig
+from alignloop.workflow.loop.pace import Pace, told
 from alignloop.workflow.loop.steps import Step
+from alignloop.workflow.overview.runs import json_at
+from alignloop.workflow.overview.screen import rate_line
+from alignloop.workflow.overview.win_rates import rates_in
 from alignloop.workflow.stages import config_class, run_stage
 
 _RECIPE_OF = {
     "samples": "sample",
-    "answers": "sample",
+    "story_demonstrations": "tasks",
+    "story_prompts": "tasks",
     "chosen": "select",
     "baseline": "select",
 }
@@ -45,6 +49,10 @@ _WITHOUT_RECIPE: dict[str, dict[str, Any]] = {
 """What a call needs that is no default of its stage; a recipe says it itself."""
 
 
+_LONG = 5.0
+"""Seconds of a step after which it is said how long the rest will take."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """One project, and how its stages are run."""
@@ -53,18 +61,28 @@ class Site:
     config: LoopConfig
     simulated: bool
     say: Callable[[str], None]
+    pace: Pace
 
-    def act(self, step: Step) -> None:
-        """Do one step.
+    def act(self, step: Step, ahead: Sequence[Step]) -> None:
+        """Do one step, and say what came of it.
+
+        Args:
+            ahead: the steps that can be foreseen, this one first.
 
         Raises:
             AlignloopError: whatever the stage refuses; an interruption says which command goes on.
         """
-        call = call_for(step, self.config, self.project.folder)
+        if step.action == "begin with stories":
+            self.say(
+                "there are no prompts here: it begins with those of the stories, and their demonstrations"
+            )
+        call = call_for(step, self.config, self.project.folder, simulated=self.simulated)
         if call is not None:
-            artifact = self._run_stage(step.run, call)
+            artifact = self._run_stage(step, call, ahead)
             if step.action == "export prompts":
                 self._refuse_empty(step, artifact)
+            if step.action == "begin with stories":
+                self.project.open().close()  # for the campaigns that follow
             return
         match step.action:
             case "ask for answers":
@@ -72,15 +90,13 @@ class Site:
             case "ask for rankings":
                 self._ask_for_rankings(step)
             case "fill rankings":
-                drawn = self._run(names.samples(step.number))
+                drawn = self._run(names.samples(step.number, step.arm))
                 told = fill_campaign(self.project.folder, step.run, drawn, SIDES)
                 self.say(told.partition("; open it")[0])  # which comes next by itself
             case "open":
                 self._set_state(step.run, "open")
             case "simulate":
                 self._simulate(step)
-            case "ask for votes":
-                self._ask_for_votes(step)
             case "close":
                 self._set_state(step.run, "closed")
             case _:
@@ -93,11 +109,11 @@ class Site:
 
     # --- stages ---
 
-    def _run_stage(self, run: str, call: Call) -> Artifact:
+    def _run_stage(self, step: Step, call: Call, ahead: Sequence[Step]) -> Artifact:
         began = time.perf_counter()
         artifact = run_stage(
             call.stage,
-            self._run(run),
+            self._run(step.run),
             config_of(call, self.config),
             resume=True,
             doctor=call.stage == "ppo",
@@ -105,8 +121,18 @@ class Site:
         )
         mark = "   [on SIMULATED labels]" if self.simulated and call.rests_on_labels else ""
         seconds = time.perf_counter() - began
-        self.say(f"{run:<18} {seconds:>6.0f} s   {_told(artifact)}{mark}")
+        self.say(f"{step.run:<18} {seconds:>6.0f} s   {_told(artifact)}{mark}")
+        self._say_rates(step)
+        self.pace.note(step.action, seconds)
+        rest = [one for one in ahead if one.run != step.run]
+        if seconds >= _LONG and (left := told(self.pace.left(rest))):
+            self.say(f"{'':<18} {left}, {len(rest)} steps")
         return artifact
+
+    def _say_rates(self, step: Step) -> None:
+        report = json_at(self._run(step.run) / "artifact" / "report.json")
+        for rate in rates_in(report, step.run):
+            self.say(f"{'':<18} {rate_line(rate)}")
 
     def _refuse_empty(self, step: Step, found: Artifact) -> None:
         empty = [file for file in ("rankings", "rl", "test") if not found.facts["rows"][file]]
@@ -138,7 +164,8 @@ class Site:
             campaigns.set_state(connection, _now(), "loop", campaign, "open")
 
     def _ask_for_rankings(self, step: Step) -> None:
-        sampled = json.loads((self._run(names.samples(step.number)) / "config.json").read_text())
+        drawn = self._run(names.samples(step.number, step.arm))
+        sampled = json.loads((drawn / "config.json").read_text())
         with self._writing() as connection:
             told = make_campaign(
                 connection,
@@ -153,36 +180,6 @@ class Site:
                 seed=self.config.seed,
             )
         self.say(told)
-
-    def _ask_for_votes(self, step: Step) -> None:
-        """Answers into the store, then the campaign, filled and opened at once: its size never changes afterwards."""
-        for who in ("old", "new"):
-            drawn = self._run(names.answers(step.number, who))
-            self.say(keep_completions(self.project.folder, drawn, ("test",)))
-        try:
-            told = self._compare_blind(step, self.config.comparison.prompts)
-        except TooFewError as error:
-            if not error.there:
-                raise
-            told = self._compare_blind(step, error.there)
-        self.say(told)
-
-    def _compare_blind(self, step: Step, planned: int) -> str:
-        policies = tuple(of(self.config, step.number) for of in (old_policy, new_policy))
-        with self._writing() as connection:
-            return make_campaign(
-                connection,
-                _now(),
-                "loop",
-                name=step.run,
-                form="compare",
-                purpose="evaluation",
-                overlap=self.config.comparison.overlap,
-                policies=policies,
-                planned=planned,
-                is_open=True,
-                seed=self.config.seed,
-            )
 
     def _set_state(self, name: str, state: State) -> None:
         with self._writing() as connection:

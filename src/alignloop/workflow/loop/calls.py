@@ -10,10 +10,9 @@ from typing import Any
 from alignloop.resources import asset
 from alignloop.workflow.loop import names
 from alignloop.workflow.loop.config import STAGE_OF, LoopConfig
-from alignloop.workflow.loop.steps import Step
+from alignloop.workflow.loop.names import Arm
+from alignloop.workflow.loop.steps import Step, arm_of
 
-PAIR = 2
-"""Answers of a policy per test prompt: `sample` draws two that differ, and the first is compared."""
 SIDES = ("rankings", "valid")
 """Files of a `prompts` artefact whose prompts get answers to rank."""
 
@@ -38,14 +37,20 @@ class Call:
         return STAGE_OF.get(self.name, self.name)
 
 
-def call_for(step: Step, config: LoopConfig, project: Path) -> Call | None:
-    """The call of a stage that a step is; None for steps that change the store alone."""
-    return _Place(config, project, step.number).call(step)
+def call_for(
+    step: Step, config: LoopConfig, project: Path, *, simulated: bool = False
+) -> Call | None:
+    """The call of a stage that a step is; None for steps that change the store alone.
+
+    Args:
+        simulated: whether labelers are code, so that code may judge as well.
+    """
+    return _Place(config, project, step.number, step.arm, simulated).call(step)
 
 
-def new_policy(config: LoopConfig, number: int) -> str:
+def new_policy(config: LoopConfig, number: int, arm: Arm = "") -> str:
     """The run that leaves the policy of a round."""
-    return names.ppo(number, ptx=config.ptx)
+    return names.ppo(number, ptx=config.ptx, arm=arm)
 
 
 def old_policy(config: LoopConfig, number: int) -> str:
@@ -55,14 +60,16 @@ def old_policy(config: LoopConfig, number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A project's folder in one round."""
+    """A project's folder in one round and arm."""
 
     config: LoopConfig
     project: Path
     number: int
+    arm: Arm
+    simulated: bool
 
     def call(self, step: Step) -> Call | None:
-        number = self.number
+        number, arm = self.number, self.arm
         match step.action:
             case "export answers":
                 values = {"kind": "demonstrations", "campaigns": [step.run]}
@@ -70,6 +77,10 @@ class _Place:
             case "take given answers":
                 values = {"kind": "demonstrations"}
                 return Call("given_demonstrations", {"project": self.project}, values)
+            case "begin with stories":
+                return Call("story_demonstrations", {"text": self._text})
+            case "story prompts":
+                return Call("story_prompts", {"text": self._text})
             case "sft":
                 return Call("sft", self._learns())
             case "choose epoch":  # there is no reward model yet
@@ -79,18 +90,19 @@ class _Place:
             case "sample":
                 return self._sample()
             case "export rankings":
-                return self._rankings(range(1, number + 1))
+                before = [names.ranking_campaign(one) for one in range(1, number)]
+                return self._rankings([*before, names.ranking_campaign(number, arm)])
             case "export new rankings":
-                return self._rankings([number])
+                return self._rankings([names.ranking_campaign(number)])
             case "reward model":
                 inputs = {
                     "model": self._run(names.CHOSEN),
-                    "rankings": self._run(names.rankings(number)),
+                    "rankings": self._run(names.rankings(number, arm)),
                     "demonstrations": self._run(names.DEMONSTRATIONS),
                 }
                 return Call("reward", inputs, {}, number, True)
             case "baseline":
-                inputs = {"sft": self._run(names.SFT), **self._judged()}
+                inputs = {"sft": self._run(names.SFT), **self._scored()}
                 return Call("baseline", inputs, {"select_by": "reward"}, 0, True)
             case "text":
                 return Call("stories", {})
@@ -100,27 +112,16 @@ class _Place:
                 return Call("rl_init", {**self._learns(), "text": self._text})
             case "ppo":
                 return self._ppo()
-            case "answer old":
-                return self._answers(old_policy(self.config, number))
-            case "answer new":
-                return self._answers(new_policy(self.config, number))
+            case "compare":
+                return self._compare()
             case "count votes":
-                inputs = {"project": self.project, "campaign": names.vote_campaign(number)}
-                return self._compared("votes", inputs)
-            case "judge by reward":
-                inputs = {
-                    "answers": self._run(names.answers(number, "new")),
-                    "answers_against": self._run(names.answers(number, "old")),
-                    "reward_model": self._run(names.reward(number)),
-                }
-                return self._compared("reward_votes", inputs)
+                place = f"{self.project}:{names.vote_campaign(number, arm)}"
+                inputs = {"campaign": place, "baseline": old_policy(self.config, number)}
+                return Call("comparison", inputs, self._resamples(), 0, True)
             case "check reward models":
-                inputs = {
-                    "old": self._run(names.reward(number - 1)),
-                    "new": self._run(names.reward(number)),
-                    "rankings": self._run(names.new_rankings(number)),
-                }
-                return Call("reward_check", inputs, self._resamples(), 0, True)
+                return self._check()
+            case "report":
+                return self._report(step.number)
             case _:
                 return None
 
@@ -135,9 +136,9 @@ class _Place:
         base = self.config.base or asset("base")
         return {"model": base, "demonstrations": self._run(names.DEMONSTRATIONS)}
 
-    def _judged(self) -> dict[str, Path]:
+    def _scored(self) -> dict[str, Path]:
         return {
-            "reward_model": self._run(names.reward(self.number)),
+            "reward_model": self._run(names.reward(self.number, self.arm)),
             "prompts": self._run(names.prompts(self.number)),
         }
 
@@ -145,18 +146,17 @@ class _Place:
         return {"resamples": self.config.comparison.resamples}
 
     def _sample(self) -> Call:
-        is_first = self.number == 1
-        run = names.CHOSEN if is_first else new_policy(self.config, self.number - 1)
+        is_sft = self.number == 1 or self.arm
+        run = names.CHOSEN if is_sft else new_policy(self.config, self.number - 1)
         inputs = {
             "model": self._run(run),
             "prompts": self._run(names.prompts(self.number)),
             "files": SIDES,
-            "name": "sft" if is_first else run,
+            "name": "sft" if is_sft else run,
         }
         return Call("samples", inputs, {"limit": self.config.rankings.prompts}, self.number)
 
-    def _rankings(self, rounds: range | list[int]) -> Call:
-        campaigns = [names.ranking_campaign(one) for one in rounds]
+    def _rankings(self, campaigns: list[str]) -> Call:
         values = {"kind": "rankings", "campaigns": campaigns}
         return Call("rankings", {"project": self.project}, values, 0, True)
 
@@ -165,27 +165,66 @@ class _Place:
         start = names.RL_INIT if config.ptx else names.BASELINE
         if self.number > 1 and not config.restart:
             start = new_policy(config, self.number - 1)
-        inputs = {"policy": self._run(start), **self._judged()}
+        inputs = {"policy": self._run(start), **self._scored()}
         if config.ptx:
             inputs["text"] = self._text
         return Call("ppo_ptx" if config.ptx else "ppo", inputs, {}, self.number, True)
 
-    def _answers(self, policy: str) -> Call:
-        inputs = {
-            "model": self._run(policy),
-            "prompts": self._run(names.prompts(self.number)),
-            "files": ("test",),
-            "name": policy,
+    def _compare(self) -> Call:
+        """Every policy of the round on its test prompts, by every reward model that is there; and a campaign."""
+        config, number = self.config, self.number
+        runs = [old_policy(config, number), new_policy(config, number)]
+        runs += [new_policy(config, number, self.arm)] if self.arm else []
+        inputs: dict[str, Any] = {
+            "policies": {run: self._run(run) for run in runs},
+            "baseline": old_policy(config, number),
+            "prompts": self._run(names.prompts(number)),
+            "reward_models": {f"reward_model-{run}": self._run(run) for run in self._judges()},
+            "cache": self.project / "runs" / ".cache",
         }
-        values = {"k_min": PAIR, "k_max": PAIR, "limit": self.config.comparison.prompts}
-        return Call("answers", inputs, values, self.number, True)
+        if self.simulated:
+            inputs["lexicon"] = self._run(names.LEXICON)
+        if config.comparison.by == "labelers":
+            inputs["new_campaign"] = f"{self.project}:{names.vote_campaign(number, self.arm)}"
+        values = {"prompts": config.comparison.prompts, "votes": config.comparison.overlap}
+        return Call("judged", inputs, values | self._resamples(), number, True)
 
-    def _compared(self, name: str, inputs: Mapping[str, Any]) -> Call:
-        new, old = (of(self.config, self.number) for of in (new_policy, old_policy))
-        policies = {
-            "challenger": self._run(new),
-            "against": self._run(old),
-            "challenger_name": new,
-            "against_name": old,
+    def _judges(self) -> list[str]:
+        """The reward model of the round before, of this one, and of the control."""
+        number, arm = self.number, self.arm
+        found = [names.reward(number - 1)] if number > 1 else []
+        found.append(names.reward(number))
+        return [*found, names.reward(number, arm)] if arm else found
+
+    def _check(self) -> Call:
+        roles = ("old", "new", "control")
+        inputs = {role: self._run(run) for role, run in zip(roles, self._judges(), strict=False)}
+        inputs["rankings"] = self._run(names.new_rankings(self.number))
+        if self.simulated:
+            inputs["lexicon"] = self._run(names.LEXICON)
+        return Call("reward_check", inputs, self._resamples(), 0, True)
+
+    def _report(self, last: int) -> Call:
+        """Everything that the rounds so far have left."""
+        config = self.config
+        reports: dict[str, Path] = {}
+        rankings: dict[str, Path] = {}
+        policies: dict[str, Path] = {names.BASELINE: self._run(names.BASELINE)}
+        for number in range(1, last + 1):
+            for arm in dict.fromkeys(("", arm_of(config, number))):
+                found = [names.judged(number, arm)]
+                found += [names.votes(number, arm)] if config.comparison.by == "labelers" else []
+                found += [names.reward_check(number, arm)] if number > 1 else []
+                reports |= {run: self._run(run) for run in found}
+                learned, policy = names.rankings(number, arm), new_policy(config, number, arm)
+                rankings[learned], policies[policy] = self._run(learned), self._run(policy)
+        inputs = {
+            "reports": reports,
+            "policies": policies,
+            "rankings": rankings,
+            "reference": self._run(names.RL_INIT if config.ptx else names.BASELINE),
+            "rounds": last,
+            "ptx": config.ptx,
+            "control": arm_of(config, last) != "",
         }
-        return Call(name, {**policies, **inputs}, self._resamples(), 0, True)
+        return Call("rounds", inputs, self._resamples(), 0, True)

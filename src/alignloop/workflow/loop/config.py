@@ -15,9 +15,11 @@ FILE = "loop.toml"
 STAGE_OF = {
     "demonstrations": "label_export",
     "given_demonstrations": "prompts_export",
+    "story_demonstrations": "demonstrations",
     "sft": "sft",
     "chosen": "epochs",
     "prompts": "prompts_export",
+    "story_prompts": "prompts",
     "samples": "sample",
     "rankings": "label_export",
     "reward": "reward",
@@ -25,7 +27,8 @@ STAGE_OF = {
     "rl_init": "sft",
     "ppo": "ppo",
     "ppo_ptx": "ppo",
-    "answers": "sample",
+    "judged": "win_rate",
+    "comparison": "win_rate",
     "lexicon": "lexicon",
 }
 """Step of the loop -> the stage whose settings `settings.STEP` changes."""
@@ -56,7 +59,7 @@ class RankingsConfig(Config):
 
 
 class JudgingConfig(Config):
-    """How a comparison is counted."""
+    """How intervals are drawn."""
 
     seed: int = 1
     """Resamples for the intervals."""
@@ -68,12 +71,12 @@ class ComparisonConfig(Config):
     """The blind comparison at the end of every round."""
 
     by: Literal["labelers", "reward-model"] = "labelers"
-    """`labelers`: a blind campaign; `reward-model`: the round's own reward model, which PPO was trained on, so that it
-    says how far training went and not whether people like it."""
+    """`labelers`: a blind campaign, beside the reward models; `reward-model`: these alone, one of which PPO was trained
+    on, so that they say how far training went and not whether people like it."""
     prompts: int = Field(default=100, gt=0)
     """Test prompts, or as many as there are; the number of votes is fixed before the first one."""
     overlap: int = Field(default=1, gt=0)
-    """Votes wanted per prompt."""
+    """Votes wanted per pair of answers."""
     resamples: int = Field(default=RESAMPLES, ge=100)
     """Bootstrap resamples for every interval."""
 
@@ -85,13 +88,17 @@ class LoopConfig(Config):
     """Of every stage."""
     rounds: int = Field(default=1, gt=0)
     """Rounds of rankings, reward model, PPO and evaluation; `--rounds` overrides it."""
+    control: bool = False
+    """Whether the second and every later round has a control, which spends as many labels on answers of the SFT model;
+    `--control` sets it."""
     base: Path | None = None
     """The model to start from, a `policy` or any Hugging Face causal LM folder; the small bundled one where absent."""
     text: Path | None = None
     """A `pretraining-text` artefact for pretraining gradients; the bundled stories where `base` is absent too."""
     recipes: Path | None = None
-    """Folder with the recipes `sft.toml`, `rl_init.toml`, `sample.toml`, `reward.toml`, `ppo.toml` and `ppo_ptx.toml`,
-    any of which may be missing; without it the demo's for the bundled model, and else the stages' defaults."""
+    """Folder with the recipes `sft.toml`, `rl_init.toml`, `sample.toml`, `select.toml`, `reward.toml`, `ppo.toml` and
+    `ppo_ptx.toml`, any of which may be missing; without it the demo's for the bundled model, and else the stages'
+    defaults."""
     ptx: bool = True
     """Whether PPO mixes in pretraining gradients (PPO-ptx), from an RL initialisation with a pretraining mix."""
     restart: bool = True

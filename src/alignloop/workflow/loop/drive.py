@@ -11,7 +11,15 @@ from alignloop.errors import DataError, RunError
 from alignloop.store.project import Project
 from alignloop.workflow.loop.config import LoopConfig
 from alignloop.workflow.loop.facts import Facts, facts_of
-from alignloop.workflow.loop.steps import Done, Step, Wait, check_labelers, next_step
+from alignloop.workflow.loop.pace import Pace
+from alignloop.workflow.loop.steps import (
+    Done,
+    Step,
+    Wait,
+    check_labelers,
+    next_step,
+    steps_ahead,
+)
 from alignloop.workflow.overview.runs import runs_below
 
 LOUD = (
@@ -49,8 +57,9 @@ def loop(
     """
     if not project.folder.is_dir():
         empty = _decided(Facts(), config, rounds, simulated)
-        assert not isinstance(empty, Step), "an empty folder waits for prompts"
-        return empty
+        if not isinstance(empty, Step):
+            return empty
+        project.folder.mkdir(parents=True)
     lock = FileLock(project.folder / ".loop.lock", blocking=False)
     try:
         lock.acquire()
@@ -73,17 +82,20 @@ def _to_the_next_person(
 ) -> Wait | Done:
     from alignloop.workflow.loop.act import Site
 
-    site = Site(project, config, simulated, say)
+    pace = Pace()
+    site = Site(project, config, simulated, say, pace)
     before: Step | None = None
     while True:
-        step = _decided(look(project), config, rounds, simulated)
+        facts = look(project)
+        step = _decided(facts, config, rounds, simulated)
         if not isinstance(step, Step):
             return step
         if step == before:
             raise DataError(
                 f"nothing came of '{step.action}' for '{step.run}'; what it said above tells why"
             )
-        site.act(step)
+        ahead = steps_ahead(facts, config, rounds=rounds, simulated=simulated)
+        site.act(step, ahead)
         before = step
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from alignloop.store import campaigns, oversight, tallies
+from alignloop.workflow.loop import names
 from alignloop.workflow.overview.runs import SeenRun
 
 CampaignState = Literal["draft", "open", "paused", "closed"]
@@ -41,10 +42,17 @@ class Facts:
     """Name of a run in `runs/` -> its state."""
     people_labels: int = 0
     simulated_labels: int = 0
+    has_story_tasks: bool = False
+    """Whether the demonstrations are the bundled stories', and so the prompts."""
 
     def has(self, run: str) -> bool:
         """Whether a run is finished."""
         return self.runs.get(run) == "finished"
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing yet, neither a prompt nor demonstrations."""
+        return not self.prompts and not self.campaigns and not self.has(names.DEMONSTRATIONS)
 
 
 def facts_of(connection: Connection | None, runs: Sequence[SeenRun]) -> Facts:
@@ -54,8 +62,12 @@ def facts_of(connection: Connection | None, runs: Sequence[SeenRun]) -> Facts:
         runs: those in `runs/`, named from there.
     """
     states = {run.name: run.state for run in runs}
+    has_story_tasks = any(
+        (run.name, run.stage, run.state) == (names.DEMONSTRATIONS, names.STORY_TASKS, "finished")
+        for run in runs
+    )
     if connection is None:
-        return Facts(runs=states)
+        return Facts(runs=states, has_story_tasks=has_story_tasks)
     labels = tallies.labels_by_cohort(connection)
     simulated = sum(one.simulated for one in labels)
     return Facts(
@@ -68,6 +80,7 @@ def facts_of(connection: Connection | None, runs: Sequence[SeenRun]) -> Facts:
         runs=states,
         people_labels=sum(one.labels for one in labels) - simulated,
         simulated_labels=simulated,
+        has_story_tasks=has_story_tasks,
     )
 
 

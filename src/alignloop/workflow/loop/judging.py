@@ -1,218 +1,128 @@
-"""Did the round help? A closed blind campaign counted, or a reward model's choice; old and new reward model compared.
-
-Each is a stage that leaves an `evaluation-report` with `report.json` (docs/loop.md says what is in it).
-"""
+"""Reward models of two rounds, and of the control, on comparisons that none of them learned from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alignloop.data.jsonl import read_records
-from alignloop.data.records import Completion, Completions, Prompt, Ranking
+from alignloop.data.records import Completions, Ranking
 from alignloop.errors import DataError
-from alignloop.evaluation.winrate.figures import interval
 from alignloop.files import write_json
-from alignloop.judges.intervals import pooled, win_rate
-from alignloop.judges.preference_votes import WinRate, tally, tally_by_cohort
-from alignloop.labeling.judged import votes_in
+from alignloop.judges.intervals import pooled
 from alignloop.runs.artifact import Artifact
 from alignloop.runs.run import Run
-from alignloop.store import campaigns, oversight, tallies
-from alignloop.store.project import open_project
-from alignloop.store.quality import Scope
 from alignloop.workflow.loop.config import JudgingConfig
 
-
-def count_votes(
-    config: JudgingConfig,
-    run: Run,
-    *,
-    project: Path,
-    campaign: str,
-    challenger: Path,
-    against: Path,
-    challenger_name: str,
-    against_name: str,
-) -> Artifact:
-    """Count the votes of a closed blind comparison of two policies.
-
-    Args:
-        campaign: its name in the project's store.
-        challenger, against: the two policies, for lineage.
-        challenger_name, against_name: what the store calls their answers.
-
-    Raises:
-        JudgmentError: the campaign is not closed, or is not there.
-        DataError: it compares other policies, or nobody voted.
-    """
-    run.input("challenger", challenger, "policy")
-    run.input("against", against, "policy")
-    store = open_project(project).open(create=False)
-    try:
-        with store.read() as connection:
-            asked = campaigns.get_campaign(connection, name=campaign)
-            wrote = oversight.authors_of_items(connection, asked)
-            named = {name: policy for policy, name in oversight.policies_of(connection, asked)}
-            if sorted(named) != sorted((challenger_name, against_name)):
-                raise DataError(
-                    f"'{campaign}' compares {', '.join(named) or 'nothing'}, not {challenger_name} and {against_name}"
-                )
-            scope = Scope(purposes=("evaluation",), campaign_id=asked.id)
-            votes = votes_in(connection, scope, wrote, named[challenger_name])
-            labels, simulated = tallies.simulated_in(connection, asked.id)
-    finally:
-        store.close()
-    if not votes:
-        raise DataError(f"nobody voted in '{campaign}': there is nothing to count")
-    every = tally(votes, seed=config.seed, resamples=config.resamples)
-    cohorts = tally_by_cohort(votes, seed=config.seed, resamples=config.resamples)
-    report: dict[str, Any] = {
-        "schema": 1,
-        "judges": "blind votes",
-        "against": against_name,
-        "simulated": simulated > 0,
-        "simulated_votes": simulated,
-        "votes": labels,
-        "prompts": every.prompts,
-        "labelers": every.labelers,
-        "seed": config.seed,
-        "win_rate": {
-            challenger_name: {
-                "all_labelers": interval(every.rate),
-                **{f"{cohort}_labelers": interval(found.rate) for cohort, found in cohorts.items()},
-            }
-        },
-        "over_labelers": interval(every.rate_over_labelers),
-        "ties": interval(every.ties),
-        "both_bad": interval(every.both_bad),
-        "left_side": interval(every.side.left),
-    }
-    return run.finish(
-        "evaluation-report",
-        lambda folder: write_json(folder / "report.json", report),
-        _facts(report, challenger_name, every),
-    )
-
-
-def judge_by_reward(
-    config: JudgingConfig,
-    run: Run,
-    *,
-    challenger: Path,
-    against: Path,
-    answers: Path,
-    answers_against: Path,
-    reward_model: Path,
-    challenger_name: str,
-    against_name: str,
-) -> Artifact:
-    """Let a reward model choose between the first answers of two policies to every test prompt.
-
-    Args:
-        answers, answers_against: `completions` artefacts with a `test` file, of the same prompts.
-
-    Raises:
-        DataError: they share no prompt.
-    """
+if TYPE_CHECKING:
     from alignloop.models.reward_scorer import RewardScorer
 
-    run.input("challenger", challenger, "policy")
-    run.input("against", against, "policy")
-    scorer = RewardScorer(run.input("reward_model", reward_model, "reward-model").path)
-    new = _firsts(run.input("answers", answers, "completions"))
-    old = _firsts(run.input("answers_against", answers_against, "completions"))
-    shared = [prompt for prompt in new if prompt in old]
-    if not shared:
-        raise DataError(f"{answers} and {answers_against} answer no prompt in common")
-    scores = [
-        scorer.scores([one[key][0] for key in shared], [one[key][1] for key in shared])
-        for one in (new, old)
-    ]
-    outcomes = [1.0 if a > b else 0.5 * (a == b) for a, b in zip(*scores, strict=True)]
-    estimate = asdict(win_rate(outcomes, seed=config.seed, resamples=config.resamples))
-    report: dict[str, Any] = {
-        "schema": 1,
-        "judges": "reward model",
-        "against": against_name,
-        "simulated": False,
-        "prompts": len(shared),
-        "seed": config.seed,
-        "win_rate": {challenger_name: {"reward_model": estimate}},
-    }
-    return run.finish(
-        "evaluation-report",
-        lambda folder: write_json(folder / "report.json", report),
-        {"judges": "reward model", "win_rate": estimate, "against": against_name},
-    )
+GAINS = {
+    "new over old": ("new", "old"),
+    "control over old": ("control", "old"),
+    "new over control": ("new", "control"),
+}
+"""Difference -> whose accuracy less whose."""
 
 
 def check_reward_models(
-    config: JudgingConfig, run: Run, *, old: Path, new: Path, rankings: Path
+    config: JudgingConfig,
+    run: Run,
+    *,
+    old: Path,
+    new: Path,
+    rankings: Path,
+    control: Path | None = None,
+    lexicon: Path | None = None,
 ) -> Artifact:
-    """How often the reward models of two rounds agree with the newer rankings, and the difference.
+    """How often reward models agree with the newer rankings, and the differences; leaves an `evaluation-report`.
 
-    The validation side alone: the newer model learned from the other. Intervals are over prompts.
+    The validation side alone: the newer models learned from the other. Intervals are over prompts, and a difference is
+    that of two models on the same pairs.
+
+    Args:
+        old, new: of the round before, and of this one.
+        control: one that learned from as many rankings of the SFT model's answers instead.
+        lexicon: lets gold order the same answers, where labelers are simulated.
 
     Raises:
         DataError: no pair of that side is ordered.
     """
+    from alignloop.evaluation.reward_accuracy import gold_ranking
     from alignloop.evaluation.reward_metrics import judged_pairs
-    from alignloop.evaluation.reward_scores import score_rankings
+    from alignloop.judges.gold import Gold
+    from alignloop.judges.lexicon import Lexicon
+    from alignloop.models.reward_scorer import RewardScorer
 
-    judges = {
-        name: run.input(name, path, "reward-model").path
-        for name, path in (("old", old), ("new", new))
-    }
+    given = {"old": old, "new": new, **({} if control is None else {"control": control})}
+    models = {name: run.input(name, path, "reward-model").path for name, path in given.items()}
     source = run.input("rankings", rankings, "rankings")
-    rows = read_records(source.file("valid.jsonl.gz"), Ranking)
-    if not any(row.pairs() for row in rows):
+    rows = {"labelers": read_records(source.file("valid.jsonl.gz"), Ranking)}
+    if not any(row.pairs() for row in rows["labelers"]):
         raise DataError(f"{rankings}: the labelers ordered no pair of the validation side")
-    right = {
-        name: [pair.right for pair in judged_pairs(rows, score_rankings(path, rows))]
-        for name, path in judges.items()
-    }
-    prompts = [row.prompt.id for row in rows for _ in row.pairs()]
-
-    def estimate(values: Sequence[float]) -> dict[str, float]:
-        return asdict(pooled(values, prompts, seed=config.seed, resamples=config.resamples))
-
+    if lexicon is not None:
+        gold = Gold(Lexicon.load(run.input("lexicon", lexicon, "lexicon").file("lexicon.json.gz")))
+        asked = {row.prompt.id: row for row in rows["labelers"]}
+        rows["gold"] = [
+            gold_ranking(gold, Completions(prompt=row.prompt, completions=row.completions))
+            for row in asked.values()
+        ]
     report: dict[str, Any] = {
+        "kind": "reward_check",
         "schema": 1,
-        "judges": "labelers of the new rankings",
-        "pairs": len(prompts),
-        "prompts": len(set(prompts)),
         "seed": config.seed,
-        "accuracy": {name: estimate(values) for name, values in right.items()},
-        "gain": estimate([b - a for a, b in zip(right["old"], right["new"], strict=True)]),
+        "resamples": config.resamples,
+        "simulated": lexicon is not None,
+        "prompts": len({row.prompt.id for row in rows["labelers"]}),
+        "pairs": {},
+        "accuracy": {},
+        "gain": {},
     }
+    scores = {name: _scores(RewardScorer(path), rows["labelers"]) for name, path in models.items()}
+    for judge, ranked in rows.items():
+        if not any(row.pairs() for row in ranked):
+            continue
+        right: dict[str, list[float]] = {}
+        for name, known in scores.items():
+            own = [[known[row.prompt.id, one.text] for one in row.completions] for row in ranked]
+            right[name] = [pair.right for pair in judged_pairs(ranked, own)]
+        prompts = [row.prompt.id for row in ranked for _ in row.pairs()]
+        report["pairs"][judge] = len(prompts)
+        report["accuracy"][judge], report["gain"][judge] = _figures(right, prompts, config)
+    labelers = report["accuracy"]["labelers"]
     return run.finish(
         "evaluation-report",
         lambda folder: write_json(folder / "report.json", report),
         {
-            "pairs": len(prompts),
-            "old_accuracy": report["accuracy"]["old"],
-            "new_accuracy": report["accuracy"]["new"],
-            "gain": report["gain"],
+            "pairs": report["pairs"]["labelers"],
+            **{f"{name}_accuracy": labelers[name] for name in models},
+            "gain": report["gain"]["labelers"]["new over old"],
         },
     )
 
 
-# --- inside -----------------------------------------------------------------------------------------------------
-
-
-def _firsts(source: Artifact) -> dict[str, tuple[Prompt, Completion]]:
-    rows = read_records(source.file("test.jsonl.gz"), Completions)
-    return {row.prompt.id: (row.prompt, row.completions[0]) for row in rows}
-
-
-def _facts(report: dict[str, Any], challenger: str, every: WinRate) -> dict[str, Any]:
-    return {
-        "judges": "SIMULATED labelers" if report["simulated"] else "people",
-        "win_rate": interval(every.rate),
-        "against": report["against"],
-        "votes": report["votes"],
-        "challenger": challenger,
+def _scores(scorer: RewardScorer, rankings: Sequence[Ranking]) -> dict[tuple[str, str], float]:
+    """(prompt id, text) -> score; an answer that several people ranked is scored once."""
+    asked = {
+        (row.prompt.id, one.text): (row.prompt, one) for row in rankings for one in row.completions
     }
+    found = scorer.scores(
+        [prompt for prompt, _ in asked.values()], [one for _, one in asked.values()]
+    )
+    return dict(zip(asked, found, strict=True))
+
+
+def _figures(
+    right: Mapping[str, Sequence[float]], prompts: Sequence[str], config: JudgingConfig
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    def estimate(values: Sequence[float]) -> dict[str, float]:
+        return asdict(pooled(values, prompts, seed=config.seed, resamples=config.resamples))
+
+    gains = {
+        name: estimate([x - y for x, y in zip(right[a], right[b], strict=True)])
+        for name, (a, b) in GAINS.items()
+        if a in right and b in right
+    }
+    return {name: estimate(values) for name, values in right.items()}, gains

@@ -1,11 +1,22 @@
-"""What the loop calls its runs and campaigns, by round. A project's state is read off these names alone."""
+"""What the loop calls its runs and campaigns, by round and arm. A project's state is read off these names alone.
+
+The control is an arm beside the loop's own: it spends a round's labels on answers of the SFT model instead.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
+
+Arm = Literal["", "control"]
+"""The loop itself, or its control."""
+CONTROL: Arm = "control"
 
 DEMONSTRATIONS = "demonstrations"
 """A run, and the campaign that it comes from."""
 SFT, CHOSEN, BASELINE, RL_INIT = "sft", "chosen", "baseline", "rl_init"
 TEXT, LEXICON = "stories", "lexicon"
+STORY_TASKS = "demonstrations"
+"""The stage that makes demonstrations of the bundled stories, for a project without prompts of its own."""
 
 
 def prompts(number: int) -> str:
@@ -13,14 +24,14 @@ def prompts(number: int) -> str:
     return f"prompts-{number}"
 
 
-def samples(number: int) -> str:
+def samples(number: int, arm: Arm = "") -> str:
     """K completions per prompt, to be ranked."""
-    return f"samples-{number}"
+    return _of(arm, f"samples-{number}")
 
 
-def rankings(number: int) -> str:
+def rankings(number: int, arm: Arm = "") -> str:
     """Rankings of this round and all before: what its reward model learns from."""
-    return f"rankings-{number}"
+    return _of(arm, f"rankings-{number}")
 
 
 def new_rankings(number: int) -> str:
@@ -28,36 +39,50 @@ def new_rankings(number: int) -> str:
     return f"new-rankings-{number}"
 
 
-def ranking_campaign(number: int) -> str:
+def ranking_campaign(number: int, arm: Arm = "") -> str:
     """Where they are made."""
-    return f"rankings, round {number}"
+    return f"{arm} rankings, round {number}".strip()
 
 
-def reward(number: int) -> str:
+def reward(number: int, arm: Arm = "") -> str:
     """The round's reward model."""
-    return f"reward-{number}"
+    return _of(arm, f"reward-{number}")
 
 
-def reward_check(number: int) -> str:
-    """Its accuracy beside the one before's, on the round's new rankings."""
-    return f"reward-check-{number}"
+def reward_check(number: int, arm: Arm = "") -> str:
+    """Its accuracy beside the one before's, and the control's beside both, on the round's new rankings."""
+    return f"{arm or 'reward'}-check-{number}"
 
 
-def ppo(number: int, *, ptx: bool) -> str:
+def ppo(number: int, *, ptx: bool, arm: Arm = "") -> str:
     """The round's policy."""
-    return f"{'ppo_ptx' if ptx else 'ppo'}-{number}"
+    return _of(arm, f"{'ppo_ptx' if ptx else 'ppo'}-{number}")
 
 
-def answers(number: int, who: str) -> str:
-    """Answers of `new` and `old` to the test prompts."""
-    return f"answers-{number}-{who}"
+def judged(number: int, arm: Arm = "") -> str:
+    """Answers to the test prompts, judged by reward models and, where labelers are simulated, by code."""
+    return _of(arm, f"judged-{number}")
 
 
-def vote_campaign(number: int) -> str:
-    """The blind comparison."""
-    return f"comparison, round {number}"
+def vote_campaign(number: int, arm: Arm = "") -> str:
+    """The blind comparison of the same answers."""
+    return f"{arm} comparison, round {number}".strip()
 
 
-def votes(number: int) -> str:
+def votes(number: int, arm: Arm = "") -> str:
     """Its result."""
-    return f"comparison-{number}"
+    return _of(arm, f"comparison-{number}")
+
+
+def rounds(number: int, arm: Arm = "") -> str:
+    """The report on all rounds."""
+    return _of(arm, f"rounds-{number}")
+
+
+def seeds(number: int, count: int, arm: Arm = "") -> str:
+    """The report on the same rounds under several seeds."""
+    return _of(arm, f"rounds-{number}-of-{count}-seeds")
+
+
+def _of(arm: Arm, name: str) -> str:
+    return f"{arm}-{name}" if arm else name

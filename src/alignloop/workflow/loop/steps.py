@@ -13,14 +13,17 @@ from alignloop.errors import ConfigError
 from alignloop.workflow.loop import names
 from alignloop.workflow.loop.config import LoopConfig
 from alignloop.workflow.loop.facts import CampaignFacts, Facts
+from alignloop.workflow.loop.names import CONTROL, Arm
 
 Action = Literal[
     "ask for answers",
     "export answers",
     "take given answers",
+    "begin with stories",
     "sft",
     "choose epoch",
     "export prompts",
+    "story prompts",
     "sample",
     "ask for rankings",
     "fill rankings",
@@ -34,13 +37,11 @@ Action = Literal[
     "lexicon",
     "rl_init",
     "ppo",
-    "answer old",
-    "answer new",
-    "ask for votes",
+    "compare",
     "close",
     "count votes",
-    "judge by reward",
     "check reward models",
+    "report",
 ]
 Waits = Literal["prompts", "text", "answers", "rankings", "votes", "writers"]
 
@@ -54,6 +55,7 @@ class Step:
     """Name of the run that it leaves, or of the campaign that it changes."""
     number: int = 0
     """The round; 0 before the first."""
+    arm: Arm = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,20 @@ def next_step(
         rounds: how many are wanted.
         simulated: whether simulated labelers do the people's part.
     """
-    return next(_all_that_is_left(facts, config, rounds, simulated), Done(rounds))
+    return next(all_that_is_left(facts, config, rounds, simulated), Done(rounds))
+
+
+def steps_ahead(
+    facts: Facts, config: LoopConfig, *, rounds: int, simulated: bool = False
+) -> list[Step]:
+    """The steps that can be foreseen, up to the next person; the first of them is `next_step`."""
+    found: dict[tuple[str, str], Step] = {}
+    for one in all_that_is_left(facts, config, rounds, simulated):
+        if isinstance(one, Step):
+            found.setdefault((one.action, one.run), one)
+        elif not simulated:
+            break
+    return list(found.values())
 
 
 def check_labelers(facts: Facts, *, simulated: bool) -> None:
@@ -106,10 +121,16 @@ def check_labelers(facts: Facts, *, simulated: bool) -> None:
         )
 
 
-def rounds_of(facts: Facts, config: LoopConfig) -> int:
-    """How many rounds were begun, and at least as many as are wanted: what `status` looks ahead to."""
+def as_begun(facts: Facts, config: LoopConfig) -> LoopConfig:
+    """The settings with as many rounds as were begun, and the control where one was: what `status` looks ahead to."""
     begun = [int(name.rpartition("-")[2]) for name in facts.runs if _is_of_round(name)]
-    return max([config.rounds, *begun])
+    has_control = any(name.startswith(f"{CONTROL}-") for name in facts.runs)
+    return config.model_copy(
+        update={
+            "rounds": max([config.rounds, *begun]),
+            "control": config.control or has_control,
+        }
+    )
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
@@ -120,11 +141,13 @@ def _is_of_round(name: str) -> bool:
     return head == "prompts" and number.isdigit()
 
 
-def _all_that_is_left(
+def all_that_is_left(
     facts: Facts, config: LoopConfig, rounds: int, simulated: bool
 ) -> Iterator[Step | Wait]:
     """In order. Whatever comes after the first rests on facts that do not hold yet."""
-    yield from _prompts(facts)
+    begins_with_stories = _begins_with_stories(facts, config, simulated)
+    if not begins_with_stories and not facts.has_story_tasks:
+        yield from _prompts(facts)
     if config.ptx and not config.has_text:
         yield Wait(
             "text",
@@ -133,13 +156,29 @@ def _all_that_is_left(
                 "`pretraining-text` artefact (alignloop data import --set kind=pretraining-text), or ptx = false",
             ),
         )
-    yield from _demonstrations(facts, config, simulated)
+    if begins_with_stories:
+        yield from _text(facts, config)
+        yield Step("begin with stories", names.DEMONSTRATIONS)
+    else:
+        yield from _demonstrations(facts, config, simulated)
     if not facts.has(names.SFT):
         yield Step("sft", names.SFT)
     if not facts.has(names.CHOSEN):
         yield Step("choose epoch", names.CHOSEN)
     for number in range(1, rounds + 1):
         yield from _round(facts, config, number, simulated)
+    report = names.rounds(rounds, arm_of(config, rounds))
+    if not facts.has(report):
+        yield Step("report", report, rounds)
+
+
+def arm_of(config: LoopConfig, number: int) -> Arm:
+    """The control's, where the round has one: the first has not, since it samples from the SFT model itself."""
+    return CONTROL if config.control and number > 1 else ""
+
+
+def _begins_with_stories(facts: Facts, config: LoopConfig, simulated: bool) -> bool:
+    return facts.is_empty and simulated and config.has_text
 
 
 def _prompts(facts: Facts) -> Iterator[Wait]:
@@ -155,8 +194,15 @@ def _prompts(facts: Facts) -> Iterator[Wait]:
             "bring yours in: alignloop prompts import FILE --project {project}",
             "the side is drawn by user, so a few more users fill it; or begin a project with larger shares "
             "(--set valid=0.2 --set test=0.2)",
+            *([_STORIES] if facts.is_empty else []),
         ),
     )
+
+
+_STORIES = (
+    "to see the loop run first, on the bundled stories and with labels by code: "
+    "alignloop loop --project {project} --labelers simulated"
+)
 
 
 def _demonstrations(facts: Facts, config: LoopConfig, simulated: bool) -> Iterator[Step | Wait]:
@@ -200,14 +246,10 @@ def _no_writers(there: Mapping[str, int], wanted: Mapping[str, int], share: floa
 
 def _round(facts: Facts, config: LoopConfig, number: int, simulated: bool) -> Iterator[Step | Wait]:
     if not facts.has(names.prompts(number)):
-        yield Step("export prompts", names.prompts(number), number)
-    if not facts.has(names.samples(number)):
-        yield Step("sample", names.samples(number), number)
-    yield from _rankings(facts, config, number, simulated)
-    if not facts.has(names.rankings(number)):
-        yield Step("export rankings", names.rankings(number), number)
-    if not facts.has(names.reward(number)):
-        yield Step("reward model", names.reward(number), number)
+        has_stories = facts.has_story_tasks or _begins_with_stories(facts, config, simulated)
+        action = "story prompts" if has_stories else "export prompts"
+        yield Step(action, names.prompts(number), number)
+    yield from _taught(facts, config, number, simulated, "")
     if number == 1 and not facts.has(names.BASELINE):
         yield Step("baseline", names.BASELINE, number)
     if number > 1:
@@ -218,9 +260,35 @@ def _round(facts: Facts, config: LoopConfig, number: int, simulated: bool) -> It
     if config.ptx and not facts.has(names.RL_INIT):
         yield from _text(facts, config)
         yield Step("rl_init", names.RL_INIT, number)
-    if not facts.has(names.ppo(number, ptx=config.ptx)):
-        yield Step("ppo", names.ppo(number, ptx=config.ptx), number)
-    yield from _comparison(facts, config, number, simulated)
+    yield from _improved(facts, config, number, simulated, "")
+    if arm := arm_of(config, number):
+        yield from _taught(facts, config, number, simulated, arm)
+        if not facts.has(names.reward_check(number, arm)):
+            yield Step("check reward models", names.reward_check(number, arm), number, arm)
+        yield from _improved(facts, config, number, simulated, arm)
+
+
+def _taught(
+    facts: Facts, config: LoopConfig, number: int, simulated: bool, arm: Arm
+) -> Iterator[Step | Wait]:
+    """From samples to a reward model."""
+    if not facts.has(names.samples(number, arm)):
+        yield Step("sample", names.samples(number, arm), number, arm)
+    yield from _rankings(facts, config, number, simulated, arm)
+    if not facts.has(names.rankings(number, arm)):
+        yield Step("export rankings", names.rankings(number, arm), number, arm)
+    if not facts.has(names.reward(number, arm)):
+        yield Step("reward model", names.reward(number, arm), number, arm)
+
+
+def _improved(
+    facts: Facts, config: LoopConfig, number: int, simulated: bool, arm: Arm
+) -> Iterator[Step | Wait]:
+    """From a reward model to a policy, compared with others."""
+    policy = names.ppo(number, ptx=config.ptx, arm=arm)
+    if not facts.has(policy):
+        yield Step("ppo", policy, number, arm)
+    yield from _comparison(facts, config, number, simulated, arm)
 
 
 def _text(facts: Facts, config: LoopConfig) -> Iterator[Step]:
@@ -245,52 +313,50 @@ def _reading(facts: Facts, config: LoopConfig) -> Iterator[Step | Wait]:
 
 
 def _rankings(
-    facts: Facts, config: LoopConfig, number: int, simulated: bool
+    facts: Facts, config: LoopConfig, number: int, simulated: bool, arm: Arm
 ) -> Iterator[Step | Wait]:
-    if facts.has(names.rankings(number)):
+    if facts.has(names.rankings(number, arm)):
         return
-    name = names.ranking_campaign(number)
+    name = names.ranking_campaign(number, arm)
     campaign = facts.campaigns.get(name)
     if campaign is None:
-        yield Step("ask for rankings", name, number)
-        return
+        yield Step("ask for rankings", name, number, arm)
+        campaign = CampaignFacts("draft")  # looked ahead to
     if campaign.state == "draft":
-        yield Step("open" if campaign.tasks else "fill rankings", name, number)
+        yield Step("open" if campaign.tasks else "fill rankings", name, number, arm)
     share = config.rankings.enough
     if not _is_enough(campaign, share):
-        if simulated and campaign.state == "open" and campaign.done < campaign.wanted:
+        if simulated and (campaign.state == "draft" or _has_work(campaign)):
             yield from _reading(facts, config)
-            yield Step("simulate", name, number)
+            yield Step("simulate", name, number, arm)
         yield _people("rankings", "rankings made", name, campaign, share)
 
 
 def _comparison(
-    facts: Facts, config: LoopConfig, number: int, simulated: bool
+    facts: Facts, config: LoopConfig, number: int, simulated: bool, arm: Arm
 ) -> Iterator[Step | Wait]:
-    if facts.has(names.votes(number)):
-        return
-    for who, action in (("old", "answer old"), ("new", "answer new")):
-        if not facts.has(names.answers(number, who)):
-            yield Step(action, names.answers(number, who), number)  # type: ignore[arg-type]
-    if config.comparison.by == "reward-model":
-        yield Step("judge by reward", names.votes(number), number)
-        return
-    name = names.vote_campaign(number)
-    campaign = facts.campaigns.get(name)
-    if campaign is None:
-        yield Step("ask for votes", name, number)
-        return
-    if campaign.state == "draft":
-        yield Step("open", name, number)
-    is_done = campaign.wanted > 0 and campaign.done >= campaign.wanted
-    if campaign.state != "closed":
-        if is_done and campaign.state == "open":
-            yield Step("close", name, number)
-        if simulated and campaign.state == "open":
+    if not facts.has(names.judged(number, arm)):
+        if simulated:
             yield from _reading(facts, config)
-            yield Step("simulate", name, number)
+        yield Step("compare", names.judged(number, arm), number, arm)
+    if config.comparison.by == "reward-model" or facts.has(names.votes(number, arm)):
+        return
+    name = names.vote_campaign(number, arm)
+    campaign = facts.campaigns.get(name) or CampaignFacts("draft")  # "compare" made it
+    if campaign.state == "draft":
+        yield Step("open", name, number, arm)
+    if campaign.state != "closed":
+        if campaign.state == "open" and campaign.wanted > 0 and not _has_work(campaign):
+            yield Step("close", name, number, arm)
+        if simulated and campaign.state != "paused":
+            yield from _reading(facts, config)
+            yield Step("simulate", name, number, arm)
         yield _votes(name, campaign)
-    yield Step("count votes", names.votes(number), number)
+    yield Step("count votes", names.votes(number, arm), number, arm)
+
+
+def _has_work(campaign: CampaignFacts) -> bool:
+    return campaign.state == "open" and campaign.done < campaign.wanted
 
 
 def _is_enough(campaign: CampaignFacts, share: float) -> bool:

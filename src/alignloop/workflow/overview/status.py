@@ -14,7 +14,7 @@ from alignloop.store.project import Project, open_project
 from alignloop.workflow.loop import names
 from alignloop.workflow.loop.config import LoopConfig, read_config
 from alignloop.workflow.loop.facts import Facts, facts_of
-from alignloop.workflow.loop.steps import Step, Wait, next_step, rounds_of
+from alignloop.workflow.loop.steps import Step, Wait, as_begun, next_step
 from alignloop.workflow.overview.lineage import Node, as_json, lineage
 from alignloop.workflow.overview.runs import SeenRun, resume_command, runs_below
 from alignloop.workflow.overview.win_rates import Rate, win_rates
@@ -144,10 +144,12 @@ def _coming(
             else [f"talk to {newest.name}: alignloop chat {shlex.quote(str(newest.folder))}"]
         )
     simulated = facts.simulated_labels > 0 and not facts.people_labels
-    step = next_step(facts, config, rounds=rounds_of(facts, config), simulated=simulated)
+    begun = as_begun(facts, config)
+    step = next_step(facts, begun, rounds=begun.rounds, simulated=simulated)
     if isinstance(step, Wait):
         return step.told(project.folder)
-    flag = " --labelers simulated" if simulated else ""
+    flag = " --control" if begun.control and not config.control else ""
+    flag += " --labelers simulated" if simulated else ""
     if isinstance(step, Step):
         round_ = f" of round {step.number}" if step.number else ""
         return [
