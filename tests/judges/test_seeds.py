@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from alignloop.errors import ConfigError
 from alignloop.judges.measure import NOTHING
-from alignloop.judges.seeds import MOST_SEEDS, ONE_SEED, over_seeds
+from alignloop.judges.seeds import MOST_SEEDS, ONE_SEED, QUANTILES, over_seeds, t_interval
 
 
 def test_two_seeds_by_hand() -> None:
@@ -26,20 +27,17 @@ def test_three_seeds_by_hand() -> None:
     assert found.low == pytest.approx(-0.48416, abs=1e-5)
 
 
-def test_the_quantiles_are_those_of_students_t() -> None:
+@pytest.mark.parametrize("freedom", range(1, MOST_SEEDS))
+def test_the_quantiles_are_those_of_students_t(freedom: int) -> None:
     from scipy.stats import t
 
-    for count in range(2, MOST_SEEDS + 1):
-        values = [0.0] * (count - 1) + [1.0]
-        found = over_seeds(values)
-        deviation = (1 / count) ** 0.5
-        expected = t.ppf(0.975, count - 1) * deviation / count**0.5
-        assert found.high is not None and found.value is not None
-        assert found.high - found.value == pytest.approx(expected, rel=1e-4)
+    assert QUANTILES[freedom - 1] == pytest.approx(t.ppf(0.975, freedom), abs=5e-5)
 
 
 def test_one_seed_has_no_interval_and_none_has_no_value() -> None:
     assert over_seeds([0.7]).reason == ONE_SEED
     assert over_seeds([]).reason == NOTHING
-    with pytest.raises(ValueError, match="11 seeds"):
-        over_seeds([0.0] * 11)
+    with pytest.raises(ValueError, match="no spread"):
+        t_interval([1.0])
+    with pytest.raises(ConfigError, match="smaller --seeds"):
+        over_seeds([0.0] * (MOST_SEEDS + 1))

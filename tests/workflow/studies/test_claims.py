@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignloop.errors import ConfigError, NumericsError
+from alignloop.errors import NumericsError
 from alignloop.judges.intervals import Estimate
 from alignloop.workflow.studies.claims import (
-    MOST_SEEDS,
-    T_QUANTILES,
     Claim,
     Effect,
     Expected,
     judge,
-    t_interval,
     verdict,
 )
 from alignloop.workflow.studies.wording import expected, line, measured, rests_on
@@ -77,31 +73,6 @@ def test_a_wider_interval_never_tells_the_contrary(
     assert wide in (narrow, "undecided")
 
 
-def test_the_t_interval_of_three_seeds_by_hand() -> None:
-    # Mean 2, standard deviation 1: half a width of 4.3027 / sqrt(3) = 2.4841.
-    mean, low, high = t_interval([1.0, 2.0, 3.0])
-
-    assert mean == 2.0
-    assert (low, high) == pytest.approx((2 - 2.48416, 2 + 2.48416), abs=1e-4)
-
-
-def test_the_t_interval_of_two_seeds_by_hand() -> None:
-    # Mean 0.5, standard deviation 0.7071: half a width of 12.7062 * 0.7071 / 1.4142 = 6.3531.
-    assert t_interval([0.0, 1.0]) == pytest.approx((0.5, -5.8531, 6.8531), abs=1e-4)
-
-
-@pytest.mark.parametrize("freedom", range(1, MOST_SEEDS))
-def test_the_quantiles_leave_a_fortieth_above(freedom: int) -> None:
-    """Student's density integrated from 0 to the quantile: 0.475."""
-    xs = np.linspace(0.0, T_QUANTILES[freedom - 1], 200_001)
-    log_scale = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
-    scale = math.exp(log_scale) / math.sqrt(freedom * math.pi)
-    density = scale * (1 + xs**2 / freedom) ** (-(freedom + 1) / 2)
-
-    area = float((density[1:] + density[:-1]).sum()) / 2 * (xs[1] - xs[0])
-    assert area == pytest.approx(0.475, abs=3e-6)
-
-
 def test_seeds_give_a_t_interval_and_their_own_intervals_stay_aside() -> None:
     judged = judge(RISES, effects(1.0, 2.0, 3.0))
 
@@ -150,7 +121,3 @@ def test_what_cannot_be_judged_is_refused() -> None:
         judge(RISES, [*effects(1.0), *effects(2.0)])
     with pytest.raises(NumericsError, match="not finite"):
         judge(RISES, effects(math.nan, 1.0))
-    with pytest.raises(ValueError, match="no spread"):
-        t_interval([1.0])
-    with pytest.raises(ConfigError, match="smaller --seeds"):
-        t_interval([1.0] * (MOST_SEEDS + 1))

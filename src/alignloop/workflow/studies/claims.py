@@ -9,26 +9,19 @@ of that, so there the interval is the bootstrap's over that seed's prompts, and 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from alignloop.errors import ConfigError, NumericsError
+from alignloop.errors import NumericsError
 from alignloop.judges.intervals import Estimate
+from alignloop.judges.seeds import t_interval
 
 Expected = Literal["above", "below", "within"]
 Verdict = Literal["held", "not held", "undecided"]
 Basis = Literal["seeds", "prompts"]
 Unit = Literal["share", "nats", "number"]
 """How an effect is written: in percentage points, in nats, or as a plain number."""
-
-T_QUANTILES = (
-    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
-    2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930,
-)  # fmt: skip
-"""The 0.975 quantile of Student's t at 1 to 19 degrees of freedom."""
-MOST_SEEDS = len(T_QUANTILES) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,20 +136,3 @@ def verdict(expected: Expected, margin: float, low: float, high: float) -> Verdi
         case "within":
             holds, fails = -margin <= low and high <= margin, low > margin or high < -margin
     return "held" if holds else "not held" if fails else "undecided"
-
-
-def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, and the ends of its 95 % t interval, of two values or more: one per seed.
-
-    Raises:
-        ConfigError: more seeds than the table of quantiles goes.
-        ValueError: fewer than two.
-    """
-    count = len(values)
-    if count < 2:
-        raise ValueError("one value has no spread")
-    if count > MOST_SEEDS:
-        raise ConfigError(f"{count} seeds; at most {MOST_SEEDS} are of use: give a smaller --seeds")
-    mean = statistics.fmean(values)
-    half = T_QUANTILES[count - 2] * statistics.stdev(values) / math.sqrt(count)
-    return mean, mean - half, mean + half

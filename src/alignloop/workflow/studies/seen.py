@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alignloop.judges.seeds import t_interval
 from alignloop.pages import Table
 from alignloop.workflow.report.data import number
 from alignloop.workflow.studies.cells import Done
-from alignloop.workflow.studies.claims import Effect, t_interval
+from alignloop.workflow.studies.claims import Effect
 from alignloop.workflow.studies.effects import Statistic, effect_of, weighted
 from alignloop.workflow.studies.wording import share
 
