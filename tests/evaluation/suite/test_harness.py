@@ -23,6 +23,7 @@ from tests.serving.site import Site, served
 
 CONTEXT = 160
 NAME = "alignloop_p3_sentiment"
+NOT_THERE = "lm-evaluation-harness is not installed: pip install 'lm_eval[api]'"
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +159,8 @@ def test_a_task_that_is_written_is_refused(tmp_path: Path, policy: Path) -> None
 def test_the_harness_itself_gets_our_figures(
     tmp_path: Path, site: Site, policy: Path, rows: Path
 ) -> None:
-    harness = pytest.importorskip("lm_eval")
-    tasks = pytest.importorskip("lm_eval.tasks")
+    harness = pytest.importorskip("lm_eval", reason=NOT_THERE)
+    tasks = pytest.importorskip("lm_eval.tasks", reason=NOT_THERE)
     task = task_called("p3_sentiment")
     expected = ours(tmp_path / "run", policy, rows, "plain")
     [written] = write_harness_tasks(task, rows, policy, "plain", tmp_path / "h", seed=1, limit=None)
