@@ -21,6 +21,9 @@ FOLDERS = {
     "web/static": ("*.*", 2),
     "labeling/app/locale": ("*.json", 2),
     "labeling/guidelines": ("*.md", 4),
+    "serving/page/templates": ("*.html", 6),
+    "serving/page/static": ("*.*", 2),
+    "serving/page/locale": ("*.json", 2),
     "store/migrations/versions": ("*.sql", 2),
     "assets/prompts": ("*.*", 2),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -379,3 +380,17 @@ def test_the_notice_s_words_have_the_version_that_people_agreed_to() -> None:
                 told.update(f"{locale} {key} {said}\n".encode())
 
     assert {NOTICE: told.hexdigest()[:16]} == {1: "8623dfb9ea888101"}
+
+
+def test_a_form_that_is_never_sent_to_its_end_is_given_up(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alignloop.serving.page.access._BODY_S", 0.05)
+    host, port = served.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /chat HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: 100\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\ntext="
+    )
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        slow.sendall(head.encode())
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")

@@ -15,7 +15,16 @@ from alignloop.data.split import side_of
 from alignloop.errors import JudgmentError
 from alignloop.labeling.config import ExportConfig
 from alignloop.labeling.export import each_export
-from alignloop.store import campaigns, chats, erasure, events, prompts, transfer, visitors
+from alignloop.store import (
+    campaigns,
+    chats,
+    erasure,
+    events,
+    oversight,
+    prompts,
+    transfer,
+    visitors,
+)
 from alignloop.store.chats import Chats, Drawn, Said
 from alignloop.store.curation import settle
 from alignloop.store.database import Store
@@ -177,12 +186,12 @@ def test_on_the_other_sides_personal_data_is_flagged_as_an_import_does(
     assert (row.split, row.pii) == ("valid", ["email"])
 
 
-def test_a_project_that_scrubs_keeps_the_message_without_it(store: Store) -> None:
-    with store.write() as connection:
+def test_a_project_that_scrubs_keeps_the_message_without_it(store: Store, chat: Chats) -> None:
+    with store.write() as connection:  # an import, after the page was begun
         settle(connection, CurationConfig(pii_action="scrub"))
     visitor = agree(store, "token")
 
-    kept(Chats(store), visitor, "Write to ann.smith@example.com for me.")
+    kept(chat, visitor, "Write to ann.smith@example.com for me.")
 
     with store.read() as connection:
         [row] = prompts.each_prompt(connection)
@@ -284,6 +293,17 @@ def test_choices_that_may_not_train_are_not_kept(store: Store, chat: Chats) -> N
     assert choose(chat, visitor, prompt, conversation="c2") == "there", "of another conversation"
     assert choose(chat, visitor, prompt, texts=("Ask ann.smith@example.com", "No.")) == "pii"
     assert rows(store) == before
+
+
+def test_a_campaign_that_was_paused_takes_no_choices(lab: Lab, chat: Chats) -> None:
+    visitor = agree(lab.store, "token")
+    first, second = (kept(chat, visitor, f"Tell me of a {one}.") for one in ("fox", "hare"))
+    choose(chat, visitor, first)
+    with lab.store.write() as connection:
+        theirs = campaigns.get_campaign(connection, name=chats.CAMPAIGN)
+        oversight.pause(connection, NOW, "test", theirs)
+
+    assert choose(chat, visitor, second, uuid="later") == "closed"
 
 
 def test_users_are_no_labelers(lab: Lab, chat: Chats) -> None:

@@ -239,7 +239,7 @@ class Ranking(Record):
     instructions: str = ""
     """Version of the instructions they were given."""
     cohort: str = ""
-    """`training` or `heldout`: which group of labelers they belong to."""
+    """`training` or `heldout`: which group of labelers they belong to; `users`: it was chosen on the chat page."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

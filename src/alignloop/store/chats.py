@@ -11,13 +11,13 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, func, select
 
 from alignloop.data.curation.config import CurationConfig
 from alignloop.data.curation.examine import Examiner, Setup, row_of, scrubbed
-from alignloop.data.curation.outcomes import Found, Kept, Reason
+from alignloop.data.curation.outcomes import REASONS, Found, Kept, Reason
 from alignloop.data.curation.spans import Span
 from alignloop.data.incoming import Answer, Candidate, Place
 from alignloop.data.records import Completion
@@ -48,9 +48,11 @@ _GROUPS: Mapping[Preference, tuple[int, int]] = {
     "second": (2, 1),
     "tie": (1, 1),
 }
-Held = Literal["agreement", "test", "there"]
+Held = Literal["agreement", "test", "there", "closed"]
 """Why something is not kept, beside the reasons of curation: the user does not agree; the prompt is of the test side,
-which no choice may train on; it is not in the store."""
+which no choice may train on; it is not in the store; somebody closed or paused the campaign of choices."""
+NOT_KEPT: frozenset[str] = frozenset((*get_args(Held), *REASONS))
+"""What `Chats.choose` returns where it keeps nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +79,15 @@ class Chats:
     """The way in, over one store."""
 
     def __init__(self, store: Store) -> None:
-        """Settings as the project has them; a project without prompts begins with the paper's.
+        """Over an open store.
 
         Raises:
-            ConfigError, DataError, MissingExtraError: these settings cannot be used here.
+            ConfigError, DataError, MissingExtraError: the project's settings of curation cannot be used here.
         """
         self._store = store
-        with store.read() as connection:
-            before = settled(connection)
-        self.config = before or CurationConfig()
-        self._examiner = _examiner(self.config)
         self._one = threading.Lock()
+        with store.read() as connection:
+            _examiner(_settings(connection))
 
     def keep(self, now: int, visitor: Visitor, said: Said) -> int | Reason | Held:
         """Keep a message; returns its prompt's id, or why it is not kept."""
@@ -102,10 +102,10 @@ class Chats:
         with self._one, self._store.write() as connection:
             if not visitors.still_agrees(connection, visitor):
                 return "agreement"
-            found = self._curated(connection, candidate, said.conversation)
+            found = _curated(connection, candidate, said.conversation)
             if isinstance(found, str):
                 return found
-            settle(connection, self.config)
+            settle(connection, _settings(connection))
             new = stored(found, {"conversation": said.conversation})
             return prompts.add_prompts(connection, now, [new])[0]
 
@@ -138,13 +138,15 @@ class Chats:
                 return "there"
             if row.split == "test":
                 return "test"
-            if row.split == "train" and self._has_pii(answers):
+            if row.split == "train" and _has_pii(_examiner(_settings(connection)), answers):
                 return "pii"
             again = judgments.find_submission(connection, client_uuid)
             if again is not None:
                 return again.public_id
             prompts.in_turn(connection)
             campaign = _campaign(connection, now)
+            if campaign.state != "open":
+                return "closed"
             ids = [
                 prompts.add_completions(
                     connection,
@@ -168,48 +170,18 @@ class Chats:
                 client_uuid=client_uuid,
             ).public_id
 
-    # --- inside ---
 
-    def _curated(
-        self, connection: Connection, candidate: Candidate, conversation: str
-    ) -> Kept | Reason:
-        """The steps of `data.curation.curate`, for one candidate against the store."""
-        [look] = self._examiner([row_of(candidate, with_answers=False)])
-        if look.reason is not None:
-            return look.reason
-        if prompts.find_prompt(connection, look.text_digest) is not None:
-            return "exact_duplicate"
-        prefix = look.prefix_digest
-        if prefix is not None and _begins_alike(connection, prefix, conversation):
-            return "common_prefix"
-        cap = self.config.cap
-        if cap is not None and _count_of(connection, candidate.user) >= cap:
-            return "user_cap"
-        found = tuple(Found(part, Span(kind, start, end)) for part, kind, start, end in look.pii)
-        is_scrubbed = bool(found) and look.side == "train"
-        if is_scrubbed:
-            if self.config.pii_action == "drop":
-                return "pii"
-            candidate = scrubbed(candidate, found)
-        return Kept(
-            candidate,
-            look.side,
-            look.group,
-            candidate.user,
-            look.language,
-            look.tokens,
-            look.text_digest,
-            prefix,
-            found,
-            is_scrubbed,
-        )
+def _settings(connection: Connection) -> CurationConfig:
+    """As the project has them, also where an import has settled them since; one without prompts has the paper's."""
+    return settled(connection) or CurationConfig()
 
-    def _has_pii(self, answers: Iterable[Drawn]) -> bool:
-        """Whether an answer has personal data in it: it would train, and it is not to be changed."""
-        texts = tuple(Answer(one.completion.text) for one in answers)
-        asked = Candidate(Place("the chat page", 1), "-", answers=texts)
-        [look] = self._examiner([row_of(asked, with_answers=True)])
-        return bool(look.pii)
+
+def _has_pii(examiner: Examiner, answers: Iterable[Drawn]) -> bool:
+    """Whether an answer has personal data in it: it would train, and it is not to be changed."""
+    texts = tuple(Answer(one.completion.text) for one in answers)
+    asked = Candidate(Place("the chat page", 1), "-", answers=texts)
+    [look] = examiner([row_of(asked, with_answers=True)])
+    return bool(look.pii)
 
 
 @lru_cache(maxsize=4)
@@ -279,6 +251,40 @@ def _choices_of(connection: Connection, visitor: Visitor) -> dict[int, list[dict
         answer = {"text": row.text, "model": row.name, "rank": row.rank_group}
         by_submission[row.id]["answers"].append(answer)
     return found
+
+
+def _curated(connection: Connection, candidate: Candidate, conversation: str) -> Kept | Reason:
+    """The steps of `data.curation.curate`, for one candidate against the store."""
+    config = _settings(connection)
+    [look] = _examiner(config)([row_of(candidate, with_answers=False)])
+    if look.reason is not None:
+        return look.reason
+    if prompts.find_prompt(connection, look.text_digest) is not None:
+        return "exact_duplicate"
+    prefix = look.prefix_digest
+    if prefix is not None and _begins_alike(connection, prefix, conversation):
+        return "common_prefix"
+    cap = config.cap
+    if cap is not None and _count_of(connection, candidate.user) >= cap:
+        return "user_cap"
+    found = tuple(Found(part, Span(kind, start, end)) for part, kind, start, end in look.pii)
+    is_scrubbed = bool(found) and look.side == "train"
+    if is_scrubbed:
+        if config.pii_action == "drop":
+            return "pii"
+        candidate = scrubbed(candidate, found)
+    return Kept(
+        candidate,
+        look.side,
+        look.group,
+        candidate.user,
+        look.language,
+        look.tokens,
+        look.text_digest,
+        prefix,
+        found,
+        is_scrubbed,
+    )
 
 
 def _campaign(connection: Connection, now: int) -> Campaign:

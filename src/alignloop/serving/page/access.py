@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import random
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import anyio.to_thread
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
@@ -33,6 +35,7 @@ from alignloop.web.security import Origins, address_of, own_path
 LONGEST = 8000
 """Characters of a message."""
 DAY_MS = 86_400_000
+_BODY_S = 30.0
 _YEAR_S = 365 * 86_400
 _TOKEN_LENGTH = 43
 """Characters of a token that this server made."""
@@ -94,12 +97,16 @@ class Ask:
         """Read a request; a form carries a token made from the browser's.
 
         Raises:
-            HTTPException: its form is too large, or of another kind.
+            HTTPException: its form is too large, of another kind, or sent too slowly.
             Refused: 403, its form is of no page of ours.
         """
         ask = cls.bare(site, request)
         if request.method == "POST":
-            ask.form = await read_form(request)
+            try:
+                async with asyncio.timeout(_BODY_S):
+                    ask.form = await read_form(request)
+            except TimeoutError:
+                raise HTTPException(408) from None
             if ask.is_new or not ask._has_token():
                 raise Refused(403)
         if site.keeping is not None and not ask.is_new:

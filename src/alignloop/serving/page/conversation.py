@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 LIFE_MS = 86_400_000
 """After so long without a word a conversation is forgotten."""
-MOST = 5000
+MOST = 2000
 """Conversations of everybody; the one that was silent for longest goes first."""
 MOST_OF_ONE = 50
 """Of one browser."""

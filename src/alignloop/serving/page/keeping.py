@@ -102,7 +102,7 @@ class Keeping:
         except (BusyError, JudgmentError) as error:
             say(f"alignloop: a choice was not kept: {error}")
             return False
-        return found not in ("agreement", "test", "there", "pii")
+        return found not in chats.NOT_KEPT
 
     def data_of(self, visitor: Visitor) -> dict[str, Any]:
         """All that is kept of them."""
