@@ -62,7 +62,7 @@ def best_of_cell(policies: Policies, most: int) -> Cell:
             for n, row in zip(ns, rows, strict=True)
         ]
 
-    return policies.cell(policy_of(most), work, 5.0 * most, ns=ns)
+    return policies.cell(policy_of(most), work, 2.0 * most, ns=ns)
 
 
 def cells(bench: Bench, base: BaseName, seed: int) -> list[Cell]:

@@ -60,7 +60,7 @@ def cells(bench: Bench, base: BaseName, seed: int) -> list[Cell]:
         def work() -> list[dict[str, Any]]:
             return [policies.measured(policies.dpo(beta), name)]
 
-        return policies.cell(name, work, 200.0, beta=beta)
+        return policies.cell(name, work, 170.0, beta=beta)
 
     return [
         policies.start(),

@@ -70,7 +70,7 @@ def cells(bench: Bench, base: BaseName, seed: int) -> list[Cell]:
         return [{"policy": LONG, **answers_of_long_run(policies, iterations)}]
 
     return [
-        policies.cell(LONG, long_run, 400.0, iterations=iterations, kl_coef=0.0),
+        policies.cell(LONG, long_run, 280.0, iterations=iterations, kl_coef=0.0),
         best_of_cell(policies, most_of(bench)),
     ]
 

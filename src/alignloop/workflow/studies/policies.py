@@ -152,7 +152,7 @@ class Policies:
     def start(self) -> Cell:
         """Where every policy of step 3 starts, measured."""
         return self.cell(
-            REFERENCE, lambda: [self.measured(self.trained(REFERENCE), REFERENCE)], 20.0
+            REFERENCE, lambda: [self.measured(self.trained(REFERENCE), REFERENCE)], 15.0
         )
 
     def at(self, kl_coef: float, ptx_coef: float = 0.0) -> Cell:
@@ -162,7 +162,7 @@ class Policies:
         def work() -> list[dict[str, Any]]:
             return [self.measured(self.ppo(kl_coef, ptx_coef), name)]
 
-        return self.cell(name, work, 100.0, kl_coef=kl_coef, ptx_coef=ptx_coef)
+        return self.cell(name, work, 85.0, kl_coef=kl_coef, ptx_coef=ptx_coef)
 
     @property
     def copies(self) -> int:

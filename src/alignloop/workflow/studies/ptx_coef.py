@@ -71,9 +71,9 @@ def cells(bench: Bench, base: BaseName, seed: int) -> list[Cell]:
             path = policies.ppo(policies.usual("ppo_ptx").kl_coef, coef)
             return [policies.measured(path, name_of(coef)) | title_losses(foundation, path)]
 
-        return policies.cell(name_of(coef), work, 125.0, ptx_coef=coef)
+        return policies.cell(name_of(coef), work, 110.0, ptx_coef=coef)
 
-    return [policies.cell(REFERENCE, start, 25.0), *map(at, PTX_COEFS)]
+    return [policies.cell(REFERENCE, start, 20.0), *map(at, PTX_COEFS)]
 
 
 def title_losses(foundation: Foundation, policy: Path) -> dict[str, list[float]]:
