@@ -86,7 +86,7 @@ def test_one_seed_is_judged_by_its_prompts_and_says_so() -> None:
     judged = judge(RISES, [Effect.of(7, Estimate(0.2, 0.1, 0.3, 215))])
 
     assert (judged.low, judged.high, judged.basis, judged.verdict) == (0.1, 0.3, "prompts", "held")
-    assert "seed to seed is not in it" in rests_on(judged)
+    assert "seed to seed is not in the interval" in rests_on(judged)
     assert "215 prompts" in rests_on(judged)
 
 

@@ -14,8 +14,7 @@ from alignloop.workflow.report.sheet import template
 from alignloop.workflow.studies.claims import Judged
 from alignloop.workflow.studies.registry import STUDIES, study_of
 from alignloop.workflow.studies.run import SCHEMA, foundation_seconds, read_study, seconds_taken
-from alignloop.workflow.studies.study import Study
-from alignloop.workflow.studies.wording import expected, interval, measured, rests_on, unit_word
+from alignloop.workflow.studies.wording import counted, expected, interval, measured, unit_word
 
 if TYPE_CHECKING:
     from alignloop.workflow.report.plots import Captioned
@@ -30,11 +29,25 @@ LEDE = (
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimRow:
+    """A claim in the table of all."""
+
+    text: str
+    effect: str
+    source: str
+    verdict: str
+    measured: str
+    expected: str
+    rests_on: str
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """One study on the page."""
 
     name: str
     title: str
+    claims: Sequence[ClaimRow]
     question: str
     notes: Sequence[str]
     figures: Sequence[Captioned]
@@ -50,7 +63,6 @@ def write_page(folder: Path) -> Path:
         ArtifactError: no study finished there.
     """
     sections: list[Section] = []
-    claims: list[list[str]] = []
     results: list[dict[str, Any]] = []
     for name in STUDIES:
         study = study_of(name)
@@ -59,11 +71,11 @@ def write_page(folder: Path) -> Path:
         result, cells = found
         findings = study.findings(cells)
         results.append(result)
-        claims += [_claim_row(judged, study) for judged in findings.judged]
         sections.append(
             Section(
                 name,
                 study.title,
+                [_claim_row(judged) for judged in findings.judged],
                 study.question,
                 findings.notes,
                 findings.figures,
@@ -76,19 +88,8 @@ def write_page(folder: Path) -> Path:
         raise ArtifactError(
             f"{folder}: no study finished here; run 'alignloop study all --out {folder}' first"
         )
-    columns = [
-        "Claim",
-        "Verdict",
-        "Measured",
-        "Expected",
-        "Interval over",
-        "Effect",
-        "Paper",
-        "Study",
-    ]
     text = template("studies.html.j2").render(
         lede=_lede(results),
-        claims=Table("Every claim, with 95 % intervals", columns, claims),
         studies=sections,
     )
     path = folder / "studies.html"
@@ -103,18 +104,17 @@ def _lede(results: Sequence[Mapping[str, Any]]) -> str:
     return LEDE
 
 
-def _claim_row(judged: Judged, study: Study) -> list[str]:
+def _claim_row(judged: Judged) -> ClaimRow:
     claim = judged.claim
-    return [
+    return ClaimRow(
         claim.text,
+        claim.effect,
+        claim.source,
         judged.verdict,
         measured(judged),
         expected(claim),
-        rests_on(judged),
-        claim.effect,
-        claim.source,
-        study.title,
-    ]
+        counted(judged),
+    )
 
 
 def _effects(judged: Sequence[Judged]) -> Table:

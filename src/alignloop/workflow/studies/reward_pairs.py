@@ -22,7 +22,7 @@ ARMS = {"grouped": "ranking", "shuffled": "shuffled_pairs"}
 GROUPED_IS_LOWER = Claim(
     key="grouped-is-lower",
     text="After one pass at K = 9, learning all pairs of a prompt together has the lower validation loss.",
-    source="3.5 and its footnote 5",
+    source="section 3.5 and its footnote 5",
     effect="validation loss with shuffled pairs less with grouped ones",
     expected="above",
     unit="nats",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alignloop.workflow.report.data import number
 from alignloop.workflow.studies.claims import Claim, Judged, Unit
 
-ONE_SEED = "one seed: its prompts alone, what differs from seed to seed is not in it"
+ONE_SEED = "what differs from seed to seed is not in the interval"
 
 
 def amount(value: float, unit: Unit, *, signed: bool = True) -> str:
@@ -48,15 +48,20 @@ def expected(claim: Claim) -> str:
     )
 
 
-def rests_on(judged: Judged) -> str:
-    """Seeds, and the units inside each."""
+def counted(judged: Judged) -> str:
+    """Seeds, and the units inside each: `3 seeds, 215 prompts each`."""
     first = judged.effects[0]
     counts = [one.n for one in judged.effects]
     many = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{counts[0]}"
     seeds = len(judged.effects)
     if seeds == 1:
-        return f"{ONE_SEED} ({many} {first.units})"
+        return f"1 seed, {many} {first.units}"
     return f"{seeds} seeds, {many} {first.units} each"
+
+
+def rests_on(judged: Judged) -> str:
+    """The same, and of one seed what that means."""
+    return f"{counted(judged)}{f': {ONE_SEED}' if len(judged.effects) == 1 else ''}"
 
 
 def line(judged: Judged) -> str:
