@@ -185,9 +185,13 @@ def _has_pii(examiner: Examiner, answers: Iterable[Drawn]) -> bool:
 
 
 @lru_cache(maxsize=4)
+def _examiner_of(settings: str) -> Examiner:
+    return Examiner(Setup(CurationConfig.model_validate_json(settings)))
+
+
 def _examiner(config: CurationConfig) -> Examiner:
     """One for each way of curating: it reads a model of languages."""
-    return Examiner(Setup(config))
+    return _examiner_of(config.model_dump_json())
 
 
 def kept_of(connection: Connection, visitor: Visitor) -> dict[str, Any]:
