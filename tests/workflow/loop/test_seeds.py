@@ -10,6 +10,7 @@ import pytest
 
 from alignloop.errors import ConfigError
 from alignloop.files import write_json
+from alignloop.judges.seeds import ONE_SEED
 from alignloop.runs.artifact import write_artifact
 from alignloop.store.project import open_project
 from alignloop.workflow.loop.config import LoopConfig
@@ -80,6 +81,22 @@ def test_figures_that_every_seed_has_are_averaged_with_an_interval_over_seeds(
     assert "50.0\u00a0%" in page and "40.0, 60.0" in page
     (line,) = seed_lines(told)
     assert "ppo-1 against baseline, by gold: 50.0 %" in line
+
+
+def test_one_seed_has_no_interval_and_says_so(tmp_path: Path) -> None:
+    write_artifact(
+        tmp_path / "one",
+        "evaluation-report",
+        lambda inside: write_json(inside / "report.json", report(0.4)),
+        parents=[],
+        facts={},
+    )
+
+    path = run("rounds_over_seeds", tmp_path / "run", {}, reports={"seed-1": tmp_path / "one"}).path
+
+    for one in json.loads((path / "report.json").read_text())["figures"]:
+        assert (one["low"], one["high"], one["reason"]) == (None, None, ONE_SEED)
+    assert ONE_SEED in (path / "report.html").read_text()
 
 
 def test_a_figure_without_a_value_is_none() -> None:
