@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,19 @@ def test_the_page_written_again_is_the_same(folder: Path) -> None:
     write_page(folder)
 
     assert (folder / "studies.html").read_bytes() == before
+
+
+def test_a_study_whose_cell_was_deleted_is_off_the_page_until_it_is_made_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(folder, tmp_path / "studies")
+    (out / "reward-epochs" / "cells" / "medium_epochs_2_seed_1.json").unlink()
+
+    write_page(out)
+
+    html = (out / "studies.html").read_text(encoding="utf-8")
+    assert '<section id="reward-epochs">' not in html
+    assert '<section id="reward-folds">' in html
 
 
 def test_the_same_command_again_does_nothing(folder: Path, laid: Path) -> None:
