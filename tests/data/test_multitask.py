@@ -150,14 +150,16 @@ def test_a_data_set_of_one_answer_is_left_out_and_named(tmp_path: Path) -> None:
 
 
 def test_long_answers_are_left_out_and_counted(tmp_path: Path) -> None:
-    artifact = made(tmp_path, max_answer=20)
+    artifact = made(tmp_path, max_answer=20, hold_out=["commonsense"])
 
     found = sides(artifact)
     assert max(len(one.response) for rows in found.values() for one in rows) <= 20
     learn, ask = bundled()
+    too_long = [one for one in (*learn, *ask) if len(one.completion) > 20]
     assert artifact.facts["left_out_for_length"] == sum(
-        len(one.completion) > 20 for one in (*learn, *ask)
-    )
+        one.cluster != "commonsense" for one in too_long
+    ), "what is held out is not left out for its length"
+    assert any(one.cluster == "commonsense" for one in too_long)
 
 
 def test_your_own_rows_join(tmp_path: Path) -> None:

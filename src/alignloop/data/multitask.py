@@ -117,12 +117,10 @@ def publish_multitask(
     constant = one_answer(everything)
     too_long = 0
     for side, members in sides.items():
-        sides[side] = [row for row in members if _fits(row, config)]
-        too_long += len(members) - len(sides[side])
-    mixed = {
-        side: mix(_learned(sides[side], held_out, constant), config.cap, config.seed, side)
-        for side in split.SIDES
-    }
+        learned = _learned(members, held_out, constant)
+        sides[side] = [row for row in learned if _fits(row, config)]
+        too_long += len(learned) - len(sides[side])
+    mixed = {side: mix(sides[side], config.cap, config.seed, side) for side in split.SIDES}
     for side, chosen in mixed.items():
         if not chosen:
             raise DataError(

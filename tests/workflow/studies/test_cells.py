@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from alignloop.errors import ConfigError
+from alignloop.runs.run import Run
+from alignloop.sft.config import SFTConfig
 from alignloop.workflow.studies.cells import Cell, Clock, Row, minutes, read_cell, run_cell
 
 
@@ -37,6 +39,37 @@ def test_another_setting_is_another_cell(tmp_path: Path) -> None:
 
     assert read_cell(tmp_path, other) is None
     assert run_cell(tmp_path, other).rows == [{"loss": 2}]
+
+
+def test_a_cell_of_another_setting_loses_the_runs_that_would_refuse_the_new_one(
+    tmp_path: Path,
+) -> None:
+    def train(folder: Path, epochs: int) -> list[Row]:
+        with Run.open(folder / "run", "sft", SFTConfig(epochs=epochs), resume=True):
+            return [{"loss": epochs}]
+
+    run_cell(tmp_path, cell(lambda folder: train(folder, 1), epochs=1))
+    other = cell(lambda folder: train(folder, 2), epochs=2)
+
+    assert run_cell(tmp_path, other).rows == [{"loss": 2}]
+    assert run_cell(tmp_path, other) == read_cell(tmp_path, other)
+
+
+def test_a_killed_cell_of_another_setting_keeps_what_it_made(tmp_path: Path) -> None:
+    """The old file is gone once work begins, so a second call does not begin anew."""
+    run_cell(tmp_path, cell(lambda _: [{"loss": 1}], epochs=1))
+
+    def killed(folder: Path) -> Sequence[Row]:
+        (folder / "half").write_text("trained")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(tmp_path, cell(killed, epochs=2))
+    done = run_cell(
+        tmp_path, cell(lambda folder: [{"is_there": (folder / "half").is_file()}], epochs=2)
+    )
+
+    assert done.rows == [{"is_there": True}]
 
 
 def test_work_that_fails_leaves_no_cell(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def test_a_smaller_base_is_put_together_whole(name: BaseName, tmp_path: Path) ->
     assert contents(whole) == shipped | {
         "tokenizer.json": (asset("base") / "tokenizer.json").read_bytes()
     }
+
+
+def test_two_studies_that_begin_in_one_folder_share_a_base(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: base_model("small", tmp_path), range(8)))
+
+    assert set(made) == {tmp_path / "small"}
+    open_artifact(made[0], "policy")
 
 
 @pytest.mark.parametrize("name", SMALLER)

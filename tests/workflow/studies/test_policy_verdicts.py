@@ -151,6 +151,22 @@ def test_best_of_n_is_compared_with_ppo_at_the_same_kl() -> None:
     assert judged(found, "best-of-4-gold").mean == pytest.approx(0.2)
     assert judged(found, "best-of-n-per-nat").mean == pytest.approx(0.2, abs=0.005)
     assert set(verdicts(found).values()) == {"held"}
+    assert "PPO's nearest policy is at 6.00 nats" in found.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("kls", "said"),
+    [((1.2, 0.8, 0.4), "furthest policy is at 1.20 nats"), ((4.0, 2.0, 1.0), "on both sides")],
+)
+def test_best_of_n_says_where_ppo_did_not_go(kls: Sequence[float], said: str) -> None:
+    best = best_cell(16, [0.5, 0.6, 0.7, 0.8, 0.8])
+    ppo = ppo_cells(
+        dict.fromkeys(best_of_n.KL_COEFS, 0.7), dict(zip(best_of_n.KL_COEFS, kls, strict=True))
+    )
+
+    found = best_of_n.findings([cell("rl_init", kl=0.0), best, *ppo])
+
+    assert said in found.notes[1]
 
 
 # --- DPO and PPO ---

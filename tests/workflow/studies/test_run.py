@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,10 +18,12 @@ import pytest
 from alignloop.errors import ArtifactError, ConfigError
 from alignloop.files import write_json
 from alignloop.workflow.studies import run as running
-from alignloop.workflow.studies.cells import read_cell
+from alignloop.workflow.studies.cells import Cell, read_cell
+from alignloop.workflow.studies.foundation import BaseName, Ground
 from alignloop.workflow.studies.page import write_page
 from alignloop.workflow.studies.registry import STUDIES, study_of
 from alignloop.workflow.studies.run import Asked, foundation_seconds, run_studies
+from alignloop.workflow.studies.study import Bench, Findings, Study
 from tests.helpers import contents
 from tests.workflow.studies.laid import lay, tiny_ground
 
@@ -108,6 +112,19 @@ def test_the_page_written_again_is_the_same(folder: Path) -> None:
     assert (folder / "studies.html").read_bytes() == before
 
 
+def test_a_study_whose_cell_was_deleted_is_off_the_page_until_it_is_made_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(folder, tmp_path / "studies")
+    (out / "reward-epochs" / "cells" / "medium_epochs_2_seed_1.json").unlink()
+
+    write_page(out)
+
+    html = (out / "studies.html").read_text(encoding="utf-8")
+    assert '<section id="reward-epochs">' not in html
+    assert '<section id="reward-folds">' in html
+
+
 def test_the_same_command_again_does_nothing(folder: Path, laid: Path) -> None:
     before = contents(folder)
     said: list[str] = []
@@ -176,6 +193,31 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_rows(
     for epochs in (1, 2, 3, 4):
         name = f"medium_epochs_{epochs}_seed_1.json"
         assert (cells / name).read_bytes() == (whole / name).read_bytes()
+
+
+def counting(name: str, cells: int) -> Study:
+    """A study whose cells do nothing."""
+
+    def plan(bench: Bench, base: BaseName, seed: int) -> list[Cell]:
+        return [Cell(f"cell_{n}", base, seed, {}, lambda _: [{"n": 1}]) for n in range(cells)]
+
+    return Study(name, "", "", ("demo",), ("demo",), (), plan, lambda _: Findings([], [], []))
+
+
+def test_two_studies_at_once_in_one_folder_lose_no_times(tmp_path: Path) -> None:
+    asked = Asked(Ground(tmp_path, "float32", True, print), seeds=1)
+    asked.bench.foundation("demo", 1)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(
+            pool.map(
+                lambda name: run_studies([counting(name, 20)], asked, lambda _: None),
+                ("one", "other"),
+            )
+        )
+
+    noted = json.loads((tmp_path / "timings.json").read_text(encoding="utf-8"))
+    assert len(noted) == 40
 
 
 def test_quick_is_one_seed_on_the_quick_base(laid: Path, tmp_path: Path) -> None:

@@ -103,8 +103,31 @@ def findings(done: Sequence[Done]) -> Findings:
         curve_over_kl("best-of-n", seen, curves, measure, "PPO at three KL coefficients.")
         for measure in ("win_rate", "score")
     ]
-    note = "The KL of best of n is log n - (n-1)/n nats, an upper bound where answers score alike."
-    return Findings(judged, tables, figures, [note, WHO_JUDGED])
+    notes = [
+        "The KL of best of n is log n - (n-1)/n nats, an upper bound where answers score alike.",
+        _how_matched(seen, ppo),
+        WHO_JUDGED,
+    ]
+    return Findings(judged, tables, figures, notes)
+
+
+def _how_matched(seen: Seen, ppo: Sequence[str]) -> str:
+    """Whether PPO has policies on both sides of the KL that it is compared at, by seed."""
+    words: list[str] = []
+    for seed in seen.seeds:
+        kls = [seen.mean(seed, policy, "kl") for policy in ppo[1:]]
+        if max(kls) < AT_KL:
+            words.append(
+                f"in seed {seed} PPO's furthest policy is at {max(kls):.2f} nats, and its win rate stands for PPO's: "
+                "the two are not at the same KL"
+            )
+        elif min(kls) > AT_KL:
+            words.append(
+                f"in seed {seed} PPO's nearest policy is at {min(kls):.2f} nats, and PPO is read off the line that "
+                "joins it with the start"
+            )
+    where = "; ".join(words) or "PPO has policies on both sides of it in every seed"
+    return f"At {AT_KL:g} nats a value is linear in the square root of the KL between neighbouring policies: {where}."
 
 
 STUDY = Study(

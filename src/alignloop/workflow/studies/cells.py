@@ -7,6 +7,7 @@ the cell's file is written last, whole or not at all. So a study may be stopped 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,6 +109,10 @@ def run_cell(folder: Path, cell: Cell) -> Done:
     if (found := read_cell(folder, cell)) is not None:
         return found
     inside = folder / cell.id
+    if (path := folder / f"{cell.id}.json").is_file():
+        # Made with another setting: its runs would refuse this one's. The file goes last, lest a stop leave runs.
+        shutil.rmtree(inside, ignore_errors=True)
+        path.unlink()
     inside.mkdir(parents=True, exist_ok=True)
     rows = list(cell.work(inside))
     write_json(

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock
+
 from alignloop.config import Config, Precision
 from alignloop.errors import ArtifactError
 from alignloop.files import sha256_of, sync_folder, write_json
@@ -273,27 +275,37 @@ def base_model(name: BaseName, folder: Path) -> Path:
         ArtifactError: the package came without it, or the tokenizer is another one.
     """
     source = asset(BASES[name].asset)
-    description = source / "artifact.json"
-    if not description.is_file():
+    if not (source / "artifact.json").is_file():
         raise ArtifactError(f"{source}: the package came without this base model; install it again")
     if name == "demo":
         return source
     whole = folder / name
-    if not whole.is_dir():
-        tokenizer = asset("base") / "tokenizer.json"
-        expected = json.loads(description.read_text(encoding="utf-8"))["files"]["tokenizer.json"]
-        if sha256_of(tokenizer) != expected:
-            raise ArtifactError(
-                f"{source} was trained with another tokenizer than {tokenizer}; install the package again"
-            )
-        aside = folder / f".{name}.tmp"
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(source, aside)
-        shutil.copyfile(tokenizer, aside / "tokenizer.json")
-        sync_folder(aside)
-        aside.rename(whole)
-        open_artifact(whole, "policy")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{name}.lock"):  # two studies may begin in one folder at once
+        if not whole.is_dir():
+            _put_together(source, whole)
     return whole
+
+
+def _put_together(source: Path, whole: Path) -> None:
+    """Copy a base model that ships without its tokenizer, and the tokenizer with it.
+
+    Raises:
+        ArtifactError: the tokenizer is another one.
+    """
+    tokenizer = asset("base") / "tokenizer.json"
+    described = json.loads((source / "artifact.json").read_text(encoding="utf-8"))
+    if sha256_of(tokenizer) != described["files"]["tokenizer.json"]:
+        raise ArtifactError(
+            f"{source} was trained with another tokenizer than {tokenizer}; install the package again"
+        )
+    aside = whole.with_name(f".{whole.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(source, aside)
+    shutil.copyfile(tokenizer, aside / "tokenizer.json")
+    sync_folder(aside)
+    aside.rename(whole)
+    open_artifact(whole, "policy")
 
 
 def _check_flags(folder: Path, asked: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from alignloop.errors import ArtifactError
 from alignloop.files import write_bytes, write_json
 from alignloop.pages import Table
@@ -93,8 +95,9 @@ def write_page(folder: Path) -> Path:
         studies=sections,
     )
     path = folder / "studies.html"
-    write_bytes(path, text.encode("utf-8"))
-    write_json(folder / "studies.json", {"schema": SCHEMA, "studies": results})
+    with FileLock(folder / ".page.lock"):  # another study of the folder may end at the same moment
+        write_bytes(path, text.encode("utf-8"))
+        write_json(folder / "studies.json", {"schema": SCHEMA, "studies": results})
     return path
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from alignloop.files import write_json
 from alignloop.workflow.studies.cells import (
     Cell,
@@ -115,15 +117,15 @@ def run_studies(
 
 
 def read_study(folder: Path, study: Study) -> tuple[dict[str, Any], list[Done]] | None:
-    """A finished study's `study.json` and its cells; None where it did not finish yet."""
+    """A finished study's `study.json` and its cells; None where it did not finish yet, or a cell was deleted."""
     path = folder / study.name / "study.json"
     if not path.is_file():
         return None
     result = json.loads(path.read_text(encoding="utf-8"))
-    rows = [
-        json.loads((_cells(folder, study) / f"{name}.json").read_text(encoding="utf-8"))
-        for name in result["cells"]
-    ]
+    cells = [_cells(folder, study) / f"{name}.json" for name in result["cells"]]
+    if not all(cell.is_file() for cell in cells):
+        return None
+    rows = [json.loads(cell.read_text(encoding="utf-8")) for cell in cells]
     keys = ("name", "base", "seed", "setting", "rows")
     return result, [Done(*(row[key] for key in keys)) for row in rows]
 
@@ -175,9 +177,10 @@ def _do(step: _Step, folder: Path, progress: _Progress, say: Say) -> None:
     progress.at += 1
     took = progress.clock.took[step.kind][-1]
     if step.cell is not None:
-        noted = _timings(folder)
-        noted[f"{step.study.name}/{step.cell.id}"] = round(took, 2)
-        write_json(folder / "timings.json", noted)
+        with FileLock(folder / ".timings.lock"):  # another study may run in the same folder
+            noted = _timings(folder)
+            noted[f"{step.study.name}/{step.cell.id}"] = round(took, 2)
+            write_json(folder / "timings.json", noted)
     say(
         f"[{progress.at}/{len(progress.steps)}] {step.label}   {took:.0f} s   {progress.left()} left"
     )
