@@ -7,6 +7,7 @@ see that both count alike, a task of ours is written as a task of the harness: p
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def write_harness_tasks(
             differing += not (is_same and _is_read(formatter, asked, rows[-1]))
         items = out / f"{name}.jsonl"
         write_objects(items, rows)
-        described = _TASK.format(name=name, items=items.resolve(), rule=RULE)
+        described = _TASK.format(name=name, items=json.dumps(str(items.resolve())), rule=RULE)
         write_bytes(out / f"{name}.yaml", described.encode())
         written.append(Written(name, len(rows), differing))
     return written
