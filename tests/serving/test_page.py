@@ -203,7 +203,7 @@ def test_of_two_answers_the_chosen_one_goes_on(
     assert "tiny" not in re.sub(r"composer-model.*", "", visitor.html).partition("<main")[2]
     assert "other" not in visitor.html.partition("<main")[2]
 
-    assert visitor.post(f"{address}/choose", turn="0", preference=preference).status_code == 303
+    assert visitor.choose(address, preference).status_code == 303
 
     expected = turn.answers[1 if preference == "b" else 0].text
     assert chat_of(served, address).before(1)[1:] == ([("assistant", expected)] if expected else [])
@@ -220,6 +220,22 @@ def test_going_on_without_a_choice_goes_on_with_the_first(served: Served) -> Non
     assert chat_of(served, address).before(1)[-1][1] == first
     late = visitor.post(f"{address}/choose", turn="0", preference="b")
     assert late.status_code == 404
+
+
+def test_a_choice_is_about_the_answers_that_were_shown(served: Served) -> None:
+    served.lot.side_by_side = True
+    visitor = served.visit()
+    address = visitor.say("Tell me of a fox.")
+    visitor.post(f"{address}/again")  # in another window: this one still shows the first two
+
+    late = visitor.choose(address, "b")
+
+    assert late.headers["location"] == address
+    [turn] = chat_of(served, address).turns
+    assert turn.is_open
+    visitor.get(address)
+    visitor.choose(address, "b")
+    assert turn.preference == "b"
 
 
 def test_two_answers_stream_side_by_side(served: Served) -> None:

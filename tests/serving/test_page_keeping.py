@@ -61,7 +61,7 @@ def test_without_agreement_nothing_is_kept(served: Served, store: Store) -> None
     visitor = served.visit()
 
     address = visitor.say("Tell me of a fox.")
-    visitor.post(f"{address}/choose", turn="0", preference="a")
+    visitor.choose(address, "a")
     visitor.post("/notice", next=address)
     visitor.say("And of a hare.", address)
     visitor.get("/data")
@@ -187,7 +187,7 @@ def test_a_choice_is_a_comparison_that_trainers_get(
     address = visitor.say("Tell me of a fox.")
     [turn] = served.site.conversations._found[address.rpartition("/")[2]].turns
 
-    answer = visitor.post(f"{address}/choose", turn="0", preference=preference)
+    answer = visitor.choose(address, preference)
 
     assert answer.headers["location"].endswith("?told=kept")
     with store.read() as connection:
@@ -211,7 +211,7 @@ def test_two_draws_of_one_policy_can_be_compared(
         visitor.agree()
         served.lot.side_by_side = True
         address = visitor.say("Tell me of a fox.")
-        visitor.post(f"{address}/choose", turn="0", preference="b")
+        visitor.choose(address, "b")
 
     with store.read() as connection:
         [one] = each_export(connection, ExportConfig(kind="rankings"))
@@ -226,7 +226,7 @@ def test_a_choice_after_taking_it_back_is_not_kept(served: Served, store: Store)
     address = visitor.say("Tell me of a fox.")
     visitor.post("/data/withdraw", next="/")
 
-    visitor.post(f"{address}/choose", turn="0", preference="a")
+    visitor.choose(address, "a")
 
     assert "submissions" not in rows(store)
 
@@ -278,7 +278,7 @@ def test_everything_is_erased_from_the_file_and_exports_and_the_browser(
     token = visitor.http.cookies["alignloop_chat_visitor"]
     served.lot.side_by_side = True
     address = visitor.say("Tell me of a zyxwvut fox.")
-    visitor.post(f"{address}/choose", turn="0", preference="a")
+    visitor.choose(address, "a")
     name = visitor.get("/data.json").json()["user"]
 
     visitor.get("/data")

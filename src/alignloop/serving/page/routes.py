@@ -100,7 +100,9 @@ async def choose(ask: Ask) -> Response:
         raise Refused(404)
     turn = conversation.turns[last]
     told = None
-    if turn.is_open and conversation.running is None:
+    # A page from before "Answer again" or an edit shows other answers, perhaps in the other order.
+    is_shown = ask.text("draw") == turn.draw
+    if is_shown and turn.is_open and conversation.running is None:
         turn.preference = preference
         ask.site.service.metrics.turned("choose")
         keeping, visitor = ask.site.keeping, ask.visitor
