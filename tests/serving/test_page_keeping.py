@@ -6,7 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +18,7 @@ from alignloop.labeling.export import each_export
 from alignloop.serving.page import access
 from alignloop.serving.policy import ServedPolicy
 from alignloop.store import events, prompts, transfer
+from alignloop.store.chats import Chats
 from alignloop.store.database import Store
 from tests.helpers import write_model
 from tests.serving.visiting import DAY, Served, Visitor, visited
@@ -267,6 +270,31 @@ def test_one_conversation_is_erased_and_stays_erased(served: Served, store: Stor
     visitor.say("And of a hare.", address)
 
     assert kept(store) == ["Tell me of a bear."]
+
+
+def test_a_message_under_way_does_not_bring_back_what_is_erased(
+    served: Served, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    address = visitor.say("Tell me of a fox.")
+    keep = Chats.keep
+
+    def after_an_erasure(self: Chats, *given: Any) -> Any:
+        """Another window erases the conversation while the message waits for the database."""
+        other = httpx.post(
+            f"{served.url}/data/erase",
+            data={"csrf_token": visitor.token, "conversation": address.rpartition("/")[2]},
+            cookies=dict(visitor.http.cookies),
+            headers={"Origin": served.url},
+        )
+        assert other.status_code == 303
+        return keep(self, *given)
+
+    monkeypatch.setattr(Chats, "keep", after_an_erasure)
+    visitor.say("And of a hare.", address)
+
+    assert kept(store) == []
 
 
 def test_everything_is_erased_from_the_file_and_exports_and_the_browser(

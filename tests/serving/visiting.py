@@ -115,7 +115,9 @@ class Visitor:
 
     def choose(self, chat: str, preference: str) -> httpx.Response:
         """One of the two answers that the page shows."""
-        found = re.search(r'name="turn" value="(\d+)"><input type="hidden" name="draw" value="(\w+)"', self.html)
+        found = re.search(
+            r'name="turn" value="(\d+)"><input type="hidden" name="draw" value="(\w+)"', self.html
+        )
         assert found is not None
         return self.post(f"{chat}/choose", turn=found[1], draw=found[2], preference=preference)
 

@@ -107,7 +107,7 @@ async def choose(ask: Ask) -> Response:
         ask.site.service.metrics.turned("choose")
         keeping, visitor = ask.site.keeping, ask.visitor
         if keeping is not None and visitor is not None and ask.agrees and conversation.keeps:
-            keep = partial(keeping.choose, ask.now, visitor, conversation.id, turn)
+            keep = partial(keeping.choose, ask.now, visitor, conversation, turn)
             told = "kept" if await anyio.to_thread.run_sync(keep) else "not_kept"
     given = {} if told is None else {"told": told}
     return ask.go(url("chat", name=conversation.id, **given))

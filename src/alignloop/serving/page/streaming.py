@@ -132,7 +132,7 @@ async def _keep(
         conversation.keeps = False
     if ask.site.keeping is None or ask.visitor is None or not conversation.keeps:
         return
-    keep = partial(ask.site.keeping.keep, ask.now, ask.visitor, conversation.id, turn, history)
+    keep = partial(ask.site.keeping.keep, ask.now, ask.visitor, conversation, turn, history)
     await anyio.to_thread.run_sync(keep)
 
 
