@@ -552,6 +552,39 @@ def test_no_byte_of_what_was_erased_is_left_in_the_file(tmp_path: Path) -> None:
     assert secret.encode() not in _bytes(tmp_path)
 
 
+def test_an_erasure_says_whether_traces_may_be_left_and_can_be_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alignloop.store.database._BUSY_MS", 50)
+    store = Store.open(tmp_path)
+    chat, visitor = Chats(store), agree(store, "token")
+    name = visitor.user.public_id
+    kept(chat, visitor, "zyxwvut fox")
+    with store.read() as reading:  # an export, say
+        assert [*prompts.each_prompt(reading)]
+        held = erasure.erase_named(store, NOW, "command", name)
+
+    again = erasure.erase_named(store, NOW, "command", name)
+
+    assert (held.prompts, held.is_rebuilt) == (1, False)
+    assert (again.prompts, again.is_rebuilt) == (0, True)
+    assert b"zyxwvut" not in _bytes(tmp_path)
+    with pytest.raises(JudgmentError, match="there is no user"):
+        erasure.erase_named(store, NOW, "command", "user-nobody")
+    store.close()
+
+
+def test_the_log_takes_no_name_of_a_conversation_that_is_not_there(
+    store: Store, chat: Chats
+) -> None:
+    visitor = agree(store, "token")
+    kept(chat, visitor, "Tell me of a fox.")
+    before = rows(store)
+
+    assert erasure.erase(store, NOW, "test", visitor, "whatever somebody sends").prompts == 0
+    assert rows(store) == before
+
+
 def test_a_copy_knows_its_users_and_their_agreement(
     store: Store, chat: Chats, tmp_path: Path
 ) -> None:
