@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from alignloop.serving.guard import Access
-from alignloop.serving.page import looks
+from alignloop.serving.page import looks, streaming
 from alignloop.serving.page.access import LONGEST
 from alignloop.serving.page.conversation import LIFE_MS, MOST_OF_ONE, Conversations
 from alignloop.serving.page.keeping import NOTICE
@@ -97,6 +98,24 @@ def test_stopping_leaves_what_was_written(served: Served) -> None:
     assert (turn.text, turn.answers[0].finish) == ("Go on.", "")
     assert "Stopped." in last["html"]
     eventually(lambda: served.worker().rows == 0)
+
+
+def test_a_stop_counts_before_the_answer_has_begun(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = served.visit()
+    address = visitor.say("Tell me of a fox.")
+    draw = streaming.draw
+
+    async def after_a_stop(*given: Any) -> Any:
+        chat_of(served, address).running.stop()
+        return await draw(*given)
+
+    monkeypatch.setattr(streaming, "draw", after_a_stop)
+    with held(served.worker()), visitor.stream(f"{address}/say", text="Go on.") as events:
+        last = [*events][-1]
+
+    assert "Stopped." in last["html"]
 
 
 def test_leaving_drops_the_answer_and_the_conversation_can_go_on(served: Served) -> None:

@@ -28,7 +28,7 @@ async def answered(
     site = ask.site
     history = conversation.before(at)
     models = _models(ask, conversation)
-    conversation.running = _Waiting()  # another window is told to wait from here on
+    conversation.running = waiting = _Waiting()  # another window is told to wait from here on
     try:
         drawing = await draw(
             site.service,
@@ -49,6 +49,8 @@ async def answered(
         site.lot.shuffle(turn.answers)
     conversation.turns[at:] = [turn]
     conversation.running = drawing
+    if waiting.is_stopped:
+        drawing.stop()
     try:
         if is_new:
             await _keep(ask, conversation, turn, history)
@@ -76,8 +78,11 @@ async def answered(
 class _Waiting:
     """Stands for a drawing that is about to begin."""
 
+    is_stopped = False
+
     def stop(self) -> None:
-        """Nothing is written yet."""
+        """It is to end as soon as it has begun."""
+        self.is_stopped = True
 
 
 async def _events(
