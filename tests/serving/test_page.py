@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -268,6 +269,22 @@ def test_two_answers_stream_side_by_side(served: Served) -> None:
     assert first["answers"] == 2
     for place, answer in enumerate(turn.answers):
         assert "".join(p["text"] for p in pieces if p["answer"] == place) == answer.text
+
+
+def test_a_second_answer_that_cannot_be_had_keeps_nobody_from_the_first(
+    tiny: ServedPolicy, other: ServedPolicy
+) -> None:
+    with visited([tiny, replace(other, context=4)]) as served:
+        served.lot.side_by_side = True
+        visitor = served.visit()
+
+        address = visitor.say("Tell me of a fox and of a hare.")
+
+        [answer] = chat_of(served, address).turns[0].answers
+        assert answer.model == "tiny"
+        assert answer.finish
+        refused = visitor.post("/chat", text="Tell me of a fox and of a hare.", model="other")
+        assert "longer than the model can read" in refused.text
 
 
 def test_two_answers_that_were_stopped_are_no_pair(served: Served) -> None:

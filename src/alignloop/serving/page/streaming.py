@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 import anyio.to_thread
@@ -27,16 +27,9 @@ async def answered(
     """
     site = ask.site
     history = conversation.before(at)
-    models = _models(ask, conversation)
     conversation.running = waiting = _Waiting()  # another window is told to wait from here on
     try:
-        drawing = await draw(
-            site.service,
-            models,
-            [*history, ("user", turn.text)],
-            lambda: _ended(conversation, turn),
-            site.lot,
-        )
+        drawing = await _begun(ask, conversation, turn, [*history, ("user", turn.text)])
     except ApiProblem as problem:
         conversation.running = None
         kept = conversation if conversation.turns else None
@@ -73,6 +66,23 @@ async def answered(
     if problem is not None:
         return ask.chat(conversation, problem)
     return ask.go(url("chat", name=conversation.id))
+
+
+async def _begun(
+    ask: Ask, conversation: Conversation, turn: Turn, messages: Sequence[tuple[str, str]]
+) -> Drawing:
+    site, models = ask.site, _models(ask, conversation)
+
+    def ended() -> None:
+        _ended(conversation, turn)
+
+    try:
+        return await draw(site.service, models, messages, ended, site.lot)
+    except ApiProblem:
+        if len(models) == 1:
+            raise
+    # Where there is no second answer, for want of room perhaps, there is the one that is due in any case.
+    return await draw(site.service, models[:1], messages, ended, site.lot)
 
 
 class _Waiting:
@@ -114,10 +124,10 @@ async def _all(drawing: Drawing) -> None:
 
 
 def _ended(conversation: Conversation, turn: Turn) -> None:
-    """Nothing more comes. Of two answers that were stopped the first is left: they cannot be compared."""
+    """Nothing more comes. Of two that are not both whole one is left: they cannot be compared."""
     conversation.running = None
     if len(turn.answers) == 2 and not all(answer.finish for answer in turn.answers):
-        del turn.answers[1:]
+        turn.answers = [max(turn.answers, key=lambda one: (bool(one.finish), bool(one.text)))]
 
 
 def _models(ask: Ask, conversation: Conversation) -> list[str]:
