@@ -446,3 +446,17 @@ def test_a_form_that_is_never_sent_to_its_end_is_given_up(
     with socket.create_connection((host, int(port)), timeout=20) as slow:
         slow.sendall(head.encode())
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_a_browser_that_leaves_while_it_sends_is_no_bug(served: Served) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /chat HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: 100\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\ntext="
+    )
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        slow.sendall(head.encode())
+
+    visitor = served.visit()
+    counted = 'alignloop_requests_total{route="page",status="499"} 1.0'
+    eventually(lambda: counted in visitor.http.get("/metrics").text)

@@ -13,9 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from alignloop.cli.main import app
+from alignloop.errors import BusyError
 from alignloop.labeling.config import ExportConfig
 from alignloop.labeling.export import each_export
 from alignloop.serving.page import access
+from alignloop.serving.page.keeping import Keeping
 from alignloop.serving.policy import ServedPolicy
 from alignloop.store import events, prompts, transfer
 from alignloop.store.chats import Chats
@@ -357,6 +359,18 @@ def test_a_project_is_for_the_page(tmp_path: Path) -> None:
 
     assert done.exit_code == 2
     assert "say --page too" in done.output
+    without = ["serve", str(tmp_path), "--page", "--database", "postgresql://localhost/mylab"]
+    assert "say --project too" in CliRunner().invoke(app, without).output
+
+
+def test_a_database_that_is_busy_is_no_bug(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object) -> None:
+        raise BusyError("another transaction came first")
+
+    visitor = served.visit()
+    monkeypatch.setattr(Keeping, "find", busy)
+
+    assert visitor.get("/").status_code == 503
 
 
 def test_the_database_knows_no_token(served: Served, store: Store, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import anyio.to_thread
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -19,6 +19,8 @@ from alignloop.serving.page.streaming import answered
 from alignloop.web.i18n import LOCALES
 
 Handler = Callable[[Ask], Awaitable[Response]]
+_GONE = 499
+"""Nobody reads it; the metrics count it, as the API's do."""
 _PREFERENCES: dict[str, Preference] = {"a": "a", "b": "b", "tie": "tie"}
 
 
@@ -255,6 +257,10 @@ def _endpoint(site: Site, handler: Handler) -> Callable[[Request], Awaitable[Res
             ask = await Ask.of(site, request)
         except Refused as refused:
             return await refusal(site, request, refused.status)
+        except BusyError:
+            return await refusal(site, request, 503)
+        except ClientDisconnect:
+            return Response(status_code=_GONE)
         try:
             return await handler(ask)
         except Refused as refused:
