@@ -14,7 +14,12 @@ import pytest
 from alignloop.serving.guard import Access
 from alignloop.serving.page import looks, streaming
 from alignloop.serving.page.access import LONGEST
-from alignloop.serving.page.conversation import LIFE_MS, MOST_OF_ONE, Conversations
+from alignloop.serving.page.conversation import (
+    LIFE_MS,
+    MOST_OF_ONE,
+    MOST_TURNS,
+    Conversations,
+)
 from alignloop.serving.page.keeping import NOTICE
 from alignloop.serving.policy import ServedPolicy
 from tests.helpers import write_model
@@ -155,6 +160,19 @@ def test_editing_drops_what_followed(served: Served) -> None:
     visitor.get(address)
     assert texts(visitor) == ["One fox.", "Two hares."]
     assert visitor.post(f"{address}/edit", turn="2", text="x").status_code == 404
+
+
+def test_a_conversation_that_is_full_can_still_be_edited(served: Served) -> None:
+    visitor = served.visit()
+    address = visitor.say("One fox.")
+    chat_of(served, address).turns *= MOST_TURNS
+
+    refused = visitor.post(f"{address}/say", text="Two foxes.")
+
+    assert "as long as it can be" in refused.text
+    assert visitor.post(f"{address}/again").status_code == 303
+    assert visitor.post(f"{address}/edit", turn="1", text="Two hares.").status_code == 303
+    assert len(chat_of(served, address).turns) == 2
 
 
 def test_the_oldest_turns_are_forgotten_before_a_message_is_refused(served: Served) -> None:

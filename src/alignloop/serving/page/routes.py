@@ -53,7 +53,7 @@ async def begin(ask: Ask) -> Response:
 async def say(ask: Ask) -> Response:
     """The next message."""
     conversation = ask.conversation()
-    problem = _problem(ask, conversation)
+    problem = _problem(ask, conversation, grows=True)
     if problem is not None:
         return ask.chat(conversation, problem, text=ask.text("text"))
     return await _say(ask, conversation, len(conversation.turns))
@@ -121,7 +121,13 @@ async def _say(ask: Ask, conversation: Conversation, at: int, kind: str = "say")
     return await answered(ask, conversation, at, turn, is_new=True)
 
 
-def _problem(ask: Ask, conversation: Conversation | None = None, *, has_text: bool = True):
+def _problem(
+    ask: Ask,
+    conversation: Conversation | None = None,
+    *,
+    has_text: bool = True,
+    grows: bool = False,
+):
     """Why a message cannot be taken."""
     text = ask.text("text")
     if has_text and not text.strip():
@@ -130,7 +136,7 @@ def _problem(ask: Ask, conversation: Conversation | None = None, *, has_text: bo
         return "too_long"
     if conversation is not None and conversation.running is not None:
         return "busy"
-    if conversation is not None and len(conversation.turns) >= MOST_TURNS:
+    if grows and conversation is not None and len(conversation.turns) >= MOST_TURNS:
         return "full"
     return None if ask.limit(ask.site.turns) else "limit"
 
