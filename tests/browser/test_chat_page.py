@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from alignloop.serving.page import streaming
 from alignloop.serving.policy import ServedPolicy
 from alignloop.store import prompts
 from alignloop.store.database import Store
@@ -97,6 +100,29 @@ def test_an_answer_appears_as_it_is_written_and_can_be_stopped(served: Served, l
     eventually(lambda: served.worker().rows == 0)
     page.reload()
     expect(page.get_by_text("Stopped.")).to_be_visible()
+
+
+def test_a_stop_counts_before_the_answer_has_begun(
+    served: Served, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_begin = threading.Event()
+    draw = streaming.draw
+
+    async def later(*given: Any) -> Any:
+        while not may_begin.is_set():
+            await asyncio.sleep(0.01)
+        return await draw(*given)
+
+    monkeypatch.setattr(streaming, "draw", later)
+    page = look()
+    with held(served.worker()):
+        say(page, "Tell me of a fox.")
+        page.get_by_role("button", name="Stop").click()
+        may_begin.set()
+        expect(page.get_by_text("Stopped.")).to_be_visible()
+    settings = page.locator("header input[name=next]").first
+    assert page.url.endswith(settings.input_value()), "another language leads back to here"
+    assert settings.input_value() != "/"
 
 
 def test_a_conversation_by_keyboard_goes_on_again_and_is_edited(look: Look) -> None:

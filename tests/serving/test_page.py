@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
 
 from alignloop.serving.guard import Access
-from alignloop.serving.page import looks
+from alignloop.serving.page import looks, streaming
 from alignloop.serving.page.access import LONGEST
-from alignloop.serving.page.conversation import LIFE_MS, MOST_OF_ONE, Conversations
+from alignloop.serving.page.conversation import (
+    LIFE_MS,
+    MOST_OF_ONE,
+    MOST_TURNS,
+    Conversations,
+)
 from alignloop.serving.page.keeping import NOTICE
 from alignloop.serving.policy import ServedPolicy
 from tests.helpers import write_model
@@ -99,6 +106,24 @@ def test_stopping_leaves_what_was_written(served: Served) -> None:
     eventually(lambda: served.worker().rows == 0)
 
 
+def test_a_stop_counts_before_the_answer_has_begun(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = served.visit()
+    address = visitor.say("Tell me of a fox.")
+    draw = streaming.draw
+
+    async def after_a_stop(*given: Any) -> Any:
+        chat_of(served, address).running.stop()
+        return await draw(*given)
+
+    monkeypatch.setattr(streaming, "draw", after_a_stop)
+    with held(served.worker()), visitor.stream(f"{address}/say", text="Go on.") as events:
+        last = [*events][-1]
+
+    assert "Stopped." in last["html"]
+
+
 def test_leaving_drops_the_answer_and_the_conversation_can_go_on(served: Served) -> None:
     visitor = served.visit()
     address = visitor.say("Tell me of a fox.")
@@ -135,6 +160,19 @@ def test_editing_drops_what_followed(served: Served) -> None:
     visitor.get(address)
     assert texts(visitor) == ["One fox.", "Two hares."]
     assert visitor.post(f"{address}/edit", turn="2", text="x").status_code == 404
+
+
+def test_a_conversation_that_is_full_can_still_be_edited(served: Served) -> None:
+    visitor = served.visit()
+    address = visitor.say("One fox.")
+    chat_of(served, address).turns *= MOST_TURNS
+
+    refused = visitor.post(f"{address}/say", text="Two foxes.")
+
+    assert "as long as it can be" in refused.text
+    assert visitor.post(f"{address}/again").status_code == 303
+    assert visitor.post(f"{address}/edit", turn="1", text="Two hares.").status_code == 303
+    assert len(chat_of(served, address).turns) == 2
 
 
 def test_the_oldest_turns_are_forgotten_before_a_message_is_refused(served: Served) -> None:
@@ -203,7 +241,7 @@ def test_of_two_answers_the_chosen_one_goes_on(
     assert "tiny" not in re.sub(r"composer-model.*", "", visitor.html).partition("<main")[2]
     assert "other" not in visitor.html.partition("<main")[2]
 
-    assert visitor.post(f"{address}/choose", turn="0", preference=preference).status_code == 303
+    assert visitor.choose(address, preference).status_code == 303
 
     expected = turn.answers[1 if preference == "b" else 0].text
     assert chat_of(served, address).before(1)[1:] == ([("assistant", expected)] if expected else [])
@@ -222,6 +260,22 @@ def test_going_on_without_a_choice_goes_on_with_the_first(served: Served) -> Non
     assert late.status_code == 404
 
 
+def test_a_choice_is_about_the_answers_that_were_shown(served: Served) -> None:
+    served.lot.side_by_side = True
+    visitor = served.visit()
+    address = visitor.say("Tell me of a fox.")
+    visitor.post(f"{address}/again")  # in another window: this one still shows the first two
+
+    late = visitor.choose(address, "b")
+
+    assert late.headers["location"] == address
+    [turn] = chat_of(served, address).turns
+    assert turn.is_open
+    visitor.get(address)
+    visitor.choose(address, "b")
+    assert turn.preference == "b"
+
+
 def test_two_answers_stream_side_by_side(served: Served) -> None:
     served.lot.side_by_side = served.lot.swaps = True
     visitor = served.visit()
@@ -233,6 +287,22 @@ def test_two_answers_stream_side_by_side(served: Served) -> None:
     assert first["answers"] == 2
     for place, answer in enumerate(turn.answers):
         assert "".join(p["text"] for p in pieces if p["answer"] == place) == answer.text
+
+
+def test_a_second_answer_that_cannot_be_had_keeps_nobody_from_the_first(
+    tiny: ServedPolicy, other: ServedPolicy
+) -> None:
+    with visited([tiny, replace(other, context=4)]) as served:
+        served.lot.side_by_side = True
+        visitor = served.visit()
+
+        address = visitor.say("Tell me of a fox and of a hare.")
+
+        [answer] = chat_of(served, address).turns[0].answers
+        assert answer.model == "tiny"
+        assert answer.finish
+        refused = visitor.post("/chat", text="Tell me of a fox and of a hare.", model="other")
+        assert "longer than the model can read" in refused.text
 
 
 def test_two_answers_that_were_stopped_are_no_pair(served: Served) -> None:
@@ -394,3 +464,17 @@ def test_a_form_that_is_never_sent_to_its_end_is_given_up(
     with socket.create_connection((host, int(port)), timeout=20) as slow:
         slow.sendall(head.encode())
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_a_browser_that_leaves_while_it_sends_is_no_bug(served: Served) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /chat HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: 100\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\ntext="
+    )
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        slow.sendall(head.encode())
+
+    visitor = served.visit()
+    counted = 'alignloop_requests_total{route="page",status="499"} 1.0'
+    eventually(lambda: counted in visitor.http.get("/metrics").text)

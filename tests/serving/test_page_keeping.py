@@ -6,16 +6,21 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from alignloop.cli.main import app
+from alignloop.errors import BusyError
 from alignloop.labeling.config import ExportConfig
 from alignloop.labeling.export import each_export
 from alignloop.serving.page import access
+from alignloop.serving.page.keeping import Keeping
 from alignloop.serving.policy import ServedPolicy
 from alignloop.store import events, prompts, transfer
+from alignloop.store.chats import Chats
 from alignloop.store.database import Store
 from tests.helpers import write_model
 from tests.serving.visiting import DAY, Served, Visitor, visited
@@ -61,7 +66,7 @@ def test_without_agreement_nothing_is_kept(served: Served, store: Store) -> None
     visitor = served.visit()
 
     address = visitor.say("Tell me of a fox.")
-    visitor.post(f"{address}/choose", turn="0", preference="a")
+    visitor.choose(address, "a")
     visitor.post("/notice", next=address)
     visitor.say("And of a hare.", address)
     visitor.get("/data")
@@ -187,7 +192,7 @@ def test_a_choice_is_a_comparison_that_trainers_get(
     address = visitor.say("Tell me of a fox.")
     [turn] = served.site.conversations._found[address.rpartition("/")[2]].turns
 
-    answer = visitor.post(f"{address}/choose", turn="0", preference=preference)
+    answer = visitor.choose(address, preference)
 
     assert answer.headers["location"].endswith("?told=kept")
     with store.read() as connection:
@@ -211,7 +216,7 @@ def test_two_draws_of_one_policy_can_be_compared(
         visitor.agree()
         served.lot.side_by_side = True
         address = visitor.say("Tell me of a fox.")
-        visitor.post(f"{address}/choose", turn="0", preference="b")
+        visitor.choose(address, "b")
 
     with store.read() as connection:
         [one] = each_export(connection, ExportConfig(kind="rankings"))
@@ -226,7 +231,7 @@ def test_a_choice_after_taking_it_back_is_not_kept(served: Served, store: Store)
     address = visitor.say("Tell me of a fox.")
     visitor.post("/data/withdraw", next="/")
 
-    visitor.post(f"{address}/choose", turn="0", preference="a")
+    visitor.choose(address, "a")
 
     assert "submissions" not in rows(store)
 
@@ -269,6 +274,31 @@ def test_one_conversation_is_erased_and_stays_erased(served: Served, store: Stor
     assert kept(store) == ["Tell me of a bear."]
 
 
+def test_a_message_under_way_does_not_bring_back_what_is_erased(
+    served: Served, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    address = visitor.say("Tell me of a fox.")
+    keep = Chats.keep
+
+    def after_an_erasure(self: Chats, *given: Any) -> Any:
+        """Another window erases the conversation while the message waits for the database."""
+        other = httpx.post(
+            f"{served.url}/data/erase",
+            data={"csrf_token": visitor.token, "conversation": address.rpartition("/")[2]},
+            cookies=dict(visitor.http.cookies),
+            headers={"Origin": served.url},
+        )
+        assert other.status_code == 303
+        return keep(self, *given)
+
+    monkeypatch.setattr(Chats, "keep", after_an_erasure)
+    visitor.say("And of a hare.", address)
+
+    assert kept(store) == []
+
+
 def test_everything_is_erased_from_the_file_and_exports_and_the_browser(
     served: Served, store: Store, tmp_path: Path, on_the_training_side: None
 ) -> None:
@@ -278,7 +308,7 @@ def test_everything_is_erased_from_the_file_and_exports_and_the_browser(
     token = visitor.http.cookies["alignloop_chat_visitor"]
     served.lot.side_by_side = True
     address = visitor.say("Tell me of a zyxwvut fox.")
-    visitor.post(f"{address}/choose", turn="0", preference="a")
+    visitor.choose(address, "a")
     name = visitor.get("/data.json").json()["user"]
 
     visitor.get("/data")
@@ -329,6 +359,18 @@ def test_a_project_is_for_the_page(tmp_path: Path) -> None:
 
     assert done.exit_code == 2
     assert "say --page too" in done.output
+    without = ["serve", str(tmp_path), "--page", "--database", "postgresql://localhost/mylab"]
+    assert "say --project too" in CliRunner().invoke(app, without).output
+
+
+def test_a_database_that_is_busy_is_no_bug(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object) -> None:
+        raise BusyError("another transaction came first")
+
+    visitor = served.visit()
+    monkeypatch.setattr(Keeping, "find", busy)
+
+    assert visitor.get("/").status_code == 503
 
 
 def test_the_database_knows_no_token(served: Served, store: Store, tmp_path: Path) -> None:

@@ -113,6 +113,14 @@ class Visitor:
         self.get(answer.headers["location"])
         return answer.headers["location"].partition("?")[0]
 
+    def choose(self, chat: str, preference: str) -> httpx.Response:
+        """One of the two answers that the page shows."""
+        found = re.search(
+            r'name="turn" value="(\d+)"><input type="hidden" name="draw" value="(\w+)"', self.html
+        )
+        assert found is not None
+        return self.post(f"{chat}/choose", turn=found[1], draw=found[2], preference=preference)
+
     def agree(self) -> None:
         """To the notice."""
         assert self.post("/data/agree", next="/").status_code == 303

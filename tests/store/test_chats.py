@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,69 @@ def test_whoever_took_it_back_is_not_kept_whatever_another_window_knows(
     assert chat.keep(NOW, visitor, Said("c1", "Tell me of a hare.")) == "agreement"
     assert choose(chat, visitor, prompt) == "agreement"
     assert rows(store) == before
+
+
+def test_who_took_it_back_and_agreed_anew_gives_nothing_of_what_was_under_way(
+    store: Store, chat: Chats
+) -> None:
+    visitor = agree(store, "token")
+    with store.write() as connection:
+        visitors.withdraw(connection, NOW, visitor)
+        visitors.agree(connection, NOW + 1, "token", NOTICE, "en")
+
+    assert chat.keep(NOW, visitor, Said("c1", "Tell me of a hare.")) == "agreement"
+
+
+def test_an_erased_user_is_not_taken_for_who_came_next(store: Store, chat: Chats) -> None:
+    visitor = agree(store, "token")
+    erasure.erase(store, NOW, "test", visitor)
+    agree(store, "other")  # SQLite gives the number of a row that is gone to the next one
+
+    assert chat.keep(NOW, visitor, Said("c1", "Tell me of a hare.")) == "agreement"
+    with store.read() as connection:
+        assert [*prompts.each_prompt(connection)] == []
+
+
+def test_a_message_of_a_conversation_that_was_erased_meanwhile_is_not_kept(
+    store: Store, chat: Chats
+) -> None:
+    visitor = agree(store, "token")
+    prompt = kept(chat, visitor, "Tell me of a fox.")
+    before = rows(store)
+
+    assert chat.keep(NOW, visitor, Said("c1", "A hare."), lambda: False) == "agreement"
+    answers = (drawn("A fox ran."), drawn("No.", "sft"))
+    chosen = chat.choose(
+        NOW, visitor, "c1", prompt, answers, "tie",
+        shown=(1, 2), client_uuid="late", still=lambda: False,
+    )  # fmt: skip
+
+    assert chosen == "agreement"
+    assert rows(store) == before
+
+
+def test_an_erasure_waits_for_a_message_that_is_being_kept(
+    store: Store, chat: Chats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = agree(store, "token")
+    kept(chat, visitor, "Tell me of a fox.")
+    before = rows(store)
+    eraser = threading.Thread(target=erasure.erase, args=(store, NOW, "test", visitor))
+    curated = chats._curated
+
+    def slowly(*given: Any) -> Any:
+        eraser.start()
+        eraser.join(0.3)
+        return curated(*given)
+
+    monkeypatch.setattr(chats, "_curated", slowly)
+    kept(chat, visitor, "Tell me of a hare.")
+    eraser.join()
+
+    after = rows(store)
+    assert "prompts" not in after
+    assert "authors" not in after
+    assert after["events"] == before["events"] + 1
 
 
 def test_the_database_refuses_what_no_user_agrees_to(store: Store) -> None:
@@ -486,6 +550,39 @@ def test_no_byte_of_what_was_erased_is_left_in_the_file(tmp_path: Path) -> None:
     assert secret.encode() not in _bytes(tmp_path), "while the store is open"
     store.close()
     assert secret.encode() not in _bytes(tmp_path)
+
+
+def test_an_erasure_says_whether_traces_may_be_left_and_can_be_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alignloop.store.database._BUSY_MS", 50)
+    store = Store.open(tmp_path)
+    chat, visitor = Chats(store), agree(store, "token")
+    name = visitor.user.public_id
+    kept(chat, visitor, "zyxwvut fox")
+    with store.read() as reading:  # an export, say
+        assert [*prompts.each_prompt(reading)]
+        held = erasure.erase_named(store, NOW, "command", name)
+
+    again = erasure.erase_named(store, NOW, "command", name)
+
+    assert (held.prompts, held.is_rebuilt) == (1, False)
+    assert (again.prompts, again.is_rebuilt) == (0, True)
+    assert b"zyxwvut" not in _bytes(tmp_path)
+    with pytest.raises(JudgmentError, match="there is no user"):
+        erasure.erase_named(store, NOW, "command", "user-nobody")
+    store.close()
+
+
+def test_the_log_takes_no_name_of_a_conversation_that_is_not_there(
+    store: Store, chat: Chats
+) -> None:
+    visitor = agree(store, "token")
+    kept(chat, visitor, "Tell me of a fox.")
+    before = rows(store)
+
+    assert erasure.erase(store, NOW, "test", visitor, "whatever somebody sends").prompts == 0
+    assert rows(store) == before
 
 
 def test_a_copy_knows_its_users_and_their_agreement(

@@ -150,19 +150,17 @@ def erase(project: Path, database: str | None, user: str, conversation: str | No
 
     Example: alignloop label erase --project mylab user-0123456789abcdef0123456789abcdef
     """
-    from alignloop.store import erasure, visitors
+    from alignloop.store import erasure
 
     with opened(project, database) as store:
-        with store.read() as connection:
-            visitor = visitors.get(connection, user)
-        found = erasure.erase(store, now(), "command", visitor, conversation)
+        found = erasure.erase_named(store, now(), "command", user, conversation)
     for name, count in found.rows.items():
         click.echo(f"{name:<18} {count:>9,} rows")
     click.echo(f"{found.prompts} messages and {found.choices} choices erased")
     if not found.is_rebuilt:
         click.echo(
             "The database file could not be written anew, so traces may be left in it: run this again when there is "
-            "room on the disk and nobody writes."
+            "room on the disk and nobody else reads or writes."
         )
 
 

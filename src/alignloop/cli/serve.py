@@ -107,6 +107,10 @@ def command(
 
     if not page and (project is not None or of_page["database"] is not None):
         raise click.UsageError("--project is where the chat page keeps things: say --page too")
+    if project is None and of_page["database"] is not None:
+        raise click.UsageError(
+            "--database is of a project, and nothing is kept without one: say --project too"
+        )
     status = serve(
         models,
         host=host,

@@ -76,20 +76,25 @@ def _large(connection: Connection) -> Generator[None]:
             connection.exec_driver_sql("PRAGMA shrink_memory")
 
 
-def shrink_log(store: Store) -> None:
+def shrink_log(store: Store) -> bool:
     """After such a transaction, outside of any: SQLite's write-ahead log is as large as it, and would stay so.
 
-    Where somebody reads at this moment, or the disk is full, nothing happens; the last one to close the store does it
-    then. What was committed is safe either way.
+    Where somebody reads at this moment, or the disk is full, nothing happens, and this is False; the last one to close
+    the store does it then. What was committed is safe either way.
     """
     if store.dialect != "sqlite":
-        return
+        return True
     with (
         closing(store.engine.raw_connection()) as connection,
         closing(connection.cursor()) as cursor,
         suppress(sqlite3.OperationalError),
     ):
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        is_busy = cursor.fetchone()[
+            0
+        ]  # no error: that somebody else reads or writes is told by this number
+        return not is_busy
+    return False
 
 
 def rebuild(store: Store) -> bool:
@@ -108,8 +113,8 @@ def rebuild(store: Store) -> bool:
             cursor.execute("VACUUM")
     except sqlite3.OperationalError:  # the disk is full, or somebody else writes for too long
         return False
-    shrink_log(store)
-    return True
+    # Until the log is emptied, the file behind it is still the old one.
+    return shrink_log(store)
 
 
 def _encoded(row: Sequence[Any], as_json: Sequence[int], as_text: Sequence[int]) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ A choice is a ranking of two in a campaign of its own, by the path that every ju
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -89,8 +89,19 @@ class Chats:
         with store.read() as connection:
             _examiner(_settings(connection))
 
-    def keep(self, now: int, visitor: Visitor, said: Said) -> int | Reason | Held:
-        """Keep a message; returns its prompt's id, or why it is not kept."""
+    def keep(
+        self,
+        now: int,
+        visitor: Visitor,
+        said: Said,
+        still: Callable[[], bool] = lambda: True,
+    ) -> int | Reason | Held:
+        """Keep a message; returns its prompt's id, or why it is not kept.
+
+        Args:
+            still: whether it may be kept, asked once all that was erased before is gone: its conversation may be, and
+                with the message what was said there before would come back.
+        """
         candidate = Candidate(
             Place("the chat page", 1),
             said.text,
@@ -100,7 +111,8 @@ class Chats:
         )
         # As with a file: what is said to two of its conversations at once is decided one after the other.
         with self._one, self._store.write() as connection:
-            if not visitors.still_agrees(connection, visitor):
+            prompts.in_turn(connection)  # an erasure that is under way is waited for
+            if not (visitors.still_agrees(connection, visitor) and still()):
                 return "agreement"
             found = _curated(connection, candidate, said.conversation)
             if isinstance(found, str):
@@ -120,6 +132,7 @@ class Chats:
         *,
         shown: tuple[int, int],
         client_uuid: str,
+        still: Callable[[], bool] = lambda: True,
     ) -> str | Reason | Held:
         """Keep a choice between two answers; returns the submission's public id, or why it is not kept.
 
@@ -128,9 +141,11 @@ class Chats:
             answers: in an order that says nothing; `preference` is about this order.
             shown: the numbers, 1 and 2, of the answers as they stood on the page.
             client_uuid: the same one again is the same choice.
+            still: as in `keep`.
         """
         with self._one, self._store.write() as connection:
-            if not visitors.still_agrees(connection, visitor):
+            prompts.in_turn(connection)
+            if not (visitors.still_agrees(connection, visitor) and still()):
                 return "agreement"
             row = _own_prompt(connection, visitor, prompt_id)
             # It may have been erased elsewhere, and its number given to another one since.
@@ -143,7 +158,6 @@ class Chats:
             again = judgments.find_submission(connection, client_uuid)
             if again is not None:
                 return again.public_id
-            prompts.in_turn(connection)
             campaign = _campaign(connection, now)
             if campaign.state != "open":
                 return "closed"

@@ -37,7 +37,9 @@ from alignloop.store.schema import (
     users,
     visitors,
 )
+from alignloop.store.schema import events as log
 from alignloop.store.visitors import Visitor
+from alignloop.store.visitors import get as visitor_named
 
 _BLOCK = 500
 
@@ -52,13 +54,15 @@ class Erased:
     rows: dict[str, int]
     """Table -> rows."""
     is_rebuilt: bool = True
-    """Whether a SQLite file was written anew without them: the disk may be full, or somebody else write for long."""
+    """Whether a SQLite file was written anew without them: the disk may be full, or somebody else read or write for
+    long."""
 
 
 def erase(
     store: Store, now: int, actor: str, visitor: Visitor, conversation: str | None = None
 ) -> Erased:
-    """Erase one conversation, or everything and whom it is of.
+    """Erase one conversation, or everything and whom it is of. Where nothing of a conversation is kept the log says
+    nothing: it never forgets, and its name is what somebody sent.
 
     Afterwards a SQLite file is written anew without them, and its write-ahead log is emptied. On PostgreSQL they are
     dead rows until it cleans up after itself.
@@ -68,6 +72,29 @@ def erase(
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
         found = _erase(connection, now, actor, visitor, conversation)
     return replace(found, is_rebuilt=rebuild(store))
+
+
+def erase_named(
+    store: Store, now: int, actor: str, public_id: str, conversation: str | None = None
+) -> Erased:
+    """The same for a user by name; of one who is erased already, what the file may still have is cleaned up.
+
+    Raises:
+        JudgmentError: there is no such user, and never was one who was erased.
+    """
+    with store.read() as connection:
+        visitor = None if _is_gone(connection, public_id) else visitor_named(connection, public_id)
+    if visitor is None:
+        return Erased(0, 0, {}, rebuild(store))
+    return erase(store, now, actor, visitor, conversation)
+
+
+def _is_gone(connection: Connection, public_id: str) -> bool:
+    there = select(users.c.id).where(users.c.public_id == public_id)
+    noted = select(log.c.seq).where(log.c.verb == "erase", log.c.object == public_id).limit(1)
+    return (
+        connection.execute(there).first() is None and connection.execute(noted).first() is not None
+    )
 
 
 def _erase(
@@ -83,6 +110,8 @@ def _erase(
         for row in connection.execute(query.where(authors.c.key == name))
         if conversation is None or row.details.get("conversation") == conversation
     ]
+    if conversation is not None and not ids:
+        return Erased(0, 0, {})
     rows: Counter[str] = Counter()
     said: list[Any] = []
     for start in range(0, len(ids), _BLOCK):

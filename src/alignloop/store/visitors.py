@@ -103,10 +103,15 @@ def withdraw(connection: Connection, now: int, visitor: Visitor) -> Visitor:
 
 
 def still_agrees(connection: Connection, visitor: Visitor) -> bool:
-    """Whether they do at this moment: another window may have taken it back, or had everything erased."""
-    query = select(visitors.c.notice).where(visitors.c.user_id == visitor.user.id)
-    found = connection.execute(query).scalar_one_or_none()
-    return found is not None and found == visitor.notice
+    """Whether they do ever since: another window may have taken it back, and agreed anew, or had everything erased."""
+    query = (
+        select(visitors.c.notice, visitors.c.agreed_at)
+        .join(users, users.c.id == visitors.c.user_id)
+        .where(users.c.public_id == visitor.user.public_id)
+    )
+    found = connection.execute(query).first()
+    told = (visitor.notice, visitor.agreed_at)
+    return visitor.notice is not None and found is not None and tuple(found) == told
 
 
 def _found(connection: Connection, where: object) -> Visitor | None:

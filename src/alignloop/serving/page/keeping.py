@@ -10,7 +10,7 @@ from typing import Any
 from alignloop.data.records import Completion
 from alignloop.errors import BusyError, JudgmentError
 from alignloop.progress import say
-from alignloop.serving.page.conversation import Turn
+from alignloop.serving.page.conversation import Conversation, Turn
 from alignloop.store import chats, erasure, visitors
 from alignloop.store.chats import Chats, Drawn, Said
 from alignloop.store.database import Store
@@ -51,20 +51,22 @@ class Keeping:
         self,
         now: int,
         visitor: Visitor,
-        conversation: str,
+        conversation: Conversation,
         turn: Turn,
         history: list[tuple[str, str]],
     ) -> None:
         """Keep a message, if curation does; the conversation goes on whatever comes of it."""
-        said = Said(conversation, turn.text, tuple(history))
+        said = Said(conversation.id, turn.text, tuple(history))
         try:
-            found = self._chats.keep(now, visitor, said)
+            found = self._chats.keep(now, visitor, said, lambda: conversation.keeps)
         except (BusyError, JudgmentError) as error:
             say(f"alignloop: a message was not kept: {error}")
             return
         turn.prompt_id = found if isinstance(found, int) else None
+        if found == "agreement":
+            conversation.keeps = False  # nor is what follows it: it would bring this along
 
-    def choose(self, now: int, visitor: Visitor, conversation: str, turn: Turn) -> bool:
+    def choose(self, now: int, visitor: Visitor, conversation: Conversation, turn: Turn) -> bool:
         """Keep a choice, if it may be; whether it is kept."""
         if turn.prompt_id is None or turn.preference is None or len(turn.answers) != 2:
             return False
@@ -92,12 +94,13 @@ class Keeping:
             found = self._chats.choose(
                 now,
                 visitor,
-                conversation,
+                conversation.id,
                 turn.prompt_id,
                 (first, second),
                 preference,
                 shown=shown,
                 client_uuid=turn.draw,
+                still=lambda: conversation.keeps,
             )
         except (BusyError, JudgmentError) as error:
             say(f"alignloop: a choice was not kept: {error}")

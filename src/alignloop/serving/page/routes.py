@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import anyio.to_thread
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -19,6 +19,8 @@ from alignloop.serving.page.streaming import answered
 from alignloop.web.i18n import LOCALES
 
 Handler = Callable[[Ask], Awaitable[Response]]
+_GONE = 499
+"""Nobody reads it; the metrics count it, as the API's do."""
 _PREFERENCES: dict[str, Preference] = {"a": "a", "b": "b", "tie": "tie"}
 
 
@@ -51,7 +53,7 @@ async def begin(ask: Ask) -> Response:
 async def say(ask: Ask) -> Response:
     """The next message."""
     conversation = ask.conversation()
-    problem = _problem(ask, conversation)
+    problem = _problem(ask, conversation, grows=True)
     if problem is not None:
         return ask.chat(conversation, problem, text=ask.text("text"))
     return await _say(ask, conversation, len(conversation.turns))
@@ -100,12 +102,14 @@ async def choose(ask: Ask) -> Response:
         raise Refused(404)
     turn = conversation.turns[last]
     told = None
-    if turn.is_open and conversation.running is None:
+    # A page from before "Answer again" or an edit shows other answers, perhaps in the other order.
+    is_shown = ask.text("draw") == turn.draw
+    if is_shown and turn.is_open and conversation.running is None:
         turn.preference = preference
         ask.site.service.metrics.turned("choose")
         keeping, visitor = ask.site.keeping, ask.visitor
         if keeping is not None and visitor is not None and ask.agrees and conversation.keeps:
-            keep = partial(keeping.choose, ask.now, visitor, conversation.id, turn)
+            keep = partial(keeping.choose, ask.now, visitor, conversation, turn)
             told = "kept" if await anyio.to_thread.run_sync(keep) else "not_kept"
     given = {} if told is None else {"told": told}
     return ask.go(url("chat", name=conversation.id, **given))
@@ -117,7 +121,13 @@ async def _say(ask: Ask, conversation: Conversation, at: int, kind: str = "say")
     return await answered(ask, conversation, at, turn, is_new=True)
 
 
-def _problem(ask: Ask, conversation: Conversation | None = None, *, has_text: bool = True):
+def _problem(
+    ask: Ask,
+    conversation: Conversation | None = None,
+    *,
+    has_text: bool = True,
+    grows: bool = False,
+):
     """Why a message cannot be taken."""
     text = ask.text("text")
     if has_text and not text.strip():
@@ -126,7 +136,7 @@ def _problem(ask: Ask, conversation: Conversation | None = None, *, has_text: bo
         return "too_long"
     if conversation is not None and conversation.running is not None:
         return "busy"
-    if conversation is not None and len(conversation.turns) >= MOST_TURNS:
+    if grows and conversation is not None and len(conversation.turns) >= MOST_TURNS:
         return "full"
     return None if ask.limit(ask.site.turns) else "limit"
 
@@ -253,6 +263,10 @@ def _endpoint(site: Site, handler: Handler) -> Callable[[Request], Awaitable[Res
             ask = await Ask.of(site, request)
         except Refused as refused:
             return await refusal(site, request, refused.status)
+        except BusyError:
+            return await refusal(site, request, 503)
+        except ClientDisconnect:
+            return Response(status_code=_GONE)
         try:
             return await handler(ask)
         except Refused as refused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 import anyio.to_thread
@@ -27,16 +27,9 @@ async def answered(
     """
     site = ask.site
     history = conversation.before(at)
-    models = _models(ask, conversation)
-    conversation.running = _Waiting()  # another window is told to wait from here on
+    conversation.running = waiting = _Waiting()  # another window is told to wait from here on
     try:
-        drawing = await draw(
-            site.service,
-            models,
-            [*history, ("user", turn.text)],
-            lambda: _ended(conversation, turn),
-            site.lot,
-        )
+        drawing = await _begun(ask, conversation, turn, [*history, ("user", turn.text)])
     except ApiProblem as problem:
         conversation.running = None
         kept = conversation if conversation.turns else None
@@ -49,6 +42,8 @@ async def answered(
         site.lot.shuffle(turn.answers)
     conversation.turns[at:] = [turn]
     conversation.running = drawing
+    if waiting.is_stopped:
+        drawing.stop()
     try:
         if is_new:
             await _keep(ask, conversation, turn, history)
@@ -73,11 +68,31 @@ async def answered(
     return ask.go(url("chat", name=conversation.id))
 
 
+async def _begun(
+    ask: Ask, conversation: Conversation, turn: Turn, messages: Sequence[tuple[str, str]]
+) -> Drawing:
+    site, models = ask.site, _models(ask, conversation)
+
+    def ended() -> None:
+        _ended(conversation, turn)
+
+    try:
+        return await draw(site.service, models, messages, ended, site.lot)
+    except ApiProblem:
+        if len(models) == 1:
+            raise
+    # Where there is no second answer, for want of room perhaps, there is the one that is due in any case.
+    return await draw(site.service, models[:1], messages, ended, site.lot)
+
+
 class _Waiting:
     """Stands for a drawing that is about to begin."""
 
+    is_stopped = False
+
     def stop(self) -> None:
-        """Nothing is written yet."""
+        """It is to end as soon as it has begun."""
+        self.is_stopped = True
 
 
 async def _events(
@@ -109,10 +124,10 @@ async def _all(drawing: Drawing) -> None:
 
 
 def _ended(conversation: Conversation, turn: Turn) -> None:
-    """Nothing more comes. Of two answers that were stopped the first is left: they cannot be compared."""
+    """Nothing more comes. Of two that are not both whole one is left: they cannot be compared."""
     conversation.running = None
     if len(turn.answers) == 2 and not all(answer.finish for answer in turn.answers):
-        del turn.answers[1:]
+        turn.answers = [max(turn.answers, key=lambda one: (bool(one.finish), bool(one.text)))]
 
 
 def _models(ask: Ask, conversation: Conversation) -> list[str]:
@@ -132,7 +147,7 @@ async def _keep(
         conversation.keeps = False
     if ask.site.keeping is None or ask.visitor is None or not conversation.keeps:
         return
-    keep = partial(ask.site.keeping.keep, ask.now, ask.visitor, conversation.id, turn, history)
+    keep = partial(ask.site.keeping.keep, ask.now, ask.visitor, conversation, turn, history)
     await anyio.to_thread.run_sync(keep)
 
 

@@ -10,9 +10,11 @@ const thread = document.getElementById("thread");
 const composer = document.getElementById("composer");
 const words = thread ? JSON.parse(thread.dataset.words) : {};
 let isWriting = false;
+let isStopWanted = false;
 
 if (thread) {
   document.addEventListener("submit", (event) => {
+    if (isWriting && event.target.matches("form[data-choice]")) event.preventDefault();
     if (!event.target.matches("form[data-turn]")) return;
     event.preventDefault();
     if (!isWriting) ask(event.target);
@@ -90,6 +92,7 @@ function take(event, shown) {
   if (event.answers) {
     shown.answers = begin(event.answers);
     composer.dataset.stop = event.stop;
+    if (isStopWanted) stop();
   }
   if (event.text !== undefined) {
     shown.answers[event.answer].textContent += event.text;
@@ -99,6 +102,7 @@ function take(event, shown) {
     thread.innerHTML = event.html; // rendered by our server: every text in it is escaped, or sanitised
     history.replaceState(null, "", event.address);
     composer.action = event.say;
+    for (const next of document.querySelectorAll("header input[name=next]")) next.value = event.address;
     settle(document.getElementById("model"));
     document.querySelector(".consent")?.remove();
     if (event.problem) problem(event.problem);
@@ -150,12 +154,15 @@ async function* events(body) {
 }
 
 async function stop() {
+  isStopWanted = true;
+  if (!composer.dataset.stop) return; // of a conversation that begins: its address comes with the first event
   const fields = new URLSearchParams({ csrf_token: composer.csrf_token.value });
   await fetch(composer.dataset.stop, { method: "POST", body: fields, headers: { Accept: "application/json" } });
 }
 
 function setWriting(now) {
   isWriting = now;
+  isStopWanted = false;
   document.getElementById("stop").hidden = !now;
   document.getElementById("send").disabled = now;
 }
