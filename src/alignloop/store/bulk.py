@@ -90,10 +90,9 @@ def shrink_log(store: Store) -> bool:
         suppress(sqlite3.OperationalError),
     ):
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        is_busy = cursor.fetchone()[
-            0
-        ]  # no error: that somebody else reads or writes is told by this number
-        return not is_busy
+        # No error: that somebody else reads or writes is told by the first number.
+        found = cursor.fetchall()
+        return bool(found) and found[0][0] == 0
     return False
 
 
