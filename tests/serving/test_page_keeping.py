@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,30 @@ def test_what_is_said_after_is_kept_with_its_conversation(served: Served, store:
         _, second, third = prompts.each_prompt(connection)
         assert events.audit(connection).findings == ()
     assert second.history == third.history == [list(turn) for turn in turns]
+
+
+def test_a_message_is_kept_with_what_its_answer_was_drawn_from(
+    served: Served, store: Store
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    address = visitor.say("Tell me of a fox.")
+    policy = served.worker().policy
+    served.worker().policy = replace(policy, remembers=False)
+
+    visitor.say("And of a hare.", address)
+    served.worker().policy = policy
+    for number in range(4):  # until the first turns leave no room
+        visitor.say(f"And of bear number {number}, who lives in a wood by a river.", address)
+
+    with store.read() as connection:
+        rows = list(prompts.each_prompt(connection))
+    assert rows[1].history == [], "it read the last message alone"
+    conversation = served.site.conversations._found[address.rpartition("/")[2]]
+    for number, row in enumerate(rows):
+        said = [list(turn) for turn in conversation.before(number)]
+        assert row.history == said[len(said) - len(row.history) :], "the latest of it"
+    assert len(rows[-1].history) < 2 * (len(rows) - 1), "old turns were not read any more"
 
 
 def test_personal_data_is_withheld_and_the_conversation_goes_on(

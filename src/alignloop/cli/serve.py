@@ -107,6 +107,8 @@ def command(
 
     if not page and (project is not None or of_page["database"] is not None):
         raise click.UsageError("--project is where the chat page keeps things: say --page too")
+    if not page and (of_page["allowed_hosts"] or of_page["behind_tls"]):
+        raise click.UsageError("--allow-host and --behind-tls are of the chat page: say --page too")
     if project is None and of_page["database"] is not None:
         raise click.UsageError(
             "--database is of a project, and nothing is kept without one: say --project too"

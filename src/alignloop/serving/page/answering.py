@@ -13,7 +13,7 @@ import anyio.to_thread
 from alignloop.generation.continuous import RowSampling
 from alignloop.generation.engine import SamplingConfig
 from alignloop.serving.page.conversation import Answer
-from alignloop.serving.policy import AnswerJob, PolicyWorker, Said
+from alignloop.serving.policy import AnswerJob, PolicyWorker, Said, ServedPolicy
 from alignloop.serving.problems import ApiProblem
 from alignloop.serving.service import Exchange, Service
 from alignloop.serving.worker import Inbox
@@ -26,14 +26,19 @@ class Drawing:
     """Answers that are being written."""
 
     def __init__(
-        self, answers: Sequence[Answer], exchanges: Sequence[Exchange], done: Callable[[], None]
+        self,
+        answers: Sequence[Answer],
+        exchanges: Sequence[Exchange],
+        heard: Sequence[tuple[str, str]],
+        done: Callable[[], None],
     ) -> None:
         """Begin to read what comes.
 
         Args:
+            heard: what of the conversation every one of the answers was drawn from.
             done: called once, when nothing more will come.
         """
-        self.answers = answers
+        self.answers, self.heard = answers, heard
         self._exchanges, self._done = exchanges, done
         self._queue: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
         self._pumps = [
@@ -107,37 +112,44 @@ async def draw(
     """
     answers: list[Answer] = []
     exchanges: list[Exchange] = []
+    heard = messages
     try:
         for number, model in enumerate(models, start=1):
             worker = service.policy(model)
-            exchanges.append(await _exchange(service, worker, messages, lot.getrandbits(62)))
-            policy = worker.policy
-            settings = SAMPLING.model_dump(mode="json", exclude={"batch_rows"})
-            answers.append(Answer(model, policy.sha256, settings, number))
+            read, prompt = await _read(worker.policy, messages)
+            heard = min(heard, read, key=len)
+            room = min(worker.policy.room(prompt, None, "messages"), SAMPLING.max_new_tokens)
+            row = RowSampling(room, lot.getrandbits(62), temperature=SAMPLING.temperature)
+            exchanges.append(_exchange(service, worker, prompt, row))
+            settings = SAMPLING.model_copy(update={"max_new_tokens": room})
+            how = settings.model_dump(mode="json", exclude={"batch_rows"})
+            answers.append(Answer(model, worker.policy.sha256, how, number))
     except BaseException:
         for exchange in exchanges:
             exchange.close()
         raise
-    return Drawing(answers, exchanges, done)
+    return Drawing(answers, exchanges, heard, done)
 
 
-async def _exchange(
-    service: Service, worker: PolicyWorker, messages: Sequence[tuple[str, str]], seed: int
-) -> Exchange:
-    arrived = service.clock()
-    policy = worker.policy
+async def _read(
+    policy: ServedPolicy, messages: Sequence[tuple[str, str]]
+) -> tuple[Sequence[tuple[str, str]], tuple[int, ...]]:
+    """What a policy reads of a conversation, and its tokens."""
+    if not policy.remembers:
+        messages = messages[-1:]
     prompt = await anyio.to_thread.run_sync(policy.chat_tokens, messages)
     # The oldest turns are forgotten where they leave no room for an answer of some length.
     wanted = min(SAMPLING.max_new_tokens, policy.context // 4)
     while len(messages) > 1 and policy.context - len(prompt) < wanted:
         messages = messages[2:]
         prompt = await anyio.to_thread.run_sync(policy.chat_tokens, messages)
-    room = min(policy.room(prompt, None, "messages"), SAMPLING.max_new_tokens)
-    row = RowSampling(
-        max_new_tokens=room,
-        seed=seed,
-        temperature=SAMPLING.temperature,
-    )
+    return messages, prompt
+
+
+def _exchange(
+    service: Service, worker: PolicyWorker, prompt: tuple[int, ...], row: RowSampling
+) -> Exchange:
+    arrived = service.clock()
     job = AnswerJob(
         number=0,
         inbox=Inbox(),

@@ -46,7 +46,7 @@ async def answered(
         drawing.stop()
     try:
         if is_new:
-            await _keep(ask, conversation, turn, history)
+            await _keep(ask, conversation, turn, [*drawing.heard[:-1]])
     except BaseException:
         drawing.close()
         raise
@@ -142,7 +142,11 @@ def _models(ask: Ask, conversation: Conversation) -> list[str]:
 async def _keep(
     ask: Ask, conversation: Conversation, turn: Turn, history: list[tuple[str, str]]
 ) -> None:
-    """A message, where its user agreed before the conversation's first word and ever since."""
+    """A message, where its user agreed before the conversation's first word and ever since.
+
+    Args:
+        history: what the answers to it were drawn from, so that nobody learns from an answer to what it never read.
+    """
     if not ask.agrees:
         conversation.keeps = False
     if ask.site.keeping is None or ask.visitor is None or not conversation.keeps:
