@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from socket import socket
 from typing import Any
 
 import httpx
@@ -48,6 +49,22 @@ class Site:
 
 
 @contextmanager
+def listened(app: Any, listening: socket, service: Service) -> Iterator[None]:
+    """An app over a service that answers in a thread of its own for the time of a block; both stop at its end."""
+    config = uvicorn.Config(app, log_level="critical", lifespan="off", http="h11", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        eventually(lambda: server.started)
+        yield
+    finally:
+        server.should_exit = True
+        service.stop()
+        thread.join()
+
+
+@contextmanager
 def served(
     models: Sequence[ServedPolicy | ServedReward],
     limits: Limits | None = None,
@@ -60,19 +77,12 @@ def served(
     with closing(listen("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         app = create_app(service, access or Access())
-        config = uvicorn.Config(app, log_level="critical", lifespan="off", http="h11", ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            eventually(lambda: server.started)
-            url = f"http://127.0.0.1:{port}"
-            with httpx.Client(base_url=url, timeout=PATIENCE_S) as http:
-                yield Site(service, url, http)
-        finally:
-            server.should_exit = True
-            service.stop()
-            thread.join()
+        url = f"http://127.0.0.1:{port}"
+        with (
+            listened(app, listening, service),
+            httpx.Client(base_url=url, timeout=PATIENCE_S) as http,
+        ):
+            yield Site(service, url, http)
 
 
 def eventually(holds: Callable[[], object]) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import uvicorn
 
 from alignloop.serving.app import create_app
 from alignloop.serving.guard import Access
@@ -24,7 +22,7 @@ from alignloop.store.database import Store
 from alignloop.web.limits import RateLimit
 from alignloop.web.listening import listen
 from alignloop.web.security import Origins
-from tests.serving.site import PATIENCE_S, eventually
+from tests.serving.site import PATIENCE_S, listened
 
 NOW = 1_800_000_000_000
 DAY = 86_400_000
@@ -169,15 +167,5 @@ def visited(
         app = Front(
             create_app(service, access or Access()), create_page(served.site), service.metrics
         )
-        config = uvicorn.Config(app, log_level="critical", lifespan="off", http="h11", ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            eventually(lambda: server.started)
+        with listened(app, listening, service), served.browsers:
             yield served
-        finally:
-            served.browsers.close()
-            server.should_exit = True
-            service.stop()
-            thread.join()

@@ -132,12 +132,11 @@ def run_demo(
         "reward", "reward", "reward", model=sft, rankings=rankings, demonstrations=demonstrations
     ).path
     # With a reward model at hand, the best epoch becomes the baseline of every comparison.
-    epochs = [*sorted((folder / "sft" / "epochs").glob("epoch_*")), sft]
     baseline = demo.stage(
         "baseline",
         "select",
         "select",
-        candidates=epochs,
+        candidates=epochs_of(sft),
         reward_model=reward_model,
         prompts=prompts,
     ).path
@@ -226,14 +225,22 @@ def _lacks_bfloat16() -> bool:
     )
 
 
+def epochs_of(sft: Path) -> list[Path]:
+    """The policies of all epochs of an SFT run, by its artefact, which is that of the last."""
+    return [*sorted((sft.parent / "epochs").glob("epoch_*")), sft]
+
+
+def made_with(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """The flags that a folder was made with, as a file in it says; those asked for where there is no such file yet."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asked)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _check_flags(folder: Path, asked: dict[str, Any]) -> None:
     """One folder holds one demo: of one seed and precision, smoke or whole."""
-    path = folder / "demo.json"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, asked)
-        return
-    before = json.loads(path.read_text())
+    before = made_with(folder / "demo.json", asked)
     if before != asked:
         flags = f"--seed {before['seed']} --precision {before['precision']}"
         flags += " --smoke" if before["smoke"] else ""

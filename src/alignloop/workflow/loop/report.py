@@ -171,7 +171,7 @@ def _policies(report: Json, measured: Mapping[str, Json]) -> Json:
 
 
 class _Measured:
-    """KL and tokens of answers that a win rate has drawn; models are read once."""
+    """KL and tokens of answers that a win rate has drawn."""
 
     def __init__(
         self, config: JudgingConfig, policies: Mapping[str, Path], reference: Path

@@ -115,15 +115,17 @@ def judge(claim: Claim, effects: Sequence[Effect]) -> Judged:
         raise ValueError(f"'{claim.key}' needs one effect per seed, and at least one")
     if not all(math.isfinite(x) for one in effects for x in (one.value, one.low, one.high)):
         raise NumericsError(f"the effect of '{claim.key}' is not finite; see the study's cells")
-    if len(effects) == 1:
-        only = effects[0]
-        mean, low, high = only.value, only.low, only.high
-        basis: Basis = "prompts"
-    else:
-        mean, low, high = t_interval([one.value for one in effects])
-        basis = "seeds"
+    mean, low, high = mean_of(effects)
+    basis: Basis = "prompts" if len(effects) == 1 else "seeds"
     found = verdict(claim.expected, claim.margin, low, high)
     return Judged(claim, tuple(effects), mean, low, high, basis, found)
+
+
+def mean_of(effects: Sequence[Effect]) -> tuple[float, float, float]:
+    """Mean and ends of the t interval over seeds; of one seed its own interval over prompts."""
+    if len(effects) == 1:
+        return effects[0].value, effects[0].low, effects[0].high
+    return t_interval([one.value for one in effects])
 
 
 def verdict(expected: Expected, margin: float, low: float, high: float) -> Verdict:

@@ -51,7 +51,12 @@ def weighted(
     columns: Sequence[Sequence[float]], weights: Sequence[float], *, seed: int
 ) -> Estimate:
     """The weighted sum of column means: `(1, -1)` is the first less the second, paired by prompt."""
-    return effect_of(columns, lambda means: means @ np.array(weights, dtype=np.float64), seed=seed)
+    return effect_of(columns, weighted_sum(weights), seed=seed)
+
+
+def weighted_sum(weights: Sequence[float]) -> Statistic:
+    """The statistic that adds up column means, each times its weight."""
+    return lambda means: means @ np.array(weights, dtype=np.float64)
 
 
 def smallest_fall(means: Floats) -> Floats:

@@ -17,10 +17,10 @@ from filelock import FileLock
 
 from alignloop.config import Config, Precision
 from alignloop.errors import ArtifactError
-from alignloop.files import sha256_of, sync_folder, write_json
+from alignloop.files import sha256_of, sync_folder
 from alignloop.resources import asset
 from alignloop.runs.artifact import Artifact, open_artifact
-from alignloop.workflow.demo import Demo, check_base
+from alignloop.workflow.demo import Demo, check_base, epochs_of, made_with
 from alignloop.workflow.stages import run_stage
 
 BaseName = Literal["small", "medium", "demo"]
@@ -141,8 +141,7 @@ class Foundation:
         inputs: dict[str, Any] = {role: self.path(source) for role, source in made.inputs.items()}
         if name == "baseline":
             # As in the demo: the epochs of SFT are its candidates.
-            sft = self.path("sft")
-            inputs["candidates"] = [*sorted((sft.parent / "epochs").glob("epoch_*")), sft]
+            inputs["candidates"] = epochs_of(self.path("sft"))
         artifact = self._home(name).stage(
             name, made.stage, made.recipe, **inputs, **made.options, overrides=made.overrides
         )
@@ -310,12 +309,7 @@ def _put_together(source: Path, whole: Path) -> None:
 
 def _check_flags(folder: Path, asked: dict[str, Any]) -> None:
     """All that lies in one folder of studies has one precision, and is a smoke run or is none."""
-    path = folder / "made_with.json"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, asked)
-        return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = made_with(folder / "made_with.json", asked)
     if before != asked:
         flags = f"--precision {before['precision']}{' --smoke' * before['smoke']}"
         raise ArtifactError(

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from alignloop.ppo.config import PPOConfig
+from alignloop.workflow.demo import epochs_of
 from alignloop.workflow.measure import Yardstick
 from alignloop.workflow.studies.cells import Cell, Row
-from alignloop.workflow.studies.foundation import BASES, Foundation
+from alignloop.workflow.studies.foundation import Foundation
 
 COPIES = 4
 """Answers per validation prompt of every policy."""
@@ -49,12 +50,11 @@ class Policies:
         """The epoch of SFT that the reward model likes best."""
         if self.judge is None:
             return self.foundation.path("baseline")
-        sft = self.foundation.path("sft")
         return self.foundation.run(
             self.folder / "baseline",
             "select",
             "select",
-            candidates=[*sorted((sft.parent / "epochs").glob("epoch_*")), sft],
+            candidates=epochs_of(self.foundation.path("sft")),
             reward_model=self.rewards.path("reward"),
             prompts=self.foundation.path("prompts"),
         ).path
@@ -146,7 +146,7 @@ class Policies:
             self.foundation.seed,
             {**setting, "copies": self.copies},
             lambda _: work(),
-            guess=seconds * BASES[self.foundation.base_name].pace,
+            guess=self.foundation.scaled(seconds),
         )
 
     def start(self) -> Cell:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alignloop.judges.seeds import t_interval
 from alignloop.pages import Table
 from alignloop.workflow.report.data import number
 from alignloop.workflow.studies.cells import Done
-from alignloop.workflow.studies.claims import Effect
-from alignloop.workflow.studies.effects import Statistic, effect_of, weighted
+from alignloop.workflow.studies.claims import Effect, mean_of
+from alignloop.workflow.studies.effects import Statistic, effect_of, weighted_sum
 from alignloop.workflow.studies.wording import share
 
 WHO_JUDGED = (
@@ -98,14 +97,7 @@ class Seen:
         self, columns: Sequence[tuple[str, str]], weights: Sequence[float], units: str = "prompts"
     ) -> list[Effect]:
         """A weighted sum of the means of (policy, measure) columns, in every seed."""
-        return [
-            Effect.of(
-                seed,
-                weighted([self.column(seed, *one) for one in columns], weights, seed=seed),
-                units,
-            )
-            for seed in self.rows
-        ]
+        return self.effects(columns, weighted_sum(weights), units)
 
     def less(self, measure: str, policy: str, other: str, units: str = "prompts") -> list[Effect]:
         """One policy's measure less another's, in every seed."""
@@ -147,9 +139,7 @@ class Seen:
 
 def over_seeds(effects: Sequence[Effect]) -> Interval:
     """Mean and t interval over seeds; of one seed its own interval over prompts."""
-    if len(effects) == 1:
-        return Interval(effects[0].value, effects[0].low, effects[0].high)
-    return Interval(*t_interval([one.value for one in effects]))
+    return Interval(*mean_of(effects))
 
 
 def written(interval: Interval, measure: str) -> str:
