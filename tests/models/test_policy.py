@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from alignloop.data.batches import Forest, Ragged
 from alignloop.errors import ModelError
+from alignloop.models import packing
 from alignloop.models.loading import (
     context_length,
     load_causal_lm,
@@ -74,10 +75,12 @@ def test_the_log_prob_of_a_response_is_the_log_of_a_product_of_softmaxes(
     assert torch.equal(log_probs != 0, batch.is_response())
 
 
+@pytest.mark.parametrize("short", [0, 512], ids=["long", "short"])
 def test_responses_side_by_side_are_as_likely_and_teach_the_same_as_in_rows_of_their_own(
-    model: PreTrainedModel,
+    model: PreTrainedModel, short: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One row per prompt against one row per response: the same sums, and the same gradients."""
+    monkeypatch.setattr(packing, "_SHORT", short)
     groups = [[[70, 71, 1], [72, 73, 74, 75, 76], [1]], [[80]], [[90, 91], [92, 1]]]
     prompts = [p for p, group in zip(PROMPTS, groups, strict=True) for _ in group]
     forest = Forest.of(PROMPTS, groups)

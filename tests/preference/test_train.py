@@ -121,7 +121,7 @@ def test_each_completion_is_read_once_per_update_and_once_for_the_reference(
     load = dpo_train.load_causal_lm
 
     def has_trees(kwargs: dict[str, Any]) -> bool:
-        return isinstance(kwargs.get("layout"), packing._Trees)
+        return isinstance(kwargs.get("layout"), packing._Paths)
 
     def watched(path: Path) -> Any:
         model = load(path)

@@ -164,6 +164,12 @@ class Forest:
             *torch.tensor(each).unbind(dim=1),
         )
 
+    @property
+    def width(self) -> int:
+        """Tokens of the longest response behind its prompt."""
+        pairs = zip(self.prompt_lengths, self.response_lengths, strict=True)
+        return max(prompt + max(responses) for prompt, responses in pairs)
+
     def lengths(self) -> Tensor:
         """[C]: tokens of each response."""
         return torch.bincount(self.response_of_token, minlength=len(self.last_position))

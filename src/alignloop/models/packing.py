@@ -1,8 +1,8 @@
 """Several sequences in one row without padding, none of which sees another; or prompts with several responses each.
 
 On a CPU and wherever attention is PyTorch's own, each sequence attends to itself, neighbours of similar length in one
-call, the responses of a prompt to its keys as well; all else runs over the whole row at once: little work on padding,
-and no mask of the row's length squared. An attention of transformers that is told by positions where sequences start
+call, a response to its prompt as well; all else runs over the whole row at once: little work on padding, and no mask of
+the row's length squared. An attention of transformers that is told by positions where sequences start
 (FlashAttention's) is left as it is.
 """
 
@@ -33,6 +33,8 @@ SIMILAR = 0.4
 """One attention over padded sequences is quicker than several, where the shortest has this share of the longest."""
 _MULTIPLE = 32
 """Of which the width of padded sequences is a multiple: a CPU makes a kernel for every size of a product."""
+_SHORT = 512
+"""Tokens of a prompt with a response up to which attention is little beside the rest of a layer."""
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Causal attention [B, T, H, D] of queries [B, H, T, D] to keys and values; the last T keys are the queries' own."""
 
@@ -198,6 +200,35 @@ class _Trees:
         return torch.cat(found, dim=1)
 
 
+class _Paths:
+    """Every response behind its prompt, each such path a row: one attention for all, a prompt's done for each anew.
+
+    Where texts are short this is quicker than two calls for every prompt, which `_Trees` makes.
+    """
+
+    def __init__(self, forest: Forest) -> None:
+        places, is_new = forest.rows()
+        self.count, self.width = places.shape
+        self.places = places.flatten()
+        """Where the tokens of the paths stand in the forest."""
+        new = is_new.flatten().nonzero()[:, 0]
+        self.back = torch.empty_like(new).index_copy(0, self.places[new], new)
+        """Where each token of the forest stands among those of the paths: in the first that it is part of."""
+
+    @property
+    def tokens(self) -> int:
+        return len(self.back)
+
+    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        found = attend(*(self._along(states) for states in (query, key, value)))
+        return found.flatten(0, 1).index_select(0, self.back)[None]
+
+    def _along(self, states: Tensor) -> Tensor:
+        """[B, H, L, D] from [1, H, T, D]."""
+        by_token = states[0].transpose(0, 1).flatten(1).index_select(0, self.places)
+        return by_token.view(self.count, self.width, states.shape[1], -1).transpose(1, 2)
+
+
 def packed_hidden_states(model: PreTrainedModel, row: PackedRow) -> Tensor:
     """Last hidden states [1, T, D]: for each sequence those that it has in a row of its own, but for rounding."""
     layout = _Sequences(row.lengths, row.tokens.device)
@@ -223,7 +254,8 @@ def forest_hidden_states(model: PreTrainedModel, forest: Forest) -> Tensor:
     """
     if not packs(model):
         return _in_rows_of_their_own(model, forest)
-    return _pass(model, forest.tokens, forest.positions, _Trees(forest))
+    layout = _Paths(forest) if forest.width <= _SHORT else _Trees(forest)
+    return _pass(model, forest.tokens, forest.positions, layout)
 
 
 def _in_rows_of_their_own(model: PreTrainedModel, forest: Forest) -> Tensor:
