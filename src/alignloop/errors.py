@@ -93,3 +93,7 @@ class Interrupted(AlignloopError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[str, int]]:
+        """For another process."""
+        return Interrupted, (str(self), self.exit_code - 128)

@@ -52,6 +52,11 @@ _OPTIONS: tuple[click.Option, ...] = (
         help="Arithmetic of the matrix products in training and drawing.",
     ),
     click.Option(
+        ["--jobs"],
+        type=click.IntRange(1, 64),
+        help="Processes at once, each with its share of the cores. Without it one per core, at most 8.",
+    ),
+    click.Option(
         ["--smoke"],
         is_flag=True,
         help="Tiny counts: shows that it runs; its verdicts mean nothing.",
@@ -65,13 +70,15 @@ def _run(names: Sequence[str], out: Path, **options: Any) -> None:
     from alignloop.workflow.studies.page import write_page
     from alignloop.workflow.studies.registry import study_of
     from alignloop.workflow.studies.run import Asked, run_studies
+    from alignloop.workflow.studies.workers import usual_jobs
 
     ground = Ground(
         out, options["precision"], options["smoke"], click.echo, finished=options["demo"]
     )
     asked = Asked(ground, options["seeds"], options["quick"], options.get("base"))
     studies = [study_of(name) for name in names]
-    run_studies(studies, asked, click.echo, after=lambda: write_page(out))
+    jobs = options["jobs"] or usual_jobs()
+    run_studies(studies, asked, click.echo, after=lambda: write_page(out), jobs=jobs)
     click.echo(f"page: {out / 'studies.html'}")
 
 

@@ -55,7 +55,8 @@ class Run:
         self._manifest = manifest
         self._resume = resume
         self._signal = StopSignal()
-        self._lock = FileLock(folder / ".lock", blocking=False)
+        self._lock = FileLock(folder / ".lock")
+        self._waits = False
         self._step_began = time.perf_counter()
 
     @classmethod
@@ -294,6 +295,10 @@ class Run:
         with contextlib.suppress(OSError), (self.folder / "log.txt").open("a") as file:
             file.write(f"{_now()} {message}\n")
 
+    def wait_for_others(self) -> None:
+        """Where another process works on this run, wait until it is through, and do not refuse."""
+        self._waits = True
+
     def stop_at_once(self) -> None:
         """From here on a signal stops the run where it is: for stages without steps to end and save."""
         self._signal.at_once = True
@@ -314,7 +319,8 @@ class Run:
 
     def __enter__(self) -> Run:
         try:
-            self._lock.acquire()  # the system lets go of it when a process dies, however it dies
+            # The system lets go of it when a process dies, however it dies.
+            self._lock.acquire(blocking=self._waits)
         except Timeout:
             raise RunError(
                 f"{self.folder} is in use by another process; wait for it, or choose another folder"

@@ -38,6 +38,8 @@ class Demo:
     """Stage -> seconds it may take on two cores."""
     rate_factor: float = 1.0
     """Multiplies the learning rates of the recipes, for another base than they were made for."""
+    waits: bool = False
+    """Whether a stage that another process works on is waited for, and not refused."""
 
     def config(
         self, stage: str, recipe_name: str | None, overrides: Sequence[str] = (), name: str = ""
@@ -64,7 +66,9 @@ class Demo:
         is_new = not (self.folder / name / "artifact").exists()
         began = time.perf_counter()
         try:
-            artifact = run_stage(stage, self.folder / name, config, resume=True, **inputs)
+            artifact = run_stage(
+                stage, self.folder / name, config, resume=True, waits=self.waits, **inputs
+            )
         finally:
             # A stage that was finished before costs a look at its files, which is not what its time means.
             seconds = self.note_time(name, time.perf_counter() - began if is_new else 0.0)

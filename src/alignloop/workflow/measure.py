@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
@@ -149,11 +150,12 @@ class Yardstick:
         return found if found.get("yardstick") == self._how else None
 
     def _kept(self, name: str, policy: str, figures: Any) -> Any:
-        found = self._read(name)
-        if found is None or found["policy"] != policy:
-            found = {"yardstick": self._how, "policy": policy, "figures": figures()}
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_json(self._folder / f"{name}.json", found)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self._folder / f".{name}.lock"):  # another process may be measuring it
+            found = self._read(name)
+            if found is None or found["policy"] != policy:
+                found = {"yardstick": self._how, "policy": policy, "figures": figures()}
+                write_json(self._folder / f"{name}.json", found)
         return found["figures"]
 
     @cached_property

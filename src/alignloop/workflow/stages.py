@@ -77,11 +77,19 @@ def config_class(stage: str) -> type[Config]:
 
 
 def run_stage(
-    stage: str, folder: Path, config: Config, *, resume: bool, doctor: bool = False, **inputs: Any
+    stage: str,
+    folder: Path,
+    config: Config,
+    *,
+    resume: bool,
+    waits: bool = False,
+    doctor: bool = False,
+    **inputs: Any,
 ) -> Artifact:
     """Run one stage in one folder, or return its artefact at once where it is finished.
 
     Args:
+        waits: where another process works on the very run, for it to end, and take what it made.
         doctor: for PPO: examine models, data and config first, as `alignloop doctor` does, and refuse a sick run.
 
     Raises:
@@ -94,7 +102,7 @@ def run_stage(
     if doctor and not (folder / "manifest.json").exists():
         _load("workflow.doctor.examine:before_ppo")(config, **inputs)
     function: Callable[..., Artifact] = _load(described.function)
-    with _ranks_watched(), _opened(folder, stage, config, resume) as run:
+    with _ranks_watched(), _opened(folder, stage, config, resume, waits) as run:
         run.bind(_given(inputs))
         if run.is_finished:
             run.check_inputs(_by_role(inputs))
@@ -115,10 +123,13 @@ def _ranks_watched() -> contextlib.AbstractContextManager[None]:
     return lost_ranks_told()
 
 
-def _opened(folder: Path, stage: str, config: Config, resume: bool) -> Run:
+def _opened(folder: Path, stage: str, config: Config, resume: bool, waits: bool) -> Run:
     """The run, shared with the other ranks where torchrun says that there are some."""
     if world_size() == 1:
-        return Run.open(folder, stage, config, resume=resume)
+        run = Run.open(folder, stage, config, resume=resume)
+        if waits:
+            run.wait_for_others()
+        return run
     if not STAGES[stage].trains:
         raise ConfigError(
             f"'{stage}' works in one process: start it without torchrun (WORLD_SIZE is set)"

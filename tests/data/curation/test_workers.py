@@ -14,8 +14,8 @@ import pytest
 
 from alignloop.data.curation.config import CurationConfig
 from alignloop.data.curation.outcomes import Dropped, Kept
-from alignloop.data.curation.workers import cores
 from alignloop.errors import ConfigError, DataError
+from alignloop.machine import cores
 from tests.data.curation import detectors
 from tests.data.curation.test_curate import candidate, run
 

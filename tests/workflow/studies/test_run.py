@@ -17,7 +17,7 @@ import pytest
 
 from alignloop.errors import ArtifactError, ConfigError
 from alignloop.files import write_json
-from alignloop.workflow.studies import run as running
+from alignloop.workflow.studies import steps
 from alignloop.workflow.studies.cells import Cell, read_cell
 from alignloop.workflow.studies.foundation import BaseName, Ground
 from alignloop.workflow.studies.page import write_page
@@ -129,7 +129,7 @@ def test_the_same_command_again_does_nothing(folder: Path, laid: Path) -> None:
     before = contents(folder)
     said: list[str] = []
 
-    with patch.object(running, "run_cell", side_effect=AssertionError("worked again")):
+    with patch.object(steps, "run_cell", side_effect=AssertionError("worked again")):
         asked = Asked(tiny_ground(folder, laid), seeds=2)
         run_studies([study_of(TWICE)], asked, said.append)
 

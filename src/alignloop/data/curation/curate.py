@@ -18,9 +18,10 @@ from alignloop.data.curation.examine import Look, Row, Setup, row_of, scrubbed
 from alignloop.data.curation.keys import author
 from alignloop.data.curation.outcomes import Dropped, Found, Kept, Known, Outcome
 from alignloop.data.curation.spans import Detector, Span
-from alignloop.data.curation.workers import cores, examined
+from alignloop.data.curation.workers import examined
 from alignloop.data.incoming import Candidate, Place
 from alignloop.errors import DataError
+from alignloop.machine import cores
 
 _CHUNK_ROWS = 512
 _CHUNK_CHARACTERS = 1_000_000

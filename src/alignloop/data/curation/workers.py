@@ -31,13 +31,6 @@ _ONE_THREAD = {
 } | {"TOKENIZERS_PARALLELISM": "false"}
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class Workers:
     """So many processes, closed at the end of a `with`.
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from alignloop.files import write_json
-from alignloop.workflow.studies.foundation import BaseName
+from alignloop.workflow.studies.foundation import BaseName, Foundation
 
 Row = Mapping[str, Any]
 Say = Callable[[str], None]
@@ -36,6 +37,8 @@ class Cell:
     """Gets the cell's folder, for runs; returns JSON rows."""
     guess: float = 60.0
     """Seconds on two quiet cores, for the time left; corrected by what was timed."""
+    judge: Foundation | None = field(default=None, repr=False)
+    """Whose reward model and SFT baseline the work asks for; made before it."""
 
     @property
     def id(self) -> str:
@@ -62,20 +65,15 @@ class Clock:
     been so far.
     """
 
-    read: Callable[[], float] = time.perf_counter
     took: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     _guessed: float = 0.0
     _spent: float = 0.0
 
-    def timed(self, kind: str, guess: float, work: Callable[[], Any]) -> Any:
-        """Do some work and remember its time; work that fails is not remembered."""
-        began = self.read()
-        done = work()
-        seconds = self.read() - began
+    def note(self, kind: str, guess: float, seconds: float) -> None:
+        """Remember how long some work took."""
         self.took.setdefault(kind, []).append(seconds)
         self._guessed += guess
         self._spent += seconds
-        return done
 
     def left(self, kinds: Sequence[tuple[str, float]]) -> float:
         """Seconds that work of these kinds, each with its guess, should take."""
@@ -105,9 +103,16 @@ def read_cell(folder: Path, cell: Cell) -> Done | None:
 
 
 def run_cell(folder: Path, cell: Cell) -> Done:
-    """Do a cell's work in `folder/CELL/`, where it is not done, and leave its file."""
-    if (found := read_cell(folder, cell)) is not None:
-        return found
+    """Do a cell's work in `folder/CELL/`, where it is not done, and leave its file.
+
+    Where another process works on it, its rows are waited for.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{cell.id}.lock"):
+        return read_cell(folder, cell) or _worked(folder, cell)
+
+
+def _worked(folder: Path, cell: Cell) -> Done:
     inside = folder / cell.id
     if (path := folder / f"{cell.id}.json").is_file():
         # Made with another setting: its runs would refuse this one's. The file goes last, lest a stop leave runs.

@@ -46,6 +46,9 @@ BASES: Mapping[BaseName, Base] = {
 SHARED = ("stories", "lexicon")
 """Stages that depend on no seed and no base."""
 
+JUDGES = ("reward", "baseline")
+"""What policies are judged with: the reward model, and the rival of their answers by gold."""
+
 Paths = Callable[[str], Path]
 
 
@@ -158,9 +161,8 @@ class Foundation:
         self, folder: Path, stage: str, recipe_name: str | None, /, *overrides: str, **inputs: Any
     ) -> Artifact:
         """Run a stage in a folder of a cell, or go on with it, with a config from `config`."""
-        return run_stage(
-            stage, folder, self.config(stage, recipe_name, *overrides), resume=True, **inputs
-        )
+        config = self.config(stage, recipe_name, *overrides)
+        return run_stage(stage, folder, config, resume=True, waits=True, **inputs)
 
     def missing(self, names: Sequence[str]) -> list[str]:
         """What is still to be made for these stages, in the order of making."""
@@ -229,7 +231,7 @@ class Ground:
 
         def demo(name: str, seed: int, factor: float) -> Demo:
             folder = self.folder / "foundations" / name
-            return Demo(folder, seed, self.smoke, self.precision, self.say, {}, factor)
+            return Demo(folder, seed, self.smoke, self.precision, self.say, {}, factor, waits=True)
 
         return Foundation(
             demo=demo(f"{base}_seed_{seed}", seed, factor),

@@ -147,6 +147,7 @@ class Policies:
             {**setting, "copies": self.copies},
             lambda _: work(),
             guess=self.foundation.scaled(seconds),
+            judge=self.rewards,
         )
 
     def start(self) -> Cell:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,12 @@ from typing import Any
 from filelock import FileLock
 
 from alignloop.files import write_json
-from alignloop.workflow.studies.cells import (
-    Cell,
-    Clock,
-    Done,
-    Say,
-    minutes,
-    read_cell,
-    run_cell,
-)
-from alignloop.workflow.studies.foundation import BaseName, Foundation, Ground
+from alignloop.workflow.studies.cells import Cell, Clock, Done, Say, minutes, read_cell
+from alignloop.workflow.studies.foundation import BaseName, Ground
+from alignloop.workflow.studies.steps import Step, Workshop, cells_folder, steps_of
 from alignloop.workflow.studies.study import Bench, Findings, Study
 from alignloop.workflow.studies.wording import line
+from alignloop.workflow.studies.workers import threads_of, worked_off
 
 SCHEMA = 1
 
@@ -52,38 +46,33 @@ class Asked:
         return " ".join(words)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A stage of a foundation, or a cell of a study."""
-
-    study: Study
-    kind: str
-    guess: float
-    label: str
-    foundation: Foundation | None = None
-    stage: str = ""
-    cell: Cell | None = None
-
-
 @dataclass(slots=True)
 class _Progress:
-    steps: Sequence[_Step]
+    steps: Sequence[Step]
+    jobs: int
     clock: Clock = field(default_factory=Clock)
-    at: int = 0
+    done: set[str] = field(default_factory=set[str])
+    """Labels of steps."""
 
     def left(self) -> str:
-        rest = self.steps[self.at :]
-        return minutes(self.clock.left([(step.kind, step.guess) for step in rest]))
+        rest = [step for step in self.steps if step.label not in self.done]
+        return minutes(self.clock.left([(step.kind, step.guess) for step in rest]) / self.jobs)
 
 
 def run_studies(
-    studies: Sequence[Study], asked: Asked, say: Say, after: Callable[[], object] = lambda: None
+    studies: Sequence[Study],
+    asked: Asked,
+    say: Say,
+    after: Callable[[], object] = lambda: None,
+    *,
+    jobs: int = 1,
 ) -> list[dict[str, Any]]:
-    """Run studies one after another, and write what each found when its last cell is done.
+    """Run studies, and write what each found when its last cell is done.
 
     Everything lies in the ground's folder: `foundations/`, and per study `NAME/cells/` and `NAME/study.json`.
 
     Args:
+        jobs: how many steps are worked on at once, each in a process of its own; 1 does all in this one.
         after: called when a study is written: the page, so that there is one when a later study is stopped.
 
     Returns:
@@ -94,26 +83,42 @@ def run_studies(
     """
     bench, folder = asked.bench, asked.ground.folder
     plans = [(study, study.plan(bench)) for study in studies]
-    progress = _Progress(_steps(plans, bench, folder))
+    steps = steps_of(plans, bench)
+    jobs = min(jobs, len(steps)) or 1
+    progress = _Progress(steps, jobs)
     cells = sum(len(plan) for _, plan in plans)
-    to_do = sum(step.cell is not None for step in progress.steps)
+    to_do = sum(bool(step.cell) for step in steps)
+    at_once = f", {jobs} at once with {threads_of(jobs)} thread{'s' * (threads_of(jobs) > 1)} each"
     say(
         f"{len(plans)} {'study' if len(plans) == 1 else 'studies'}, {cells} cells, {to_do} of them to do, "
-        f"{len(progress.steps) - to_do} stages below them: {progress.left()}"
+        f"{len(steps) - to_do} stages below them{at_once * (jobs > 1)}: {progress.left()}"
     )
-    results: list[dict[str, Any]] = []
-    for study, plan in plans:
-        for step in (step for step in progress.steps if step.study is study):
-            _do(step, folder, progress, say)
-        done = [found for cell in plan if (found := read_cell(_cells(folder, study), cell))]
-        findings = study.findings(done)
-        results.append(_result(study, asked, plan, findings))
-        write_json(folder / study.name / "study.json", results[-1])
-        say(f"{study.name}: {study.title}")
-        for judged in findings.judged:
-            say(f"  {line(judged)}")
-        after()
-    return results
+    results: dict[str, dict[str, Any]] = {}
+
+    def conclude() -> None:
+        """Write what has been found of each study whose last step is done."""
+        open_studies = {step.study for step in steps if step.label not in progress.done}
+        for study, plan in plans:
+            if study.name not in results and study.name not in open_studies:
+                results[study.name] = _concluded(study, plan, asked, say)
+                after()
+
+    conclude()
+    if jobs > 1:
+        work: Iterable[tuple[Step, float]] = worked_off(steps, asked, jobs)
+    else:
+        workshop = Workshop(plans, bench)
+        work = ((step, workshop.do(step)) for step in steps)
+    for step, seconds in work:
+        progress.clock.note(step.kind, step.guess, seconds)
+        progress.done.add(step.label)
+        if step.cell:
+            _note_time(folder, f"{step.study}/{step.cell}", seconds)
+        say(
+            f"[{len(progress.done)}/{len(steps)}] {step.label}   {seconds:.0f} s   {progress.left()} left"
+        )
+        conclude()
+    return [results[study.name] for study in studies]
 
 
 def read_study(folder: Path, study: Study) -> tuple[dict[str, Any], list[Done]] | None:
@@ -122,7 +127,7 @@ def read_study(folder: Path, study: Study) -> tuple[dict[str, Any], list[Done]] 
     if not path.is_file():
         return None
     result = json.loads(path.read_text(encoding="utf-8"))
-    cells = [_cells(folder, study) / f"{name}.json" for name in result["cells"]]
+    cells = [cells_folder(folder, study.name) / f"{name}.json" for name in result["cells"]]
     if not all(cell.is_file() for cell in cells):
         return None
     rows = [json.loads(cell.read_text(encoding="utf-8")) for cell in cells]
@@ -142,48 +147,24 @@ def foundation_seconds(folder: Path, bases: Sequence[str], seeds: Sequence[int])
     return sum(sum(_timings(folder / "foundations" / name).values()) for name in names)
 
 
-def _steps(
-    plans: Sequence[tuple[Study, Sequence[Cell]]], bench: Bench, folder: Path
-) -> list[_Step]:
-    """What is to be done, foundations before the cells that need them, each once."""
-    steps: list[_Step] = []
-    planned: set[Path] = set()
-    for study, plan in plans:
-        for cell in plan:
-            if read_cell(_cells(folder, study), cell) is not None:
-                continue
-            foundation = bench.foundation(cell.base, cell.seed)
-            for stage in foundation.missing(study.needs):
-                place = foundation.place(stage)
-                if place not in planned:
-                    planned.add(place)
-                    label = f"{place.parent.name}: {stage}"
-                    kind = f"{cell.base} {stage}"
-                    guess = foundation.guess(stage)
-                    steps.append(_Step(study, kind, guess, label, foundation, stage))
-            kind = f"{study.name} {cell.base} {cell.name}"
-            steps.append(_Step(study, kind, cell.guess, f"{study.name}: {cell.id}", cell=cell))
-    return steps
+def _note_time(folder: Path, name: str, seconds: float) -> None:
+    with FileLock(folder / ".timings.lock"):  # another study may run in the same folder
+        noted = _timings(folder)
+        noted[name] = round(seconds, 2)
+        write_json(folder / "timings.json", noted)
 
 
-def _do(step: _Step, folder: Path, progress: _Progress, say: Say) -> None:
-    def work() -> None:
-        if step.foundation is not None:
-            step.foundation.path(step.stage)
-        elif step.cell is not None:
-            run_cell(_cells(folder, step.study), step.cell)
-
-    progress.clock.timed(step.kind, step.guess, work)
-    progress.at += 1
-    took = progress.clock.took[step.kind][-1]
-    if step.cell is not None:
-        with FileLock(folder / ".timings.lock"):  # another study may run in the same folder
-            noted = _timings(folder)
-            noted[f"{step.study.name}/{step.cell.id}"] = round(took, 2)
-            write_json(folder / "timings.json", noted)
-    say(
-        f"[{progress.at}/{len(progress.steps)}] {step.label}   {took:.0f} s   {progress.left()} left"
-    )
+def _concluded(study: Study, plan: Sequence[Cell], asked: Asked, say: Say) -> dict[str, Any]:
+    """Judge a study's claims from its cells, and write them down."""
+    folder = asked.ground.folder
+    done = [found for cell in plan if (found := read_cell(cells_folder(folder, study.name), cell))]
+    findings = study.findings(done)
+    result = _result(study, asked, plan, findings)
+    write_json(folder / study.name / "study.json", result)
+    say(f"{study.name}: {study.title}")
+    for judged in findings.judged:
+        say(f"  {line(judged)}")
+    return result
 
 
 def _result(study: Study, asked: Asked, plan: Sequence[Cell], findings: Findings) -> dict[str, Any]:
@@ -200,10 +181,6 @@ def _result(study: Study, asked: Asked, plan: Sequence[Cell], findings: Findings
         "notes": list(findings.notes),
         "cells": [cell.id for cell in plan],
     }
-
-
-def _cells(folder: Path, study: Study) -> Path:
-    return folder / study.name / "cells"
 
 
 def _timings(folder: Path) -> dict[str, float]:

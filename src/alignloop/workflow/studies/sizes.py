@@ -107,10 +107,6 @@ def cells(bench: Bench, base: BaseName, seed: int) -> list[Cell]:
         return policies.cell(method, work, seconds, method=method)
 
     seconds = {"base": 15.0, "prompted": 20.0, "sft": 20.0, "ppo": 85.0, "ppo_ptx": 110.0}
-    if base == LARGEST:
-        seconds["base"] += (
-            100.0  # the first to ask for the reward model, and for what it learns from
-        )
     return [at(method, seconds[method]) for method in METHODS]
 
 
@@ -149,6 +145,7 @@ def best_prefix(policies: Policies) -> str:
         folder / "contest",
         config,
         resume=True,
+        waits=True,
         model=policies.trained("base"),
         reward_model=policies.rewards.path("reward"),
         prompts=foundation.path("prompts"),
