@@ -170,6 +170,12 @@ class Forest:
         pairs = zip(self.prompt_lengths, self.response_lengths, strict=True)
         return max(prompt + max(responses) for prompt, responses in pairs)
 
+    @property
+    def repeated(self) -> int:
+        """Tokens by which rows of their own would be more: a prompt's, for each response but its first."""
+        pairs = zip(self.prompt_lengths, self.response_lengths, strict=True)
+        return sum(prompt * (len(responses) - 1) for prompt, responses in pairs)
+
     def lengths(self) -> Tensor:
         """[C]: tokens of each response."""
         return torch.bincount(self.response_of_token, minlength=len(self.last_position))

@@ -33,8 +33,10 @@ SIMILAR = 0.4
 """One attention over padded sequences is quicker than several, where the shortest has this share of the longest."""
 _MULTIPLE = 32
 """Of which the width of padded sequences is a multiple: a CPU makes a kernel for every size of a product."""
-_SHORT = 512
+_SHORT = 256
 """Tokens of a prompt with a response up to which attention is little beside the rest of a layer."""
+_AGAIN = 1.5
+"""Prompt tokens that may attend again, for each of a prompt's further responses, as a share of all tokens."""
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Causal attention [B, T, H, D] of queries [B, H, T, D] to keys and values; the last T keys are the queries' own."""
 
@@ -203,7 +205,7 @@ class _Trees:
 class _Paths:
     """Every response behind its prompt, each such path a row: one attention for all, a prompt's done for each anew.
 
-    Where texts are short this is quicker than two calls for every prompt, which `_Trees` makes.
+    Where that is little this is quicker than two calls for every prompt, which `_Trees` makes.
     """
 
     def __init__(self, forest: Forest) -> None:
@@ -254,8 +256,13 @@ def forest_hidden_states(model: PreTrainedModel, forest: Forest) -> Tensor:
     """
     if not packs(model):
         return _in_rows_of_their_own(model, forest)
-    layout = _Paths(forest) if forest.width <= _SHORT else _Trees(forest)
-    return _pass(model, forest.tokens, forest.positions, layout)
+    return _pass(model, forest.tokens, forest.positions, _layout_of(forest))
+
+
+def _layout_of(forest: Forest) -> Layout:
+    is_short = forest.width <= _SHORT
+    is_little = forest.repeated <= _AGAIN * forest.tokens.shape[1]
+    return _Paths(forest) if is_short and is_little else _Trees(forest)
 
 
 def _in_rows_of_their_own(model: PreTrainedModel, forest: Forest) -> Tensor:
