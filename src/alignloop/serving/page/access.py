@@ -56,7 +56,7 @@ class Site:
     turns: RateLimit = field(default_factory=lambda: RateLimit(30, 60))
     """Answers that an address may ask for."""
     changes: RateLimit = field(default_factory=lambda: RateLimit(20, 60))
-    """How often an address may agree, take it back, erase: an erasure writes the whole file anew."""
+    """How often an address may agree, take it back, erase: an erasure of messages writes a SQLite file anew."""
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     """Milliseconds since 1970, UTC."""
     lot: random.Random = field(default_factory=random.SystemRandom)
