@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import Connection, event
 
 from alignloop.cli.main import app
 from alignloop.errors import BusyError
@@ -259,6 +261,79 @@ def test_a_choice_after_taking_it_back_is_not_kept(served: Served, store: Store)
     visitor.choose(address, "a")
 
     assert "submissions" not in rows(store)
+
+
+# --- a database that takes nothing ---
+
+
+@contextmanager
+def that_takes_nothing(store: Store) -> Iterator[None]:
+    """Within the block nothing can be written, as on a disk that is full."""
+    is_only = [True]
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if is_only[0] else 'OFF'}")
+
+    event.listen(store.engine, "begin", begun)
+    yield
+    is_only[0] = False
+
+
+def test_what_cannot_be_kept_is_answered_all_the_same(
+    served: Served, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    with that_takes_nothing(store):
+        address = visitor.say("Tell me of a fox.")
+        unkept = "The server could not keep this message."
+        assert unkept in visitor.html
+        assert "said-model" in visitor.html
+        visitor.post(f"{address}/again")
+        assert unkept in visitor.get(address).text, "the same message"
+        with visitor.stream(f"{address}/say", text="And of a hare.") as found:
+            *_, last = found
+        assert last["html"].count(unkept) == 2
+        assert last["problem"] is None
+
+    visitor.say("And of a bear.", address)
+    assert kept(store) == ["And of a bear."]
+    assert visitor.html.count(unkept) == 2
+    counted = 'alignloop_page_not_kept_total{kind="message"} 2.0'
+    assert counted in visitor.http.get("/metrics").text
+    lines = [line for line in capfd.readouterr().err.splitlines() if "was not kept" in line]
+    assert len(lines) == 1
+    assert "readonly database" in lines[0]
+
+
+def test_a_choice_that_cannot_be_kept_counts_for_its_conversation(
+    served: Served, store: Store, on_the_training_side: None
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    served.lot.side_by_side = True
+    address = visitor.say("Tell me of a fox.")
+    with that_takes_nothing(store):
+        answer = visitor.choose(address, "b")
+
+    visitor.get(answer.headers["location"])
+    assert "Your choice counts for this conversation, and is not kept." in visitor.html
+    assert "your choice: B" in visitor.html
+    counted = 'alignloop_page_not_kept_total{kind="choice"} 1.0'
+    assert counted in visitor.http.get("/metrics").text
+    assert "submissions" not in rows(store)
+
+
+def test_taking_it_back_counts_even_where_it_cannot_be_noted(served: Served, store: Store) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    address = visitor.say("Tell me of a fox.")
+    with that_takes_nothing(store):
+        assert visitor.post("/data/withdraw", next="/").status_code == 503
+
+    visitor.say("And of a hare.", address)
+
+    assert kept(store) == ["Tell me of a fox."]
 
 
 # --- your data ---

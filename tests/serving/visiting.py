@@ -157,7 +157,7 @@ def visited(
         served.site = Site(
             service,
             Origins.of(["127.0.0.1"]),
-            None if store is None else Keeping(store),
+            None if store is None else Keeping(store, service.metrics.unkept),
             side_by_side=0.5,
             turns=RateLimit(turns, 60),
             changes=RateLimit(1000, 60),

@@ -131,7 +131,7 @@ def _site(
     if page.project is not None:
         store = open_project(page.project, page.database).open()
         opened.callback(store.close)
-        keeping = Keeping(store)
+        keeping = Keeping(store, service.metrics.unkept)
     aliases = LOCAL_NAMES if is_loopback(host) else ()
     site = Site(
         service,

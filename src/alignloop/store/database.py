@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -88,13 +89,14 @@ class Store:
 
         Raises:
             BusyError: the database does not answer just now.
+            StoreError: the disk is full or broken.
         """
         try:
             with self.engine.begin() as connection:
                 yield connection
         except OperationalError as error:
-            if (busy := _busy(self.url, error)) is not None:
-                raise busy from error
+            if (known := _busy(self.url, error) or _broken(self.url, error)) is not None:
+                raise known from error
             raise
 
     @contextmanager
@@ -104,6 +106,7 @@ class Store:
         Raises:
             JudgmentError: a rule of the database was broken; nothing was written.
             BusyError: another writer is in the way; nothing was written.
+            StoreError: the disk is full or broken; nothing was written.
         """
         try:
             entries: list[events.Entry] = []
@@ -113,8 +116,8 @@ class Store:
         except IntegrityError as error:
             raise JudgmentError(_rule_of(error)) from error
         except OperationalError as error:
-            if (busy := _busy(self.url, error)) is not None:
-                raise busy from error
+            if (known := _busy(self.url, error) or _broken(self.url, error)) is not None:
+                raise known from error
             raise
 
     @contextmanager
@@ -361,6 +364,25 @@ def _busy(url: URL, error: OperationalError) -> BusyError | None:
     return None
 
 
+def _broken(url: URL, error: OperationalError) -> StoreError | None:
+    """What the machine has to be mended for; None where it may be a bug."""
+    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _OF_THE_DISK:
+        return None
+    told = f"cannot be written or read ({_first_line(error.orig or error)}); nothing was written"
+    return StoreError(
+        f"{shown(url)}: {told}: mend that (room on the disk, rights to the file), and try again"
+    )
+
+
+_OF_THE_DISK = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""SQLite: full, not to be read or written, not to be changed, not to be opened."""
 _AGAIN = ("40001", "40P01")
 """PostgreSQL: could not serialize; deadlock."""
 _LATER = ("08", "53", "55P03", "57P")

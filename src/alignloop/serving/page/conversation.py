@@ -45,6 +45,8 @@ class Turn:
     preference: Preference | None = None
     prompt_id: int | None = None
     """In the store, where the message is kept."""
+    is_unkept: bool = False
+    """Whether it was to be kept and the store could not."""
     draw: str = ""
     """Names this drawing of answers, so that a double click is one choice."""
 

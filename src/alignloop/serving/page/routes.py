@@ -5,13 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Literal
 
 import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from alignloop.errors import BusyError
+from alignloop import progress
+from alignloop.errors import BusyError, StoreError
 from alignloop.serving.page.access import LONGEST, Ask, Refused, Site
 from alignloop.serving.page.conversation import MOST_TURNS, Conversation, Preference, Turn
 from alignloop.serving.page.looks import PATHS, DataView, url
@@ -81,7 +83,12 @@ async def again(ask: Ask) -> Response:
         return ask.chat(conversation, problem)
     ask.site.service.metrics.turned("again")
     last = conversation.turns[-1]
-    turn = Turn(last.text, prompt_id=last.prompt_id, draw=secrets.token_hex(16))
+    turn = Turn(
+        last.text,
+        prompt_id=last.prompt_id,
+        is_unkept=last.is_unkept,
+        draw=secrets.token_hex(16),
+    )
     return await answered(ask, conversation, len(conversation.turns) - 1, turn)
 
 
@@ -174,10 +181,10 @@ async def agree(ask: Ask) -> Response:
 async def withdraw(ask: Ask) -> Response:
     """They agree no longer."""
     keeping = _changing(ask)
+    for conversation in ask.site.conversations.of(ask.owner):
+        conversation.keeps = False  # even where the database cannot note it
     if ask.visitor is not None:
         await anyio.to_thread.run_sync(keeping.withdraw, ask.now, ask.visitor)
-    for conversation in ask.site.conversations.of(ask.owner):
-        conversation.keeps = False
     response = _back(ask, "withdrawn")
     ask.seen(response)
     return response
@@ -263,18 +270,25 @@ def _endpoint(site: Site, handler: Handler) -> Callable[[Request], Awaitable[Res
             ask = await Ask.of(site, request)
         except Refused as refused:
             return await refusal(site, request, refused.status)
-        except BusyError:
-            return await refusal(site, request, 503)
+        except StoreError as error:
+            return await refusal(site, request, _unavailable(error))
         except ClientDisconnect:
             return Response(status_code=_GONE)
         try:
             return await handler(ask)
         except Refused as refused:
             return ask.error(refused.status)
-        except BusyError:
-            return ask.error(503)
+        except StoreError as error:
+            return ask.error(_unavailable(error))
 
     return endpoint
+
+
+def _unavailable(error: StoreError) -> Literal[503]:
+    """The status of what the database cannot do; what will not pass by itself is for whoever serves the page."""
+    if not isinstance(error, BusyError):
+        progress.say(f"alignloop: a request to the chat page was refused: {error}")
+    return 503
 
 
 async def refusal(site: Site, request: Request, status: int) -> Response:
