@@ -18,13 +18,15 @@ from alignloop.serving.page.conversation import (
     LIFE_MS,
     MOST_OF_ONE,
     MOST_TURNS,
+    Answer,
     Conversations,
+    Turn,
 )
 from alignloop.serving.page.keeping import NOTICE
 from alignloop.serving.policy import ServedPolicy
 from tests.helpers import write_model
 from tests.serving.site import eventually, held
-from tests.serving.visiting import Served, Visitor, visited
+from tests.serving.visiting import Lot, Served, Visitor, visited
 
 
 @pytest.fixture(scope="module")
@@ -260,8 +262,11 @@ def test_going_on_without_a_choice_goes_on_with_the_first(served: Served) -> Non
     assert late.status_code == 404
 
 
-def test_a_choice_is_about_the_answers_that_were_shown(served: Served) -> None:
+def test_a_choice_is_about_the_answers_that_were_shown(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     served.lot.side_by_side = True
+    monkeypatch.setattr(Lot, "getrandbits", lambda *_: 7)  # answers that say something
     visitor = served.visit()
     address = visitor.say("Tell me of a fox.")
     visitor.post(f"{address}/again")  # in another window: this one still shows the first two
@@ -317,6 +322,60 @@ def test_two_answers_that_were_stopped_are_no_pair(served: Served) -> None:
         visitor.post(f"{address}/stop")
         assert "pair" not in [*events][-1]["html"]
     assert len(chat_of(served, address).turns[0].answers) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "left"),
+    [
+        ([("A fox.", "stop"), ("A hare.", "length")], [1, 2]),
+        ([("A fox.", "stop"), ("A fox.", "stop")], [1]),
+        ([("A fox.", "stop"), (" A fox.\n", "length")], [1]),
+        ([("", "stop"), ("A fox.", "stop")], [2]),
+        ([("A fox.", "length"), (" \n", "stop")], [1]),
+        ([("", "stop"), ("", "stop")], [1]),
+        ([("A fox", ""), ("", "stop")], [2]),
+        ([("", ""), ("A fox", "")], [2]),
+    ],
+)
+@pytest.mark.parametrize("swaps", [False, True])
+def test_what_cannot_be_compared_is_one_answer(
+    answers: list[tuple[str, str]], left: list[int], swaps: bool
+) -> None:
+    drawn = [
+        Answer("tiny", "x", {}, number, text, 3, finish)
+        for number, (text, finish) in enumerate(answers, start=1)
+    ]
+    turn = Turn("Tell me of a fox.", drawn[::-1] if swaps else drawn)
+    conversation = Conversations().begin("ann", "tiny", 0, keeps=False)
+
+    streaming._ended(conversation, turn)
+
+    assert sorted(one.number for one in turn.answers) == left
+    assert turn.is_open == (len(left) == 2)
+
+
+def test_two_answers_that_say_the_same_are_shown_as_one(
+    tiny: ServedPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lot, "getrandbits", lambda *_: 7)
+    with visited([tiny]) as served:
+        served.lot.side_by_side = True
+        visitor = served.visit()
+
+        with visitor.stream("/chat", text="Tell me of a fox.") as events:
+            first, *pieces, last = events
+
+        said = ["".join(p["text"] for p in pieces if p["answer"] == place) for place in (0, 1)]
+        assert (first["answers"], said[0]) == (2, said[1])
+        assert said[0]
+        assert 'class="pair"' not in last["html"]
+        assert last["html"].count("said-model") == 1
+        answer = visitor.post(
+            f"{last['address']}/choose", turn="0", preference="b",
+            draw=chat_of(served, last["address"]).turns[0].draw,
+        )  # fmt: skip
+        assert answer.status_code == 303
+        assert chat_of(served, last["address"]).turns[0].preference is None
 
 
 # --- who may ask ---
