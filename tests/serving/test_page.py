@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import Iterator
@@ -10,10 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from alignloop.serving.guard import Access
-from alignloop.serving.page import looks, streaming
-from alignloop.serving.page.access import LONGEST
+from alignloop.serving.metrics import Metrics
+from alignloop.serving.page import app, looks, streaming
+from alignloop.serving.page.access import LONGEST, Site
 from alignloop.serving.page.conversation import (
     LIFE_MS,
     MOST_OF_ONE,
@@ -24,6 +27,8 @@ from alignloop.serving.page.conversation import (
 )
 from alignloop.serving.page.keeping import NOTICE
 from alignloop.serving.policy import ServedPolicy
+from alignloop.serving.service import Limits, Service
+from alignloop.web.security import Origins
 from tests.helpers import write_model
 from tests.serving.site import eventually, held
 from tests.serving.visiting import Lot, Served, Visitor, visited
@@ -484,6 +489,46 @@ def test_conversations_are_forgotten() -> None:
     assert found.find("bob", early.id, 100 + LIFE_MS) is early
     assert found.find("bob", early.id, 100 + 2 * LIFE_MS + 1) is None
     assert found.of("ann") == []
+
+
+def test_conversations_are_forgotten_with_nobody_asking(
+    tiny: ServedPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "FORGET_S", 0.01)
+    with visited([tiny]) as served:
+        old = served.visit().say("Tell me of a fox.")
+        served.now += LIFE_MS
+        young = served.visit().say("Tell me of a hare.")
+        served.now += 1
+        found = served.site.conversations._found
+
+        eventually(lambda: old.rpartition("/")[2] not in found)
+
+        assert young.rpartition("/")[2] in found
+
+
+def test_forgetting_ends_with_the_server(tiny: ServedPolicy) -> None:
+    async def began_and_ended() -> set[asyncio.Task[object]]:
+        page = app.create_page(Site(Service.of([tiny], Limits()), Origins.of(["127.0.0.1"])))
+        said: asyncio.Queue[str] = asyncio.Queue()
+        asked: asyncio.Queue[Message] = asyncio.Queue()
+
+        async def send(message: Message) -> None:
+            said.put_nowait(message["type"])
+
+        running = asyncio.create_task(
+            app.Front(page, page, Metrics())({"type": "lifespan"}, asked.get, send)  # type: ignore[arg-type]
+        )
+        asked.put_nowait({"type": "lifespan.startup"})
+        assert await said.get() == "lifespan.startup.complete"
+        others = asyncio.all_tasks() - {running, asyncio.current_task()}
+        assert len(others) == 1, "the duty"
+        asked.put_nowait({"type": "lifespan.shutdown"})
+        assert await said.get() == "lifespan.shutdown.complete"
+        await running
+        return others
+
+    assert all(task.cancelled() for task in asyncio.run(began_and_ended()))
 
 
 def test_language_and_colours_are_this_browser_s(served: Served) -> None:

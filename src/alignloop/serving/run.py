@@ -117,7 +117,13 @@ def serve(
                     app = Front(app, create_page(site), service.metrics)
                     kept = f"; who agrees is kept in {page.project}" if page.project else ""
                     say(f"Chat page at {address}/{kept}")
-                number = run_until_signal(app, listening, grace=_GRACE_S, connections=_CONNECTIONS)
+                number = run_until_signal(
+                    app,
+                    listening,
+                    grace=_GRACE_S,
+                    connections=_CONNECTIONS,
+                    has_lifespan=page is not None,
+                )
         finally:
             service.stop()
     return 128 + (number or signal.SIGTERM)
