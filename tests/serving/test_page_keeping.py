@@ -200,6 +200,20 @@ def test_the_notice_comes_at_first_with_each_conversation_and_again(served: Serv
     assert visitor.get(address).status_code == 404, "a day without a word"
 
 
+def test_what_a_form_did_is_told_once_and_by_no_link(served: Served) -> None:
+    visitor = served.visit()
+    everything = "Everything is erased"
+
+    for query in ("told=erased_all", "told=agreed&told=erased_all"):
+        assert everything not in visitor.get(f"/?{query}").text
+    visitor.agree()
+    assert "You agreed. What you say" in visitor.html
+    visitor.get("/")
+    assert "You agreed. What you say" not in visitor.html
+    visitor.http.cookies.set("alignloop_chat_told", "whatever", path="/")
+    assert 'role="status"><' not in visitor.get("/").text
+
+
 # --- choices ---
 
 
@@ -221,7 +235,9 @@ def test_a_choice_is_a_comparison_that_trainers_get(
 
     answer = visitor.choose(address, preference)
 
-    assert answer.headers["location"].endswith("?told=kept")
+    assert answer.headers["location"] == address
+    visitor.get(address)
+    assert "Your choice is kept." in visitor.html
     with store.read() as connection:
         [one] = each_export(connection, ExportConfig(kind="rankings"))
         assert events.audit(connection).findings == ()

@@ -37,6 +37,8 @@ LONGEST = 8000
 DAY_MS = 86_400_000
 _BODY_S = 30.0
 _YEAR_S = 365 * 86_400
+_TOLD_S = 60
+"""The page that is to tell something comes at once, or nobody looks at it any more."""
 _TOKEN_LENGTH = 43
 """Characters of a token that this server made."""
 
@@ -179,7 +181,6 @@ class Ask:
 
     def view(self) -> View:
         """What surrounds the page."""
-        told = self.request.query_params.get("told", "")
         return View(
             csrf_token=self.csrf_token,
             locale=self.locale,
@@ -188,13 +189,13 @@ class Ask:
             has_store=self.site.keeping is not None,
             agrees=self.agrees,
             is_due=self._is_due(),
-            told=cast(Any, told if told in looks.TOLD else ""),
+            told=self._told(),
         )
 
     def page(self, template: str, page: object, status: int = 200) -> Response:
         """A page."""
         html = looks.render(template, self.view(), page=page, longest=LONGEST)
-        return self.sent(HTMLResponse(html, status_code=status))
+        return self._html(html, status)
 
     def thread(self, conversation: Conversation) -> str:
         """The conversation alone."""
@@ -225,15 +226,20 @@ class Ask:
             words = {"problem": self.words(f"error.text.{status}")}
             return JSONResponse(words, status_code=status, headers=headers)
         html = looks.render("error.html", self.view(), status=status)
-        return self.sent(HTMLResponse(html, status_code=status, headers=headers))
+        response = self._html(html, status)
+        response.headers.update(headers)
+        return response
 
     def words(self, key: str) -> str:
         """A sentence of the catalogue."""
         return looks.words(self.locale).sentence(key)
 
-    def go(self, path: str) -> Response:
-        """On to an address of ours."""
-        return self.sent(RedirectResponse(own_path(path), status_code=303))
+    def go(self, path: str, told: looks.Tell = "") -> Response:
+        """On to an address of ours, and what the page there has to tell, once."""
+        response = self.sent(RedirectResponse(own_path(path), status_code=303))
+        if told:
+            self._set(response, "told", told, _TOLD_S)
+        return response
 
     def sent(self, response: Response) -> Response:
         """With the cookies that the browser is to have: one that is known keeps its token for a year."""
@@ -253,10 +259,21 @@ class Ask:
         """Another token: nothing connects the browser with what was erased."""
         self._set(response, "visitor", secrets.token_urlsafe(32), None)
 
+    def _html(self, html: str, status: int) -> Response:
+        response = self.sent(HTMLResponse(html, status_code=status))
+        if self._told():
+            self._set(response, "told", "", 0)
+        return response
+
+    def _told(self) -> looks.Tell:
+        """What the form before this page did. A cookie says it: a link of somebody's can tell nobody anything."""
+        said = self.request.cookies.get(_cookie(self.site, "told"), "")
+        return cast(Any, said) if self.request.method == "GET" and said in looks.TOLD else ""
+
     def _set(
         self,
         response: Response,
-        name: Literal["visitor", "preferences"],
+        name: Literal["visitor", "preferences", "told"],
         value: str,
         max_age: int | None,
     ) -> None:

@@ -43,7 +43,7 @@ PATHS: dict[str, str] = {
 
 Tell = Literal["", "agreed", "withdrawn", "erased", "erased_all", "kept", "not_kept"]
 TOLD: tuple[Tell, ...] = ("agreed", "withdrawn", "erased", "erased_all", "kept", "not_kept")
-"""What the page before may have to tell, by the query `told`."""
+"""What the form before a page may have done."""
 Problem = Literal["empty", "too_long", "no_room", "busy", "full", "failed", "limit"]
 Status = Literal[403, 404, 413, 429, 500, 503]
 

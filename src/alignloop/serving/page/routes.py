@@ -16,7 +16,7 @@ from alignloop import progress
 from alignloop.errors import BusyError, StoreError
 from alignloop.serving.page.access import LONGEST, Ask, Refused, Site
 from alignloop.serving.page.conversation import MOST_TURNS, Conversation, Preference, Turn
-from alignloop.serving.page.looks import PATHS, DataView, url
+from alignloop.serving.page.looks import PATHS, DataView, Tell, url
 from alignloop.serving.page.streaming import answered
 from alignloop.web.i18n import LOCALES
 
@@ -108,7 +108,7 @@ async def choose(ask: Ask) -> Response:
     if preference is None or last < 0 or ask.text("turn") != str(last):
         raise Refused(404)
     turn = conversation.turns[last]
-    told = None
+    told: Tell = ""
     # A page from before "Answer again" or an edit shows other answers, perhaps in the other order.
     is_shown = ask.text("draw") == turn.draw
     if is_shown and turn.is_open and conversation.running is None:
@@ -118,8 +118,7 @@ async def choose(ask: Ask) -> Response:
         if keeping is not None and visitor is not None and ask.agrees and conversation.keeps:
             keep = partial(keeping.choose, ask.now, visitor, conversation, turn)
             told = "kept" if await anyio.to_thread.run_sync(keep) else "not_kept"
-    given = {} if told is None else {"told": told}
-    return ask.go(url("chat", name=conversation.id, **given))
+    return ask.go(url("chat", name=conversation.id), told)
 
 
 async def _say(ask: Ask, conversation: Conversation, at: int, kind: str = "say") -> Response:
@@ -206,10 +205,10 @@ async def erase(ask: Ask) -> Response:
     wanted = None if is_all else name
     await anyio.to_thread.run_sync(keeping.erase, ask.now, ask.visitor, wanted)
     if not is_all:
-        return ask.go(url("data", told="erased"))
+        return ask.go(url("data"), "erased")
     ask.site.conversations.drop(ask.owner)
     ask.visitor = None
-    response = ask.go(url("data", told="erased_all"))
+    response = ask.go(url("data"), "erased_all")
     ask.renew(response)
     return response
 
@@ -239,10 +238,9 @@ def _changing(ask: Ask):
     return ask.site.keeping
 
 
-def _back(ask: Ask, told: str) -> Response:
+def _back(ask: Ask, told: Tell) -> Response:
     """To the page that it was sent from, with something to tell there."""
-    path = ask.text("next").partition("?")[0] or "/"
-    return ask.go(f"{path}?told={told}")
+    return ask.go(ask.text("next"), told)
 
 
 # --- all of them ---
