@@ -25,7 +25,7 @@ from alignloop.serving.page.conversation import (
     Conversations,
     Turn,
 )
-from alignloop.serving.page.keeping import NOTICE
+from alignloop.serving.page.notice import WORDING
 from alignloop.serving.policy import ServedPolicy
 from alignloop.serving.service import Limits, Service
 from alignloop.web.security import Origins
@@ -544,16 +544,16 @@ def test_language_and_colours_are_this_browser_s(served: Served) -> None:
 
 
 def test_the_notice_s_words_have_the_version_that_people_agreed_to() -> None:
-    """Whoever changes what the notice says raises NOTICE, so that everybody is asked again."""
+    """Whoever changes what the notice says raises WORDING, so that everybody is asked again."""
     import hashlib
 
     told = hashlib.sha256()
     for locale in ("en", "zh"):
         for key, said in sorted(looks.words(locale).entries.items()):
-            if key.startswith("notice.") and key.endswith("_text"):
+            if re.fullmatch(r"notice\.(\w+_text|(personal|kind)\.\w+)", key):
                 told.update(f"{locale} {key} {said}\n".encode())
 
-    assert {NOTICE: told.hexdigest()[:16]} == {1: "8623dfb9ea888101"}
+    assert {WORDING: told.hexdigest()[:16]} == {2: "6482c6f7cb52b106"}
 
 
 def test_a_form_that_is_never_sent_to_its_end_is_given_up(

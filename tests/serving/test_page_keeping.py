@@ -16,14 +16,17 @@ from click.testing import CliRunner
 from sqlalchemy import Connection, event
 
 from alignloop.cli.main import app
+from alignloop.data.curation.config import CurationConfig
+from alignloop.data.curation.spans import KINDS
 from alignloop.errors import BusyError
 from alignloop.labeling.config import ExportConfig
 from alignloop.labeling.export import each_export
-from alignloop.serving.page import access
+from alignloop.serving.page import notice
 from alignloop.serving.page.keeping import Keeping
 from alignloop.serving.policy import ServedPolicy
 from alignloop.store import events, prompts, transfer
 from alignloop.store.chats import Chats
+from alignloop.store.curation import settle
 from alignloop.store.database import Store
 from tests.helpers import write_model
 from tests.serving.visiting import DAY, Served, Visitor, visited
@@ -168,8 +171,7 @@ def test_another_notice_asks_again(
     visitor = served.visit()
     visitor.agree()
     visitor.post("/notice", next="/")
-    for module in ("access", "keeping"):
-        monkeypatch.setattr(f"alignloop.serving.page.{module}.NOTICE", access.NOTICE + 1)
+    monkeypatch.setattr(notice, "WORDING", notice.WORDING + 1)
 
     visitor.get("/")
     assert "May what you say here be kept?" in visitor.html
@@ -198,6 +200,63 @@ def test_the_notice_comes_at_first_with_each_conversation_and_again(served: Serv
     visitor.get("/")
     assert in_full in visitor.html
     assert visitor.get(address).status_code == 404, "a day without a word"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says", "says_not"),
+    [
+        ({}, "is not kept for training where any of these", "takes its place"),
+        ({"pii_action": "scrub"}, "a word for its kind takes its place", "is not kept for training where"),
+        ({"pii": ["email"]}, "before it: e-mail addresses. Nor", "phone numbers"),
+        ({"pii": []}, "Nobody looks for personal data", "Names and postal addresses"),
+    ],
+)  # fmt: skip
+def test_the_notice_says_what_is_done_with_personal_data(
+    policies: list[ServedPolicy], store: Store, settings: dict[str, Any], says: str, says_not: str
+) -> None:
+    with store.write() as connection:
+        settle(connection, CurationConfig(**settings))
+    with visited(policies[:1], store) as served:
+        visitor = served.visit()
+
+        assert says in visitor.html
+        assert says_not not in visitor.html
+        chinese = served.visit(**{"Accept-Language": "zh"})
+        assert ("电话号码" in chinese.html) == ("phone numbers" in visitor.html)
+
+
+def test_settings_that_change_what_the_notice_says_ask_again(served: Served, store: Store) -> None:
+    visitor, slow = served.visit(), served.visit()
+    visitor.agree()
+    shown = re.search(r'name="notice" value="(\d+)"', slow.html)
+    assert shown is not None
+    with store.write() as connection:  # the first import of prompts, meanwhile
+        settle(connection, CurationConfig(pii_action="scrub"))
+
+    visitor.say("Tell me of a fox.")
+    assert kept(store) == []
+    visitor.get("/")
+    assert "May what you say here be kept?" in visitor.html
+    assert slow.post("/data/agree", next="/", notice=shown[1]).status_code == 303
+    assert "takes its place" in slow.get("/").text
+    slow.say("Tell me of a hare.")
+    assert kept(store) == [], "they agreed to what was another notice"
+    visitor.agree()
+    visitor.say("Tell me of a bear.")
+    assert kept(store) == ["Tell me of a bear."]
+
+
+def test_every_notice_has_a_version_of_its_own() -> None:
+    subsets = [
+        [kind for at, kind in enumerate(KINDS) if bits >> at & 1] for bits in range(1 << len(KINDS))
+    ]
+    notices = {
+        notice.Notice.of(CurationConfig(pii=tuple(kinds), pii_action=action))
+        for kinds in subsets
+        for action in ("drop", "scrub")
+    }
+
+    assert len({one.version for one in notices}) == len(notices) == 2 * len(subsets) - 1
 
 
 def test_what_a_form_did_is_told_once_and_by_no_link(served: Served) -> None:

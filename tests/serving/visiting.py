@@ -121,7 +121,9 @@ class Visitor:
 
     def agree(self) -> None:
         """To the notice."""
-        assert self.post("/data/agree", next="/").status_code == 303
+        found = re.search(r'name="notice" value="(\d+)"', self.get("/").text)
+        assert found is not None
+        assert self.post("/data/agree", next="/", notice=found[1]).status_code == 303
         self.get("/")
 
     @contextmanager

@@ -21,8 +21,9 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from alignloop.serving.page import looks
 from alignloop.serving.page.conversation import Conversation, Conversations
-from alignloop.serving.page.keeping import NOTICE, Keeping
+from alignloop.serving.page.keeping import Keeping
 from alignloop.serving.page.looks import ChatView, Problem, View
+from alignloop.serving.page.notice import UNSETTLED, Notice
 from alignloop.serving.policy import PolicyWorker
 from alignloop.serving.service import Service
 from alignloop.store.visitors import Visitor
@@ -93,6 +94,7 @@ class Ask:
     form: FormData
     preferences: dict[str, str]
     locale: Locale
+    notice: Notice = UNSETTLED
 
     @classmethod
     async def of(cls, site: Site, request: Request) -> Ask:
@@ -111,6 +113,8 @@ class Ask:
                 raise HTTPException(408) from None
             if ask.is_new or not ask._has_token():
                 raise Refused(403)
+        if site.keeping is not None:
+            ask.notice = await anyio.to_thread.run_sync(site.keeping.notice)
         if site.keeping is not None and not ask.is_new:
             ask.visitor = await anyio.to_thread.run_sync(site.keeping.find, ask.token)
         return ask
@@ -149,7 +153,7 @@ class Ask:
     @property
     def agrees(self) -> bool:
         """Whether they agree to the notice as it stands."""
-        return self.visitor is not None and self.visitor.notice == NOTICE
+        return self.visitor is not None and self.visitor.notice == self.notice.version
 
     @property
     def wants_stream(self) -> bool:
@@ -189,6 +193,7 @@ class Ask:
             has_store=self.site.keeping is not None,
             agrees=self.agrees,
             is_due=self._is_due(),
+            notice=self.notice,
             told=self._told(),
         )
 
@@ -253,7 +258,7 @@ class Ask:
 
     def seen(self, response: Response) -> None:
         """The notice was seen today."""
-        self.remember(response, notice=f"{NOTICE}.{self.now // DAY_MS}")
+        self.remember(response, notice=f"{self.notice.version}.{self.now // DAY_MS}")
 
     def renew(self, response: Response) -> None:
         """Another token: nothing connects the browser with what was erased."""
@@ -293,7 +298,7 @@ class Ask:
     def _is_due(self) -> bool:
         """Whether the notice was not seen yet in this browser, or another one, or too long ago."""
         version, _, day = self.preferences.get("notice", "").partition(".")
-        if version != str(NOTICE) or not day.isdecimal() or len(day) > 9:
+        if version != str(self.notice.version) or not day.isdecimal() or len(day) > 9:
             return True
         return self.now // DAY_MS - int(day) >= self.site.notice_days
 

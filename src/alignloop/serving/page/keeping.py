@@ -12,13 +12,12 @@ from alignloop.data.records import Completion
 from alignloop.errors import AlignloopError, JudgmentError, StoreError
 from alignloop.progress import say
 from alignloop.serving.page.conversation import Conversation, Turn
+from alignloop.serving.page.notice import UNSETTLED, Notice
 from alignloop.store import chats, erasure, visitors
 from alignloop.store.chats import Chats, Drawn, Said
+from alignloop.store.curation import settled
 from alignloop.store.database import Store
 from alignloop.store.visitors import Visitor
-
-NOTICE = 1
-"""Version of the notice: raised whenever what it says changes, so that everybody is asked again."""
 
 
 class Keeping:
@@ -35,18 +34,29 @@ class Keeping:
         """
         self.store = store
         self._chats = Chats(store)
+        self._settled: Notice | None = None
         self._unkept = unkept
         self._is_failing = False
+
+    def notice(self) -> Notice:
+        """The notice by the project's settings of curation, which its first prompts settle for ever."""
+        if self._settled is None:
+            with self.store.read() as connection:
+                config = settled(connection)
+            if config is None:
+                return UNSETTLED
+            self._settled = Notice.of(config)
+        return self._settled
 
     def find(self, token: str) -> Visitor | None:
         """Who holds this token, if the store knows them."""
         with self.store.read() as connection:
             return visitors.find(connection, token)
 
-    def agree(self, now: int, token: str, locale: str) -> None:
-        """They agree to the notice as it stands."""
+    def agree(self, now: int, token: str, notice: Notice, locale: str) -> None:
+        """They agree to a notice."""
         with self.store.write() as connection:
-            visitors.agree(connection, now, token, NOTICE, locale)
+            visitors.agree(connection, now, token, notice.version, locale)
 
     def withdraw(self, now: int, visitor: Visitor) -> None:
         """They agree no longer."""

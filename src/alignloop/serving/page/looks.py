@@ -14,6 +14,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from alignloop.serving.page.conversation import Conversation
+from alignloop.serving.page.notice import UNSETTLED, Notice
 from alignloop.web import assets
 from alignloop.web.i18n import NAMES, TAGS, Catalogue, Locale, catalogue_in
 from alignloop.web.richtext import rich
@@ -62,6 +63,7 @@ class View:
     agrees: bool
     is_due: bool
     """Whether the notice is to be shown in full."""
+    notice: Notice = UNSETTLED
     told: Tell = ""
 
 

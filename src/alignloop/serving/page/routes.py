@@ -168,9 +168,11 @@ async def data_file(ask: Ask) -> Response:
 
 
 async def agree(ask: Ask) -> Response:
-    """They agree to the notice."""
+    """They agree to the notice that they were shown; another one since is shown to them first."""
     keeping = _changing(ask)
-    await anyio.to_thread.run_sync(keeping.agree, ask.now, ask.token, ask.locale)
+    if ask.text("notice") != str(ask.notice.version):
+        return ask.go(ask.text("next"))
+    await anyio.to_thread.run_sync(keeping.agree, ask.now, ask.token, ask.notice, ask.locale)
     ask.visitor = await anyio.to_thread.run_sync(keeping.find, ask.token)
     response = _back(ask, "agreed")
     ask.seen(response)
