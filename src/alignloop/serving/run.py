@@ -118,7 +118,7 @@ def serve(
                     aliases = LOCAL_NAMES if is_loopback(host) else ()
                     hosts = [host, *aliases, *page.allowed_hosts]
                     origins = Origins.of(hosts, behind_tls=behind_tls)
-                    site = _site(service, origins, page, rate_limit, opened)
+                    site = _site(service, origins, page, rate_limit, opened, say)
                     app = Front(app, create_page(site), service.metrics)
                     kept = f"; who agrees is kept in {page.project}" if page.project else ""
                     say(f"Chat page at {address}/{kept}")
@@ -135,13 +135,22 @@ def serve(
 
 
 def _site(
-    service: Service, origins: Origins, page: PageWanted, rate_limit: int | None, opened: ExitStack
+    service: Service,
+    origins: Origins,
+    page: PageWanted,
+    rate_limit: int | None,
+    opened: ExitStack,
+    say: Callable[[str], None],
 ) -> Site:
     """What the chat page works on; its store is closed with `opened`."""
     keeping = None
     if page.project is not None:
-        store = open_project(page.project, page.database).open()
+        project = open_project(page.project, page.database)
+        is_new = not project.is_begun
+        store = project.open()
         opened.callback(store.close)
+        if is_new:
+            say(f"There was no project in {page.project.resolve()}: a new one was begun there.")
         keeping = Keeping(store, service.metrics.unkept)
     site = Site(
         service,
