@@ -9,7 +9,7 @@
     |- RewardError              a reward function that raised, or gave something else than a number per response
     |- EngineError              a rollout engine that gave something else than one response per prompt
     |- NumericsError            NaN or infinity in a loss or gradient
-    |- StoreError               a database that cannot be opened, or that does not fit this version
+    |- StoreError               a database that cannot be opened or written, or that does not fit this version
     |  `- BusyError             one that others keep from answering just now
     |- JudgmentError            a label that the store refuses, with the rule that it breaks
     |- ConflictError            a draft that another tab has changed since
@@ -61,7 +61,7 @@ class NumericsError(AlignloopError):
 
 
 class StoreError(AlignloopError):
-    """A database that cannot be opened, is in use, or is not of this version."""
+    """A database that cannot be opened or written, is in use, or is not of this version."""
 
 
 class BusyError(StoreError):

@@ -51,7 +51,9 @@ class Site:
 @contextmanager
 def listened(app: Any, listening: socket, service: Service) -> Iterator[None]:
     """An app over a service that answers in a thread of its own for the time of a block; both stop at its end."""
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", http="h11", ws="none")
+    config = uvicorn.Config(
+        app, log_level="critical", lifespan="on", http="h11", ws="none", proxy_headers=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -245,6 +245,26 @@ def test_every_key_has_a_rate_of_its_own(tiny: ServedPolicy) -> None:
 
 
 @pytest.mark.parametrize(
+    ("behind_tls", "statuses"),
+    [(True, [200, 429, 200, 429]), (False, [200, 429, 429, 429])],
+    ids=["behind a proxy", "before everybody"],
+)
+def test_behind_our_proxy_every_address_has_a_rate_of_its_own(
+    tiny: ServedPolicy, behind_tls: bool, statuses: list[int]
+) -> None:
+    access = Access(limit=RateLimit(1, 3600), behind_tls=behind_tls)
+    with served([tiny], access=access) as site:
+
+        def ask(said: str) -> int:
+            headers = {"X-Forwarded-For": said}
+            return site.http.post("/v1/completions", json=ASKED, headers=headers).status_code
+
+        # The proxy's own word stands last; what stands before it anybody may have sent.
+        made_up = ["192.0.2.1", "198.51.100.9, 192.0.2.1", "192.0.2.2", "192.0.2.2"]
+        assert [ask(said) for said in made_up] == statuses
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "no API key in it"),

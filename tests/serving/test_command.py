@@ -20,7 +20,7 @@ from alignloop.data.jsonl import read_records
 from alignloop.data.records import Ranking
 from alignloop.errors import AlignloopError, ConfigError
 from alignloop.resources import asset
-from alignloop.serving.run import named_models, serve
+from alignloop.serving.run import PageWanted, named_models, serve
 from alignloop.serving.service import Limits
 from benchmarks.serving.clients import load
 from benchmarks.serving.server import Server, serving
@@ -150,6 +150,25 @@ def test_what_cannot_be_served_is_said_in_one_line(
     with pytest.raises(AlignloopError, match=said) as caught:
         serve(given.pop("models"), **given)
     assert "\n" not in str(caught.value)
+
+
+def test_a_project_that_was_not_there_is_begun_and_named(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alignloop.serving.run.run_until_signal", lambda *_, **__: signal.SIGTERM)
+
+    def told() -> str:
+        lines: list[str] = []
+        serve(
+            [str(folders / "tiny")], host="127.0.0.1", port=0, public=False, api_key_file=None,
+            rate_limit=None, single_turn=True, limits=Limits(), say=lines.append,
+            page=PageWanted(project=tmp_path / "mylba"),
+        )  # fmt: skip
+        return "\n".join(lines)
+
+    begun = f"There was no project in {tmp_path / 'mylba'}: a new one was begun there."
+    assert begun in told()
+    assert begun not in told(), "now there is"
 
 
 def test_models_have_names(folders: Path) -> None:

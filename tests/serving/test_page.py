@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import Iterator
@@ -10,21 +11,27 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from alignloop.serving.guard import Access
-from alignloop.serving.page import looks, streaming
-from alignloop.serving.page.access import LONGEST
+from alignloop.serving.metrics import Metrics
+from alignloop.serving.page import app, looks, streaming
+from alignloop.serving.page.access import LONGEST, Site
 from alignloop.serving.page.conversation import (
     LIFE_MS,
     MOST_OF_ONE,
     MOST_TURNS,
+    Answer,
     Conversations,
+    Turn,
 )
-from alignloop.serving.page.keeping import NOTICE
+from alignloop.serving.page.notice import WORDING
 from alignloop.serving.policy import ServedPolicy
+from alignloop.serving.service import Limits, Service
+from alignloop.web.security import Origins
 from tests.helpers import write_model
 from tests.serving.site import eventually, held
-from tests.serving.visiting import Served, Visitor, visited
+from tests.serving.visiting import Lot, Served, Visitor, visited
 
 
 @pytest.fixture(scope="module")
@@ -260,8 +267,11 @@ def test_going_on_without_a_choice_goes_on_with_the_first(served: Served) -> Non
     assert late.status_code == 404
 
 
-def test_a_choice_is_about_the_answers_that_were_shown(served: Served) -> None:
+def test_a_choice_is_about_the_answers_that_were_shown(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     served.lot.side_by_side = True
+    monkeypatch.setattr(Lot, "getrandbits", lambda *_: 7)  # answers that say something
     visitor = served.visit()
     address = visitor.say("Tell me of a fox.")
     visitor.post(f"{address}/again")  # in another window: this one still shows the first two
@@ -317,6 +327,60 @@ def test_two_answers_that_were_stopped_are_no_pair(served: Served) -> None:
         visitor.post(f"{address}/stop")
         assert "pair" not in [*events][-1]["html"]
     assert len(chat_of(served, address).turns[0].answers) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "left"),
+    [
+        ([("A fox.", "stop"), ("A hare.", "length")], [1, 2]),
+        ([("A fox.", "stop"), ("A fox.", "stop")], [1]),
+        ([("A fox.", "stop"), (" A fox.\n", "length")], [1]),
+        ([("", "stop"), ("A fox.", "stop")], [2]),
+        ([("A fox.", "length"), (" \n", "stop")], [1]),
+        ([("", "stop"), ("", "stop")], [1]),
+        ([("A fox", ""), ("", "stop")], [2]),
+        ([("", ""), ("A fox", "")], [2]),
+    ],
+)
+@pytest.mark.parametrize("swaps", [False, True])
+def test_what_cannot_be_compared_is_one_answer(
+    answers: list[tuple[str, str]], left: list[int], swaps: bool
+) -> None:
+    drawn = [
+        Answer("tiny", "x", {}, number, text, 3, finish)
+        for number, (text, finish) in enumerate(answers, start=1)
+    ]
+    turn = Turn("Tell me of a fox.", drawn[::-1] if swaps else drawn)
+    conversation = Conversations().begin("ann", "tiny", 0, keeps=False)
+
+    streaming._ended(conversation, turn)
+
+    assert sorted(one.number for one in turn.answers) == left
+    assert turn.is_open == (len(left) == 2)
+
+
+def test_two_answers_that_say_the_same_are_shown_as_one(
+    tiny: ServedPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lot, "getrandbits", lambda *_: 7)
+    with visited([tiny]) as served:
+        served.lot.side_by_side = True
+        visitor = served.visit()
+
+        with visitor.stream("/chat", text="Tell me of a fox.") as events:
+            first, *pieces, last = events
+
+        said = ["".join(p["text"] for p in pieces if p["answer"] == place) for place in (0, 1)]
+        assert (first["answers"], said[0]) == (2, said[1])
+        assert said[0]
+        assert 'class="pair"' not in last["html"]
+        assert last["html"].count("said-model") == 1
+        answer = visitor.post(
+            f"{last['address']}/choose", turn="0", preference="b",
+            draw=chat_of(served, last["address"]).turns[0].draw,
+        )  # fmt: skip
+        assert answer.status_code == 303
+        assert chat_of(served, last["address"]).turns[0].preference is None
 
 
 # --- who may ask ---
@@ -427,6 +491,46 @@ def test_conversations_are_forgotten() -> None:
     assert found.of("ann") == []
 
 
+def test_conversations_are_forgotten_with_nobody_asking(
+    tiny: ServedPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "FORGET_S", 0.01)
+    with visited([tiny]) as served:
+        old = served.visit().say("Tell me of a fox.")
+        served.now += LIFE_MS
+        young = served.visit().say("Tell me of a hare.")
+        served.now += 1
+        found = served.site.conversations._found
+
+        eventually(lambda: old.rpartition("/")[2] not in found)
+
+        assert young.rpartition("/")[2] in found
+
+
+def test_forgetting_ends_with_the_server(tiny: ServedPolicy) -> None:
+    async def began_and_ended() -> set[asyncio.Task[object]]:
+        page = app.create_page(Site(Service.of([tiny], Limits()), Origins.of(["127.0.0.1"])))
+        said: asyncio.Queue[str] = asyncio.Queue()
+        asked: asyncio.Queue[Message] = asyncio.Queue()
+
+        async def send(message: Message) -> None:
+            said.put_nowait(message["type"])
+
+        running = asyncio.create_task(
+            app.Front(page, page, Metrics())({"type": "lifespan"}, asked.get, send)  # type: ignore[arg-type]
+        )
+        asked.put_nowait({"type": "lifespan.startup"})
+        assert await said.get() == "lifespan.startup.complete"
+        others = asyncio.all_tasks() - {running, asyncio.current_task()}
+        assert len(others) == 1, "the duty"
+        asked.put_nowait({"type": "lifespan.shutdown"})
+        assert await said.get() == "lifespan.shutdown.complete"
+        await running
+        return others
+
+    assert all(task.cancelled() for task in asyncio.run(began_and_ended()))
+
+
 def test_language_and_colours_are_this_browser_s(served: Served) -> None:
     visitor = served.visit(**{"Accept-Language": "zh-CN"})
     assert '<html lang="zh-Hans"' in visitor.html
@@ -440,16 +544,16 @@ def test_language_and_colours_are_this_browser_s(served: Served) -> None:
 
 
 def test_the_notice_s_words_have_the_version_that_people_agreed_to() -> None:
-    """Whoever changes what the notice says raises NOTICE, so that everybody is asked again."""
+    """Whoever changes what the notice says raises WORDING, so that everybody is asked again."""
     import hashlib
 
     told = hashlib.sha256()
     for locale in ("en", "zh"):
         for key, said in sorted(looks.words(locale).entries.items()):
-            if key.startswith("notice.") and key.endswith("_text"):
+            if re.fullmatch(r"notice\.(\w+_text|(personal|kind)\.\w+)", key):
                 told.update(f"{locale} {key} {said}\n".encode())
 
-    assert {NOTICE: told.hexdigest()[:16]} == {1: "8623dfb9ea888101"}
+    assert {WORDING: told.hexdigest()[:16]} == {2: "6482c6f7cb52b106"}
 
 
 def test_a_form_that_is_never_sent_to_its_end_is_given_up(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,20 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import Connection, event
 
 from alignloop.cli.main import app
+from alignloop.data.curation.config import CurationConfig
+from alignloop.data.curation.spans import KINDS
 from alignloop.errors import BusyError
 from alignloop.labeling.config import ExportConfig
 from alignloop.labeling.export import each_export
-from alignloop.serving.page import access
+from alignloop.serving.page import notice
 from alignloop.serving.page.keeping import Keeping
 from alignloop.serving.policy import ServedPolicy
 from alignloop.store import events, prompts, transfer
 from alignloop.store.chats import Chats
+from alignloop.store.curation import settle
 from alignloop.store.database import Store
 from tests.helpers import write_model
 from tests.serving.visiting import DAY, Served, Visitor, visited
@@ -166,8 +171,7 @@ def test_another_notice_asks_again(
     visitor = served.visit()
     visitor.agree()
     visitor.post("/notice", next="/")
-    for module in ("access", "keeping"):
-        monkeypatch.setattr(f"alignloop.serving.page.{module}.NOTICE", access.NOTICE + 1)
+    monkeypatch.setattr(notice, "WORDING", notice.WORDING + 1)
 
     visitor.get("/")
     assert "May what you say here be kept?" in visitor.html
@@ -198,6 +202,77 @@ def test_the_notice_comes_at_first_with_each_conversation_and_again(served: Serv
     assert visitor.get(address).status_code == 404, "a day without a word"
 
 
+@pytest.mark.parametrize(
+    ("settings", "says", "says_not"),
+    [
+        ({}, "is not kept for training where any of these", "takes its place"),
+        ({"pii_action": "scrub"}, "a word for its kind takes its place", "is not kept for training where"),
+        ({"pii": ["email"]}, "before it: e-mail addresses. Nor", "phone numbers"),
+        ({"pii": []}, "Nobody looks for personal data", "Names and postal addresses"),
+    ],
+)  # fmt: skip
+def test_the_notice_says_what_is_done_with_personal_data(
+    policies: list[ServedPolicy], store: Store, settings: dict[str, Any], says: str, says_not: str
+) -> None:
+    with store.write() as connection:
+        settle(connection, CurationConfig(**settings))
+    with visited(policies[:1], store) as served:
+        visitor = served.visit()
+
+        assert says in visitor.html
+        assert says_not not in visitor.html
+        chinese = served.visit(**{"Accept-Language": "zh"})
+        assert ("电话号码" in chinese.html) == ("phone numbers" in visitor.html)
+
+
+def test_settings_that_change_what_the_notice_says_ask_again(served: Served, store: Store) -> None:
+    visitor, slow = served.visit(), served.visit()
+    visitor.agree()
+    shown = re.search(r'name="notice" value="(\d+)"', slow.html)
+    assert shown is not None
+    with store.write() as connection:  # the first import of prompts, meanwhile
+        settle(connection, CurationConfig(pii_action="scrub"))
+
+    visitor.say("Tell me of a fox.")
+    assert kept(store) == []
+    visitor.get("/")
+    assert "May what you say here be kept?" in visitor.html
+    assert slow.post("/data/agree", next="/", notice=shown[1]).status_code == 303
+    assert "takes its place" in slow.get("/").text
+    slow.say("Tell me of a hare.")
+    assert kept(store) == [], "they agreed to what was another notice"
+    visitor.agree()
+    visitor.say("Tell me of a bear.")
+    assert kept(store) == ["Tell me of a bear."]
+
+
+def test_every_notice_has_a_version_of_its_own() -> None:
+    subsets = [
+        [kind for at, kind in enumerate(KINDS) if bits >> at & 1] for bits in range(1 << len(KINDS))
+    ]
+    notices = {
+        notice.Notice.of(CurationConfig(pii=tuple(kinds), pii_action=action))
+        for kinds in subsets
+        for action in ("drop", "scrub")
+    }
+
+    assert len({one.version for one in notices}) == len(notices) == 2 * len(subsets) - 1
+
+
+def test_what_a_form_did_is_told_once_and_by_no_link(served: Served) -> None:
+    visitor = served.visit()
+    everything = "Everything is erased"
+
+    for query in ("told=erased_all", "told=agreed&told=erased_all"):
+        assert everything not in visitor.get(f"/?{query}").text
+    visitor.agree()
+    assert "You agreed. What you say" in visitor.html
+    visitor.get("/")
+    assert "You agreed. What you say" not in visitor.html
+    visitor.http.cookies.set("alignloop_chat_told", "whatever", path="/")
+    assert 'role="status"><' not in visitor.get("/").text
+
+
 # --- choices ---
 
 
@@ -219,7 +294,9 @@ def test_a_choice_is_a_comparison_that_trainers_get(
 
     answer = visitor.choose(address, preference)
 
-    assert answer.headers["location"].endswith("?told=kept")
+    assert answer.headers["location"] == address
+    visitor.get(address)
+    assert "Your choice is kept." in visitor.html
     with store.read() as connection:
         [one] = each_export(connection, ExportConfig(kind="rankings"))
         assert events.audit(connection).findings == ()
@@ -259,6 +336,79 @@ def test_a_choice_after_taking_it_back_is_not_kept(served: Served, store: Store)
     visitor.choose(address, "a")
 
     assert "submissions" not in rows(store)
+
+
+# --- a database that takes nothing ---
+
+
+@contextmanager
+def that_takes_nothing(store: Store) -> Iterator[None]:
+    """Within the block nothing can be written, as on a disk that is full."""
+    is_only = [True]
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if is_only[0] else 'OFF'}")
+
+    event.listen(store.engine, "begin", begun)
+    yield
+    is_only[0] = False
+
+
+def test_what_cannot_be_kept_is_answered_all_the_same(
+    served: Served, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    with that_takes_nothing(store):
+        address = visitor.say("Tell me of a fox.")
+        unkept = "The server could not keep this message."
+        assert unkept in visitor.html
+        assert "said-model" in visitor.html
+        visitor.post(f"{address}/again")
+        assert unkept in visitor.get(address).text, "the same message"
+        with visitor.stream(f"{address}/say", text="And of a hare.") as found:
+            *_, last = found
+        assert last["html"].count(unkept) == 2
+        assert last["problem"] is None
+
+    visitor.say("And of a bear.", address)
+    assert kept(store) == ["And of a bear."]
+    assert visitor.html.count(unkept) == 2
+    counted = 'alignloop_page_not_kept_total{kind="message"} 2.0'
+    assert counted in visitor.http.get("/metrics").text
+    lines = [line for line in capfd.readouterr().err.splitlines() if "was not kept" in line]
+    assert len(lines) == 1
+    assert "readonly database" in lines[0]
+
+
+def test_a_choice_that_cannot_be_kept_counts_for_its_conversation(
+    served: Served, store: Store, on_the_training_side: None
+) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    served.lot.side_by_side = True
+    address = visitor.say("Tell me of a fox.")
+    with that_takes_nothing(store):
+        answer = visitor.choose(address, "b")
+
+    visitor.get(answer.headers["location"])
+    assert "Your choice counts for this conversation, and is not kept." in visitor.html
+    assert "your choice: B" in visitor.html
+    counted = 'alignloop_page_not_kept_total{kind="choice"} 1.0'
+    assert counted in visitor.http.get("/metrics").text
+    assert "submissions" not in rows(store)
+
+
+def test_taking_it_back_counts_even_where_it_cannot_be_noted(served: Served, store: Store) -> None:
+    visitor = served.visit()
+    visitor.agree()
+    address = visitor.say("Tell me of a fox.")
+    with that_takes_nothing(store):
+        assert visitor.post("/data/withdraw", next="/").status_code == 503
+
+    visitor.say("And of a hare.", address)
+
+    assert kept(store) == ["Tell me of a fox."]
 
 
 # --- your data ---

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from typing import get_args
 
+from alignloop.data.curation.spans import KINDS
 from alignloop.serving.page import looks
 from alignloop.serving.page.conversation import Preference
+from alignloop.serving.page.notice import Action
 from alignloop.web import assets
 from tests.labeling.test_i18n import GAP, Literals, gaps
 
 TEMPLATES = sorted((looks.FOLDER / "templates").rglob("*.html"))
 FOLLOWED = {
     "told.": looks.TOLD,
+    "notice.personal.": get_args(Action),
+    "notice.kind.": KINDS,
     "problem.": get_args(looks.Problem),
     "choose.chosen.": get_args(Preference),
     "error.title.": get_args(looks.Status),

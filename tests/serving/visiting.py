@@ -121,7 +121,9 @@ class Visitor:
 
     def agree(self) -> None:
         """To the notice."""
-        assert self.post("/data/agree", next="/").status_code == 303
+        found = re.search(r'name="notice" value="(\d+)"', self.get("/").text)
+        assert found is not None
+        assert self.post("/data/agree", next="/", notice=found[1]).status_code == 303
         self.get("/")
 
     @contextmanager
@@ -157,7 +159,7 @@ def visited(
         served.site = Site(
             service,
             Origins.of(["127.0.0.1"]),
-            None if store is None else Keeping(store),
+            None if store is None else Keeping(store, service.metrics.unkept),
             side_by_side=0.5,
             turns=RateLimit(turns, 60),
             changes=RateLimit(1000, 60),

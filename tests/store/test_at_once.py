@@ -21,6 +21,7 @@ from alignloop.store import (
     people,
     prompts,
     queue,
+    visitors,
 )
 from alignloop.store.database import Store
 from alignloop.store.judgments import RankedOutputs
@@ -178,6 +179,31 @@ def test_one_of_two_clicks_on_an_invitation(lab: Lab) -> None:
 
     clicks = [Beside(accept) for _ in range(6)]
     assert sum(click.wait() is not None for click in clicks) == 1
+
+
+def test_one_agreement_of_two_clicks_and_one_withdrawal(lab: Lab) -> None:
+    met = threading.Barrier(6, timeout=30)
+
+    def agree() -> visitors.Visitor:
+        met.wait()
+        with lab.store.write() as connection:
+            return visitors.agree(connection, lab.now, "a token", 1, "en")
+
+    users = [click.wait() for click in [Beside(agree) for _ in range(6)]]
+    assert isinstance(users[0], visitors.Visitor)
+    assert {one.user.public_id for one in users} == {users[0].user.public_id}  # type: ignore[attr-defined]
+    user = users[0]
+
+    def withdraw() -> None:
+        met.wait()
+        with lab.store.write() as connection:
+            visitors.withdraw(connection, lab.now, user)
+
+    for click in [Beside(withdraw) for _ in range(6)]:
+        click.wait()
+    with lab.store.read() as connection:
+        noted = [row.verb for row in events.each_event(connection, newest_first=False)]
+    assert noted == ["agree", "withdraw"]
 
 
 def test_prompts_written_at_once_are_all_kept(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from alignloop.errors import JudgmentError, StoreError
+from alignloop.errors import BusyError, JudgmentError, StoreError
 from alignloop.store import database
 from alignloop.store.database import Store, shown, url_of
 from alignloop.store.guards import guards
@@ -66,6 +66,23 @@ def test_sqlite_is_durable_and_checks_keys(tmp_path: Path) -> None:
         }
 
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_a_disk_that_is_full_is_told_of_in_one_line(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    large = text("insert into settings (key, value) values ('large', zeroblob(1000000))")
+    with store.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1")  # that is, no more than there are
+
+    with pytest.raises(StoreError, match="disk is full") as caught, store.write() as connection:
+        connection.execute(large)
+
+    assert not isinstance(caught.value, BusyError)
+    assert "\n" not in str(caught.value)
+    with store.write() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+        connection.execute(large)
+    store.close()
 
 
 def test_a_folder_without_a_store_is_told_of(tmp_path: Path) -> None:

@@ -80,7 +80,11 @@ from alignloop.cli.options import PATH, listening_options
     multiple=True,
     help="A name under which browsers may ask for the page, beside the address; may be repeated.",
 )
-@click.option("--behind-tls", is_flag=True, help="A proxy with TLS stands before this server.")
+@click.option(
+    "--behind-tls",
+    is_flag=True,
+    help="A proxy with TLS stands before this server, on this machine: limits count the addresses that it names.",
+)
 def command(
     models: tuple[str, ...],
     host: str,
@@ -94,6 +98,7 @@ def command(
     timeout: float,
     page: bool,
     project: Path | None,
+    behind_tls: bool,
     **of_page: Any,
 ) -> None:
     """Serve MODELS, each PATH or NAME=PATH, to OpenAI's clients: policies answer, reward models score.
@@ -107,8 +112,8 @@ def command(
 
     if not page and (project is not None or of_page["database"] is not None):
         raise click.UsageError("--project is where the chat page keeps things: say --page too")
-    if not page and (of_page["allowed_hosts"] or of_page["behind_tls"]):
-        raise click.UsageError("--allow-host and --behind-tls are of the chat page: say --page too")
+    if not page and of_page["allowed_hosts"]:
+        raise click.UsageError("--allow-host is of the chat page: say --page too")
     if project is None and of_page["database"] is not None:
         raise click.UsageError(
             "--database is of a project, and nothing is kept without one: say --project too"
@@ -122,6 +127,7 @@ def command(
         rate_limit=rate_limit,
         single_turn=single_turn,
         limits=Limits(max_rows=max_rows, queue=queue, timeout=timeout),
+        behind_tls=behind_tls,
         page=PageWanted(project=project, **of_page) if page else None,
         say=click.echo,
     )

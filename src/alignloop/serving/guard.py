@@ -40,6 +40,8 @@ class Access:
     limit: RateLimit | None = None
     """Requests per key, or per address where there are no keys."""
     largest_body: int = LARGEST_BODY
+    behind_tls: bool = False
+    """Whether a proxy of this machine's stands before the server: then the addresses that it names are counted."""
 
 
 def read_keys(path: Path) -> tuple[bytes, ...]:
@@ -139,7 +141,7 @@ class Guard:
     def _asker(self, scope: Scope, headers: Headers) -> str:
         """Whose requests are counted together: a key's, or an address's where there are no keys."""
         if not self._access.keys:
-            return address_of(scope, Origins(frozenset()))
+            return address_of(scope, Origins(frozenset(), self._access.behind_tls))
         given = headers.getlist("authorization")
         scheme, _, key = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         digest = hashlib.sha256(key.strip()[:_LONGEST_KEY].encode()).digest()

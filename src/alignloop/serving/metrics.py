@@ -17,6 +17,9 @@ class Metrics:
         of = {"namespace": "alignloop", "registry": self._registry}
         self._requests = Counter("requests", "Requests answered.", ["route", "status"], **of)
         self._turns = Counter("page_turns", "Turns on the chat page.", ["kind"], **of)
+        self._unkept = Counter(
+            "page_not_kept", "What users agreed to, and the database did not take.", ["kind"], **of
+        )
         self._tokens = Counter("tokens", "Tokens read and written.", ["model", "kind"], **of)
         self._waiting = Gauge("queue", "Prompts that wait.", ["model"], **of)
         self._rows = Gauge("batch_rows", "Answers that are being written.", ["model"], **of)
@@ -42,6 +45,10 @@ class Metrics:
     def turned(self, kind: str) -> None:
         """Somebody did something on the chat page: `say`, `edit`, `again`, `choose`."""
         self._turns.labels(kind).inc()
+
+    def unkept(self, kind: str) -> None:
+        """Something that a user of the chat page agreed to could not be kept: a `message`, a `choice`."""
+        self._unkept.labels(kind).inc()
 
     def of_model(self, name: str) -> ModelMetrics:
         """The figures of one model."""

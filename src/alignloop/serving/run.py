@@ -54,8 +54,6 @@ class PageWanted:
     """After so many days the notice is shown in full again."""
     allowed_hosts: Sequence[str] = ()
     """Names under which browsers may ask, beside the address."""
-    behind_tls: bool = False
-    """Whether a proxy in front speaks TLS: cookies and headers are strict then."""
 
 
 def serve(
@@ -69,6 +67,7 @@ def serve(
     single_turn: bool,
     limits: Limits,
     say: Callable[[str], None],
+    behind_tls: bool = False,
     page: PageWanted | None = None,
 ) -> int:
     """Serve until a signal; returns the exit status.
@@ -79,6 +78,8 @@ def serve(
         public: that somebody said so: without it, addresses beyond this machine are refused.
         rate_limit: requests in a minute, per API key or address.
         single_turn: policies read the last message alone.
+        behind_tls: whether a proxy with TLS stands in front, on this machine: limits by address count whom it asks for,
+            and the page's cookies and headers are strict.
         page: the chat page beside the API; none where it is None.
         say: gets the lines for the terminal.
 
@@ -98,6 +99,7 @@ def serve(
         keys,
         hosts=None if keys or public else _own_names(host),
         limit=None if rate_limit is None else RateLimit(rate_limit, 60),
+        behind_tls=behind_tls,
     )
     named = named_models(models)
     with closing(listen(host, port)) as listening:
@@ -113,29 +115,46 @@ def serve(
             with ExitStack() as opened:
                 app: ASGIApp = create_app(service, access)
                 if page is not None:
-                    site = _site(service, host, page, rate_limit, opened)
+                    aliases = LOCAL_NAMES if is_loopback(host) else ()
+                    hosts = [host, *aliases, *page.allowed_hosts]
+                    origins = Origins.of(hosts, behind_tls=behind_tls)
+                    site = _site(service, origins, page, rate_limit, opened, say)
                     app = Front(app, create_page(site), service.metrics)
                     kept = f"; who agrees is kept in {page.project}" if page.project else ""
                     say(f"Chat page at {address}/{kept}")
-                number = run_until_signal(app, listening, grace=_GRACE_S, connections=_CONNECTIONS)
+                number = run_until_signal(
+                    app,
+                    listening,
+                    grace=_GRACE_S,
+                    connections=_CONNECTIONS,
+                    has_lifespan=page is not None,
+                )
         finally:
             service.stop()
     return 128 + (number or signal.SIGTERM)
 
 
 def _site(
-    service: Service, host: str, page: PageWanted, rate_limit: int | None, opened: ExitStack
+    service: Service,
+    origins: Origins,
+    page: PageWanted,
+    rate_limit: int | None,
+    opened: ExitStack,
+    say: Callable[[str], None],
 ) -> Site:
     """What the chat page works on; its store is closed with `opened`."""
     keeping = None
     if page.project is not None:
-        store = open_project(page.project, page.database).open()
+        project = open_project(page.project, page.database)
+        is_new = not project.is_begun
+        store = project.open()
         opened.callback(store.close)
-        keeping = Keeping(store)
-    aliases = LOCAL_NAMES if is_loopback(host) else ()
+        if is_new:
+            say(f"There was no project in {page.project.resolve()}: a new one was begun there.")
+        keeping = Keeping(store, service.metrics.unkept)
     site = Site(
         service,
-        Origins.of([host, *aliases, *page.allowed_hosts], behind_tls=page.behind_tls),
+        origins,
         keeping,
         side_by_side=page.side_by_side,
         notice_days=page.notice_days,

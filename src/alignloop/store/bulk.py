@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
+from filelock import Timeout
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import OperationalError
 
@@ -99,21 +100,29 @@ def shrink_log(store: Store) -> bool:
 def rebuild(store: Store) -> bool:
     """Write a SQLite file anew, so that nothing of what was deleted is left in it; whether that could be done.
 
-    To overwrite what is deleted (`secure_delete`) is not enough: where rows once moved from a page to its neighbour,
-    what they left behind stays. PostgreSQL cleans up after itself, in its own time.
+    To overwrite what is deleted (`secure_delete`) is not enough, even if it is on from the file's first day: where rows
+    move from a page to its neighbour, SQLite leaves behind what they were, and overwrites it when the page has use for
+    the room. Writers wait meanwhile, however long it takes, and threads that ask for it at once share one time.
+    PostgreSQL cleans up after itself, in its own time.
     """
-    if store.dialect != "sqlite":
-        return True
+    return store.dialect != "sqlite" or store.rewrites.share(lambda: _rebuild(store))
+
+
+def _rebuild(store: Store) -> bool:
     try:
-        with (
-            closing(store.engine.raw_connection()) as connection,
-            closing(connection.cursor()) as cursor,
-        ):
-            cursor.execute("VACUUM")
-    except sqlite3.OperationalError:  # the disk is full, or somebody else writes for too long
+        with store.written_anew():
+            with (
+                closing(store.engine.raw_connection()) as connection,
+                closing(connection.cursor()) as cursor,
+            ):
+                cursor.execute("VACUUM")
+            # Until the log is emptied, the file behind it is still the old one.
+            return shrink_log(store)
+    except (
+        sqlite3.OperationalError,
+        Timeout,
+    ):  # the disk is full, or somebody else writes for long
         return False
-    # Until the log is emptied, the file behind it is still the old one.
-    return shrink_log(store)
 
 
 def _encoded(row: Sequence[Any], as_json: Sequence[int], as_text: Sequence[int]) -> tuple[Any, ...]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
-from collections import deque
+import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +27,7 @@ from alignloop.errors import BusyError, JudgmentError, MissingExtraError, StoreE
 from alignloop.store import events
 from alignloop.store.guards import guards
 from alignloop.store.schema import chain, metadata
+from alignloop.store.waiting import InTurn, Rewrites
 
 FILE = "alignloop.db"
 """Name of the SQLite file in a project's folder."""
@@ -37,6 +37,8 @@ _NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb3 smbfs fuse.sshfs fuse.s3fs fuse.gcsfuse ceph glusterfs lustre".split()
 )
 _BUSY_MS = 10_000
+_REWRITE_TRIES = 60
+"""So often a writer waits so long for a file that is being written anew."""
 _WRITERS = 4
 """Threads of one process that write to PostgreSQL at once: more would hold locks and wait for the interpreter."""
 
@@ -49,7 +51,8 @@ class Store:
         self.engine = _engine(url)
         self.dialect = self.engine.dialect.name
         # Threads wait for one another here, in turn, and not in the database, by chance.
-        self._writers = _InTurn(1 if self.dialect == "sqlite" else _WRITERS)
+        self._writers = InTurn(1 if self.dialect == "sqlite" else _WRITERS)
+        self.rewrites = Rewrites(Path(url.database or "") if self.dialect == "sqlite" else None)
 
     @classmethod
     def open(cls, place: str | Path, *, create: bool = True) -> Store:
@@ -86,13 +89,14 @@ class Store:
 
         Raises:
             BusyError: the database does not answer just now.
+            StoreError: the disk is full or broken.
         """
         try:
             with self.engine.begin() as connection:
                 yield connection
         except OperationalError as error:
-            if (busy := _busy(self.url, error)) is not None:
-                raise busy from error
+            if (known := _busy(self.url, error) or _broken(self.url, error)) is not None:
+                raise known from error
             raise
 
     @contextmanager
@@ -102,20 +106,29 @@ class Store:
         Raises:
             JudgmentError: a rule of the database was broken; nothing was written.
             BusyError: another writer is in the way; nothing was written.
+            StoreError: the disk is full or broken; nothing was written.
         """
         try:
-            with self._writers, self.engine.connect() as connection:
-                entries: list[events.Entry] = []
-                connection.execution_options(writes=True, entries=entries)
-                with connection.begin():
-                    yield connection
-                    events.write_entries(connection, entries)
+            entries: list[events.Entry] = []
+            with self._writers, self._begun(entries) as connection:
+                yield connection
+                events.write_entries(connection, entries)
         except IntegrityError as error:
             raise JudgmentError(_rule_of(error)) from error
         except OperationalError as error:
-            if (busy := _busy(self.url, error)) is not None:
-                raise busy from error
+            if (known := _busy(self.url, error) or _broken(self.url, error)) is not None:
+                raise known from error
             raise
+
+    @contextmanager
+    def written_anew(self) -> Generator[None]:
+        """For whoever writes the whole SQLite file anew: writers wait for the end, those of other processes too.
+
+        Raises:
+            filelock.Timeout: another process is at it for very long.
+        """
+        with self._writers, self.rewrites.lock():
+            yield
 
     def alone(self) -> FileLock | None:
         """A lock that one server process holds on a SQLite store; None on PostgreSQL, where many may serve.
@@ -140,6 +153,25 @@ class Store:
     def close(self) -> None:
         """Let go of every connection."""
         self.engine.dispose()
+
+    @contextmanager
+    def _begun(self, entries: list[events.Entry]) -> Generator[Connection]:
+        """A transaction that writes. While another process writes a SQLite file anew, that is waited for."""
+        tries = 0
+        while True:
+            with self.engine.connect() as connection:
+                connection.execution_options(writes=True, entries=entries)
+                try:
+                    transaction = connection.begin()
+                except OperationalError as error:
+                    tries += 1
+                    is_waiting = tries < _REWRITE_TRIES and self.rewrites.is_under_way()
+                    if is_waiting and _busy(self.url, error) is not None:
+                        continue
+                    raise
+                with transaction:
+                    yield connection
+                return
 
     # Schema -----------------------------------------------------------------------------------------------------
 
@@ -175,32 +207,6 @@ class Store:
         _drop_guards(connection, self.dialect)
         yield
         _install_guards(connection, self.dialect)
-
-
-class _InTurn:
-    """So many places, given to threads in the order in which they came: a plain lock may let somebody wait for long."""
-
-    def __init__(self, places: int) -> None:
-        self._guard = threading.Lock()
-        self._waiting: deque[threading.Lock] = deque()
-        self._free = places
-
-    def __enter__(self) -> None:
-        with self._guard:
-            if self._free:
-                self._free -= 1
-                return
-            mine = threading.Lock()
-            mine.acquire()
-            self._waiting.append(mine)
-        mine.acquire()  # until the one before hands over
-
-    def __exit__(self, *_: object) -> None:
-        with self._guard:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._free += 1
 
 
 def url_of(place: str | Path) -> URL:
@@ -358,6 +364,25 @@ def _busy(url: URL, error: OperationalError) -> BusyError | None:
     return None
 
 
+def _broken(url: URL, error: OperationalError) -> StoreError | None:
+    """What the machine has to be mended for; None where it may be a bug."""
+    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _OF_THE_DISK:
+        return None
+    told = f"cannot be written or read ({_first_line(error.orig or error)}); nothing was written"
+    return StoreError(
+        f"{shown(url)}: {told}: mend that (room on the disk, rights to the file), and try again"
+    )
+
+
+_OF_THE_DISK = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""SQLite: full, not to be read or written, not to be changed, not to be opened."""
 _AGAIN = ("40001", "40P01")
 """PostgreSQL: could not serialize; deadlock."""
 _LATER = ("08", "53", "55P03", "57P")

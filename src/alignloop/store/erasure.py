@@ -64,29 +64,38 @@ def erase(
     """Erase one conversation, or everything and whom it is of. Where nothing of a conversation is kept the log says
     nothing: it never forgets, and its name is what somebody sent.
 
-    Afterwards a SQLite file is written anew without them, and its write-ahead log is emptied. On PostgreSQL they are
-    dead rows until it cleans up after itself.
+    Where messages went, a SQLite file is written anew without them, and its write-ahead log is emptied. On PostgreSQL
+    they are dead rows until it cleans up after itself.
     """
-    with store.write() as connection:
-        if store.dialect == "sqlite":  # at least overwritten, should the file not be written anew
-            connection.exec_driver_sql("PRAGMA secure_delete=ON")
-        found = _erase(connection, now, actor, visitor, conversation)
+    found = _erased(store, now, actor, visitor, conversation)
+    if found.prompts == 0 and not store.rewrites.is_due:
+        return found
     return replace(found, is_rebuilt=rebuild(store))
 
 
 def erase_named(
     store: Store, now: int, actor: str, public_id: str, conversation: str | None = None
 ) -> Erased:
-    """The same for a user by name; of one who is erased already, what the file may still have is cleaned up.
+    """The same for a user by name; where all is erased already, what the file may still have is cleaned up.
 
     Raises:
         JudgmentError: there is no such user, and never was one who was erased.
     """
     with store.read() as connection:
         visitor = None if _is_gone(connection, public_id) else visitor_named(connection, public_id)
-    if visitor is None:
-        return Erased(0, 0, {}, rebuild(store))
-    return erase(store, now, actor, visitor, conversation)
+    found = Erased(0, 0, {})
+    if visitor is not None:
+        found = _erased(store, now, actor, visitor, conversation)
+    return replace(found, is_rebuilt=rebuild(store))
+
+
+def _erased(
+    store: Store, now: int, actor: str, visitor: Visitor, conversation: str | None
+) -> Erased:
+    with store.write() as connection:
+        if store.dialect == "sqlite":  # at least overwritten, should the file not be written anew
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        return _erase(connection, now, actor, visitor, conversation)
 
 
 def _is_gone(connection: Connection, public_id: str) -> bool:

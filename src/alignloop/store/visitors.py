@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select, text, update
 
 from alignloop.errors import JudgmentError
 from alignloop.store import events
@@ -50,7 +50,11 @@ def get(connection: Connection, public_id: str) -> Visitor:
 
 
 def agree(connection: Connection, now: int, token: str, notice: int, locale: str) -> Visitor:
-    """Note that whoever holds the token agrees to a version of the notice; the store knows them from here on."""
+    """Note that whoever holds the token agrees to a version of the notice; the store knows them from here on.
+
+    Twice at once is once: a double click on PostgreSQL, where several may write, would make two users of one token.
+    """
+    _in_turn(connection, token)
     before = find(connection, token)
     if before is None:
         public_id = f"user-{secrets.token_hex(16)}"
@@ -92,13 +96,14 @@ def withdraw(connection: Connection, now: int, visitor: Visitor) -> Visitor:
     """Note that they agree no longer; what was kept stays until they have it erased."""
     if visitor.notice is None:
         return visitor
-    connection.execute(
+    done = connection.execute(
         update(visitors)
-        .where(visitors.c.user_id == visitor.user.id)
+        .where(visitors.c.user_id == visitor.user.id, visitors.c.notice.is_not(None))
         .values(notice=None, agreed_at=None)
     )
     name = visitor.user.public_id
-    events.append(connection, now, name, "withdraw", name, notice=visitor.notice)
+    if done.rowcount:  # not by a click that came at the same time
+        events.append(connection, now, name, "withdraw", name, notice=visitor.notice)
     return Visitor(visitor.user, None, None)
 
 
@@ -112,6 +117,13 @@ def still_agrees(connection: Connection, visitor: Visitor) -> bool:
     found = connection.execute(query).first()
     told = (visitor.notice, visitor.agreed_at)
     return visitor.notice is not None and found is not None and tuple(found) == told
+
+
+def _in_turn(connection: Connection, token: str) -> None:
+    """Let what is asked with one token go one after the other, until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(token_hash(token)[:8], "big", signed=True)
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 def _found(connection: Connection, where: object) -> Visitor | None:

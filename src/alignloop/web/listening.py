@@ -54,13 +54,19 @@ def address_shown(host: str, listening: socket.socket) -> str:
 
 
 def run_until_signal(
-    app: ASGIApp, listening: socket.socket, *, grace: int, connections: int
+    app: ASGIApp,
+    listening: socket.socket,
+    *,
+    grace: int,
+    connections: int,
+    has_lifespan: bool = False,
 ) -> int | None:
     """Serve until SIGTERM or Ctrl-C; returns that signal's number.
 
     Args:
         grace: seconds that answers under way have left after the signal.
         connections: more at once are answered with 503.
+        has_lifespan: whether the app has duties of its own, from its start to its end (ASGI's lifespan).
     """
     config = uvicorn.Config(
         app,
@@ -74,7 +80,7 @@ def run_until_signal(
         http="h11",
         h11_max_incomplete_event_size=64 * 1024,
         ws="none",
-        lifespan="off",
+        lifespan="on" if has_lifespan else "off",
     )
     # The app has said where a bug is; a traceback would quote what somebody wrote.
     logging.getLogger("uvicorn.error").addFilter(_without_traceback)

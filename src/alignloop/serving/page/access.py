@@ -21,8 +21,9 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from alignloop.serving.page import looks
 from alignloop.serving.page.conversation import Conversation, Conversations
-from alignloop.serving.page.keeping import NOTICE, Keeping
+from alignloop.serving.page.keeping import Keeping
 from alignloop.serving.page.looks import ChatView, Problem, View
+from alignloop.serving.page.notice import UNSETTLED, Notice
 from alignloop.serving.policy import PolicyWorker
 from alignloop.serving.service import Service
 from alignloop.store.visitors import Visitor
@@ -37,6 +38,8 @@ LONGEST = 8000
 DAY_MS = 86_400_000
 _BODY_S = 30.0
 _YEAR_S = 365 * 86_400
+_TOLD_S = 60
+"""The page that is to tell something comes at once, or nobody looks at it any more."""
 _TOKEN_LENGTH = 43
 """Characters of a token that this server made."""
 
@@ -56,7 +59,7 @@ class Site:
     turns: RateLimit = field(default_factory=lambda: RateLimit(30, 60))
     """Answers that an address may ask for."""
     changes: RateLimit = field(default_factory=lambda: RateLimit(20, 60))
-    """How often an address may agree, take it back, erase: an erasure writes the whole file anew."""
+    """How often an address may agree, take it back, erase: an erasure of messages writes a SQLite file anew."""
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     """Milliseconds since 1970, UTC."""
     lot: random.Random = field(default_factory=random.SystemRandom)
@@ -91,6 +94,7 @@ class Ask:
     form: FormData
     preferences: dict[str, str]
     locale: Locale
+    notice: Notice = UNSETTLED
 
     @classmethod
     async def of(cls, site: Site, request: Request) -> Ask:
@@ -109,6 +113,8 @@ class Ask:
                 raise HTTPException(408) from None
             if ask.is_new or not ask._has_token():
                 raise Refused(403)
+        if site.keeping is not None:
+            ask.notice = await anyio.to_thread.run_sync(site.keeping.notice)
         if site.keeping is not None and not ask.is_new:
             ask.visitor = await anyio.to_thread.run_sync(site.keeping.find, ask.token)
         return ask
@@ -147,7 +153,7 @@ class Ask:
     @property
     def agrees(self) -> bool:
         """Whether they agree to the notice as it stands."""
-        return self.visitor is not None and self.visitor.notice == NOTICE
+        return self.visitor is not None and self.visitor.notice == self.notice.version
 
     @property
     def wants_stream(self) -> bool:
@@ -179,7 +185,6 @@ class Ask:
 
     def view(self) -> View:
         """What surrounds the page."""
-        told = self.request.query_params.get("told", "")
         return View(
             csrf_token=self.csrf_token,
             locale=self.locale,
@@ -188,13 +193,14 @@ class Ask:
             has_store=self.site.keeping is not None,
             agrees=self.agrees,
             is_due=self._is_due(),
-            told=cast(Any, told if told in looks.TOLD else ""),
+            notice=self.notice,
+            told=self._told(),
         )
 
     def page(self, template: str, page: object, status: int = 200) -> Response:
         """A page."""
         html = looks.render(template, self.view(), page=page, longest=LONGEST)
-        return self.sent(HTMLResponse(html, status_code=status))
+        return self._html(html, status)
 
     def thread(self, conversation: Conversation) -> str:
         """The conversation alone."""
@@ -225,15 +231,20 @@ class Ask:
             words = {"problem": self.words(f"error.text.{status}")}
             return JSONResponse(words, status_code=status, headers=headers)
         html = looks.render("error.html", self.view(), status=status)
-        return self.sent(HTMLResponse(html, status_code=status, headers=headers))
+        response = self._html(html, status)
+        response.headers.update(headers)
+        return response
 
     def words(self, key: str) -> str:
         """A sentence of the catalogue."""
         return looks.words(self.locale).sentence(key)
 
-    def go(self, path: str) -> Response:
-        """On to an address of ours."""
-        return self.sent(RedirectResponse(own_path(path), status_code=303))
+    def go(self, path: str, told: looks.Tell = "") -> Response:
+        """On to an address of ours, and what the page there has to tell, once."""
+        response = self.sent(RedirectResponse(own_path(path), status_code=303))
+        if told:
+            self._set(response, "told", told, _TOLD_S)
+        return response
 
     def sent(self, response: Response) -> Response:
         """With the cookies that the browser is to have: one that is known keeps its token for a year."""
@@ -247,16 +258,27 @@ class Ask:
 
     def seen(self, response: Response) -> None:
         """The notice was seen today."""
-        self.remember(response, notice=f"{NOTICE}.{self.now // DAY_MS}")
+        self.remember(response, notice=f"{self.notice.version}.{self.now // DAY_MS}")
 
     def renew(self, response: Response) -> None:
         """Another token: nothing connects the browser with what was erased."""
         self._set(response, "visitor", secrets.token_urlsafe(32), None)
 
+    def _html(self, html: str, status: int) -> Response:
+        response = self.sent(HTMLResponse(html, status_code=status))
+        if self._told():
+            self._set(response, "told", "", 0)
+        return response
+
+    def _told(self) -> looks.Tell:
+        """What the form before this page did. A cookie says it: a link of somebody's can tell nobody anything."""
+        said = self.request.cookies.get(_cookie(self.site, "told"), "")
+        return cast(Any, said) if self.request.method == "GET" and said in looks.TOLD else ""
+
     def _set(
         self,
         response: Response,
-        name: Literal["visitor", "preferences"],
+        name: Literal["visitor", "preferences", "told"],
         value: str,
         max_age: int | None,
     ) -> None:
@@ -276,7 +298,7 @@ class Ask:
     def _is_due(self) -> bool:
         """Whether the notice was not seen yet in this browser, or another one, or too long ago."""
         version, _, day = self.preferences.get("notice", "").partition(".")
-        if version != str(NOTICE) or not day.isdecimal() or len(day) > 9:
+        if version != str(self.notice.version) or not day.isdecimal() or len(day) > 9:
             return True
         return self.now // DAY_MS - int(day) >= self.site.notice_days
 

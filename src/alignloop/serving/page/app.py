@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,6 +22,8 @@ from alignloop.serving.page.routes import refusal, routes
 from alignloop.web.logged import trace
 from alignloop.web.security import SecurityMiddleware
 
+FORGET_S = 60.0
+"""How often the server looks for conversations that are old enough to be forgotten."""
 _OF_API = ("/health", "/metrics", "/openapi.json")
 
 
@@ -36,15 +41,33 @@ def create_page(site: Site) -> ASGIApp:
         say(f"alignloop: error {reference} on the chat page: {trace(error)}")
         return await refusal(site, request, 500)
 
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        forgetting = asyncio.create_task(_forget(site))
+        try:
+            yield
+        finally:
+            forgetting.cancel()
+            with suppress(asyncio.CancelledError):
+                await forgetting
+
     app = Starlette(
+        lifespan=lifespan,
         routes=[*routes(site), Mount(prefix, FILES.app(), name="static")],
         exception_handlers={HTTPException: http_error, Exception: bug},
     )
     return SecurityMiddleware(app, site.origins)
 
 
+async def _forget(site: Site) -> None:
+    """Conversations that are too old go while the server runs, whether anybody asks for one or not."""
+    while True:
+        site.conversations.forget(site.clock())
+        await asyncio.sleep(FORGET_S)
+
+
 class Front:
-    """The API at its addresses, and the page at all others."""
+    """The API at its addresses, and the page at all others, and at the server's start and end."""
 
     def __init__(self, api: ASGIApp, page: ASGIApp, metrics: Metrics) -> None:
         """Both, and where the page's answers are counted."""
@@ -52,6 +75,9 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        if scope["type"] == "lifespan":
+            await self._page(scope, receive, send)
+            return
         if scope["type"] != "http" or _is_of_api(scope["path"]):
             await self._api(scope, receive, send)
             return

@@ -45,6 +45,8 @@ class Turn:
     preference: Preference | None = None
     prompt_id: int | None = None
     """In the store, where the message is kept."""
+    is_unkept: bool = False
+    """Whether it was to be kept and the store could not."""
     draw: str = ""
     """Names this drawing of answers, so that a double click is one choice."""
 
@@ -95,7 +97,7 @@ class Conversations:
 
     def begin(self, owner: str, model: str, now: int, *, keeps: bool) -> Conversation:
         """A new one."""
-        self._forget(now)
+        self.forget(now)
         mine = [one.id for one in self._found.values() if one.owner == owner]
         for name in mine[: max(len(mine) - MOST_OF_ONE + 1, 0)]:
             del self._found[name]
@@ -107,7 +109,7 @@ class Conversations:
 
     def find(self, owner: str, name: str, now: int) -> Conversation | None:
         """One of this browser's own: those of others are as if they were not there."""
-        self._forget(now)
+        self.forget(now)
         found = self._found.get(name)
         if found is None or found.owner != owner:
             return None
@@ -124,7 +126,8 @@ class Conversations:
         for one in self.of(owner):
             del self._found[one.id]
 
-    def _forget(self, now: int) -> None:
+    def forget(self, now: int) -> None:
+        """Drop those that were silent for too long."""
         while self._found:
             name, oldest = next(iter(self._found.items()))
             if now - oldest.touched <= LIFE_MS:

@@ -5,42 +5,58 @@ Every call waits for the database: the routes make them in a thread.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 from alignloop.data.records import Completion
-from alignloop.errors import BusyError, JudgmentError
+from alignloop.errors import AlignloopError, JudgmentError, StoreError
 from alignloop.progress import say
 from alignloop.serving.page.conversation import Conversation, Turn
+from alignloop.serving.page.notice import UNSETTLED, Notice
 from alignloop.store import chats, erasure, visitors
 from alignloop.store.chats import Chats, Drawn, Said
+from alignloop.store.curation import settled
 from alignloop.store.database import Store
 from alignloop.store.visitors import Visitor
-
-NOTICE = 1
-"""Version of the notice: raised whenever what it says changes, so that everybody is asked again."""
 
 
 class Keeping:
     """What the page does with a project's store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, unkept: Callable[[str], None] = lambda _: None) -> None:
         """Over an open store.
+
+        Args:
+            unkept: told of every `message` and `choice` that the store could not take.
 
         Raises:
             ConfigError, DataError, MissingExtraError: the project's settings of curation cannot be used here.
         """
         self.store = store
         self._chats = Chats(store)
+        self._settled: Notice | None = None
+        self._unkept = unkept
+        self._is_failing = False
+
+    def notice(self) -> Notice:
+        """The notice by the project's settings of curation, which its first prompts settle for ever."""
+        if self._settled is None:
+            with self.store.read() as connection:
+                config = settled(connection)
+            if config is None:
+                return UNSETTLED
+            self._settled = Notice.of(config)
+        return self._settled
 
     def find(self, token: str) -> Visitor | None:
         """Who holds this token, if the store knows them."""
         with self.store.read() as connection:
             return visitors.find(connection, token)
 
-    def agree(self, now: int, token: str, locale: str) -> None:
-        """They agree to the notice as it stands."""
+    def agree(self, now: int, token: str, notice: Notice, locale: str) -> None:
+        """They agree to a notice."""
         with self.store.write() as connection:
-            visitors.agree(connection, now, token, NOTICE, locale)
+            visitors.agree(connection, now, token, notice.version, locale)
 
     def withdraw(self, now: int, visitor: Visitor) -> None:
         """They agree no longer."""
@@ -59,9 +75,11 @@ class Keeping:
         said = Said(conversation.id, turn.text, tuple(history))
         try:
             found = self._chats.keep(now, visitor, said, lambda: conversation.keeps)
-        except (BusyError, JudgmentError) as error:
-            say(f"alignloop: a message was not kept: {error}")
+        except (StoreError, JudgmentError) as error:
+            self._failed("message", error)
+            turn.is_unkept = True
             return
+        self._is_failing = False
         turn.prompt_id = found if isinstance(found, int) else None
         if found == "agreement":
             conversation.keeps = False  # nor is what follows it: it would bring this along
@@ -102,10 +120,18 @@ class Keeping:
                 client_uuid=turn.draw,
                 still=lambda: conversation.keeps,
             )
-        except (BusyError, JudgmentError) as error:
-            say(f"alignloop: a choice was not kept: {error}")
+        except (StoreError, JudgmentError) as error:
+            self._failed("choice", error)
             return False
+        self._is_failing = False
         return found not in chats.NOT_KEPT
+
+    def _failed(self, kind: Literal["message", "choice"], error: AlignloopError) -> None:
+        """Count it, and say it once until something is kept again: a full disk fails everybody's."""
+        self._unkept(kind)
+        if not self._is_failing:
+            say(f"alignloop: a {kind} was not kept, and /metrics counts those that follow: {error}")
+        self._is_failing = True
 
     def data_of(self, visitor: Visitor) -> dict[str, Any]:
         """All that is kept of them."""

@@ -14,6 +14,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from alignloop.serving.page.conversation import Conversation
+from alignloop.serving.page.notice import UNSETTLED, Notice
 from alignloop.web import assets
 from alignloop.web.i18n import NAMES, TAGS, Catalogue, Locale, catalogue_in
 from alignloop.web.richtext import rich
@@ -43,7 +44,7 @@ PATHS: dict[str, str] = {
 
 Tell = Literal["", "agreed", "withdrawn", "erased", "erased_all", "kept", "not_kept"]
 TOLD: tuple[Tell, ...] = ("agreed", "withdrawn", "erased", "erased_all", "kept", "not_kept")
-"""What the page before may have to tell, by the query `told`."""
+"""What the form before a page may have done."""
 Problem = Literal["empty", "too_long", "no_room", "busy", "full", "failed", "limit"]
 Status = Literal[403, 404, 413, 429, 500, 503]
 
@@ -62,6 +63,7 @@ class View:
     agrees: bool
     is_due: bool
     """Whether the notice is to be shown in full."""
+    notice: Notice = UNSETTLED
     told: Tell = ""
 
 

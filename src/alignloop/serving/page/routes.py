@@ -5,16 +5,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Literal
 
 import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from alignloop.errors import BusyError
+from alignloop import progress
+from alignloop.errors import BusyError, StoreError
 from alignloop.serving.page.access import LONGEST, Ask, Refused, Site
 from alignloop.serving.page.conversation import MOST_TURNS, Conversation, Preference, Turn
-from alignloop.serving.page.looks import PATHS, DataView, url
+from alignloop.serving.page.looks import PATHS, DataView, Tell, url
 from alignloop.serving.page.streaming import answered
 from alignloop.web.i18n import LOCALES
 
@@ -81,7 +83,12 @@ async def again(ask: Ask) -> Response:
         return ask.chat(conversation, problem)
     ask.site.service.metrics.turned("again")
     last = conversation.turns[-1]
-    turn = Turn(last.text, prompt_id=last.prompt_id, draw=secrets.token_hex(16))
+    turn = Turn(
+        last.text,
+        prompt_id=last.prompt_id,
+        is_unkept=last.is_unkept,
+        draw=secrets.token_hex(16),
+    )
     return await answered(ask, conversation, len(conversation.turns) - 1, turn)
 
 
@@ -101,7 +108,7 @@ async def choose(ask: Ask) -> Response:
     if preference is None or last < 0 or ask.text("turn") != str(last):
         raise Refused(404)
     turn = conversation.turns[last]
-    told = None
+    told: Tell = ""
     # A page from before "Answer again" or an edit shows other answers, perhaps in the other order.
     is_shown = ask.text("draw") == turn.draw
     if is_shown and turn.is_open and conversation.running is None:
@@ -111,8 +118,7 @@ async def choose(ask: Ask) -> Response:
         if keeping is not None and visitor is not None and ask.agrees and conversation.keeps:
             keep = partial(keeping.choose, ask.now, visitor, conversation, turn)
             told = "kept" if await anyio.to_thread.run_sync(keep) else "not_kept"
-    given = {} if told is None else {"told": told}
-    return ask.go(url("chat", name=conversation.id, **given))
+    return ask.go(url("chat", name=conversation.id), told)
 
 
 async def _say(ask: Ask, conversation: Conversation, at: int, kind: str = "say") -> Response:
@@ -162,9 +168,11 @@ async def data_file(ask: Ask) -> Response:
 
 
 async def agree(ask: Ask) -> Response:
-    """They agree to the notice."""
+    """They agree to the notice that they were shown; another one since is shown to them first."""
     keeping = _changing(ask)
-    await anyio.to_thread.run_sync(keeping.agree, ask.now, ask.token, ask.locale)
+    if ask.text("notice") != str(ask.notice.version):
+        return ask.go(ask.text("next"))
+    await anyio.to_thread.run_sync(keeping.agree, ask.now, ask.token, ask.notice, ask.locale)
     ask.visitor = await anyio.to_thread.run_sync(keeping.find, ask.token)
     response = _back(ask, "agreed")
     ask.seen(response)
@@ -174,10 +182,10 @@ async def agree(ask: Ask) -> Response:
 async def withdraw(ask: Ask) -> Response:
     """They agree no longer."""
     keeping = _changing(ask)
+    for conversation in ask.site.conversations.of(ask.owner):
+        conversation.keeps = False  # even where the database cannot note it
     if ask.visitor is not None:
         await anyio.to_thread.run_sync(keeping.withdraw, ask.now, ask.visitor)
-    for conversation in ask.site.conversations.of(ask.owner):
-        conversation.keeps = False
     response = _back(ask, "withdrawn")
     ask.seen(response)
     return response
@@ -199,10 +207,10 @@ async def erase(ask: Ask) -> Response:
     wanted = None if is_all else name
     await anyio.to_thread.run_sync(keeping.erase, ask.now, ask.visitor, wanted)
     if not is_all:
-        return ask.go(url("data", told="erased"))
+        return ask.go(url("data"), "erased")
     ask.site.conversations.drop(ask.owner)
     ask.visitor = None
-    response = ask.go(url("data", told="erased_all"))
+    response = ask.go(url("data"), "erased_all")
     ask.renew(response)
     return response
 
@@ -232,10 +240,9 @@ def _changing(ask: Ask):
     return ask.site.keeping
 
 
-def _back(ask: Ask, told: str) -> Response:
+def _back(ask: Ask, told: Tell) -> Response:
     """To the page that it was sent from, with something to tell there."""
-    path = ask.text("next").partition("?")[0] or "/"
-    return ask.go(f"{path}?told={told}")
+    return ask.go(ask.text("next"), told)
 
 
 # --- all of them ---
@@ -263,18 +270,25 @@ def _endpoint(site: Site, handler: Handler) -> Callable[[Request], Awaitable[Res
             ask = await Ask.of(site, request)
         except Refused as refused:
             return await refusal(site, request, refused.status)
-        except BusyError:
-            return await refusal(site, request, 503)
+        except StoreError as error:
+            return await refusal(site, request, _unavailable(error))
         except ClientDisconnect:
             return Response(status_code=_GONE)
         try:
             return await handler(ask)
         except Refused as refused:
             return ask.error(refused.status)
-        except BusyError:
-            return ask.error(503)
+        except StoreError as error:
+            return ask.error(_unavailable(error))
 
     return endpoint
+
+
+def _unavailable(error: StoreError) -> Literal[503]:
+    """The status of what the database cannot do; what will not pass by itself is for whoever serves the page."""
+    if not isinstance(error, BusyError):
+        progress.say(f"alignloop: a request to the chat page was refused: {error}")
+    return 503
 
 
 async def refusal(site: Site, request: Request, status: int) -> Response:

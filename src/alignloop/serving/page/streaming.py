@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from alignloop.serving.page.access import Ask
 from alignloop.serving.page.answering import Drawing, draw
-from alignloop.serving.page.conversation import Conversation, Turn
+from alignloop.serving.page.conversation import Answer, Conversation, Turn
 from alignloop.serving.page.looks import Problem, url
 from alignloop.serving.problems import ApiProblem
 from alignloop.serving.service import READER_GRACE_S
@@ -124,10 +124,21 @@ async def _all(drawing: Drawing) -> None:
 
 
 def _ended(conversation: Conversation, turn: Turn) -> None:
-    """Nothing more comes. Of two that are not both whole one is left: they cannot be compared."""
+    """Nothing more comes. Of two that cannot be compared one is left: of whole ones before others, and one that says
+    something; of two that say the same, the conversation's own policy's."""
     conversation.running = None
-    if len(turn.answers) == 2 and not all(answer.finish for answer in turn.answers):
-        turn.answers = [max(turn.answers, key=lambda one: (bool(one.finish), bool(one.text)))]
+    if len(turn.answers) == 2 and not _can_be_compared(*turn.answers):
+
+        def better(one: Answer) -> tuple[bool, bool, int]:
+            return bool(one.finish), bool(one.text.strip()), -one.number
+
+        turn.answers = [max(turn.answers, key=better)]
+
+
+def _can_be_compared(first: Answer, second: Answer) -> bool:
+    """Whether there is something to choose: both are whole, and say something, and not the same."""
+    said = first.text.strip(), second.text.strip()
+    return bool(first.finish and second.finish) and all(said) and said[0] != said[1]
 
 
 def _models(ask: Ask, conversation: Conversation) -> list[str]:
