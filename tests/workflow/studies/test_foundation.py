@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from alignloop.data.jsonl import write_records
-from alignloop.errors import ArtifactError
+from alignloop.errors import ArtifactError, ConfigError
 from alignloop.files import write_json
 from alignloop.models.loading import check_same_tokens
 from alignloop.ppo.config import PPOConfig
@@ -19,6 +19,8 @@ from alignloop.resources import asset
 from alignloop.reward.config import RewardConfig
 from alignloop.runs.artifact import Kind, open_artifact, write_artifact
 from alignloop.workflow.studies.foundation import BASES, STAGES, BaseName, Ground, base_model
+from alignloop.workflow.studies.registry import study_of
+from alignloop.workflow.studies.run import Asked, run_studies
 from tests.docs.tables import DOCS
 from tests.helpers import contents, prompt
 
@@ -211,6 +213,16 @@ def test_a_finished_demo_serves_as_its_seed(tmp_path: Path) -> None:
     assert studies.foundation("demo", 1).missing(["prompts"]) == ["stories", "prompts"]
     assert studies.foundation("small", 2).missing(["prompts"]) == ["stories", "prompts"]
     assert studies.foundation("demo", 2).place("rankings_k9").is_relative_to(tmp_path / "studies")
+
+
+@pytest.mark.parametrize(("base", "seeds"), [(None, 3), ("demo", 1)], ids=["base", "seed"])
+def test_a_demo_that_would_serve_nothing_is_refused(
+    base: BaseName | None, seeds: int, tmp_path: Path
+) -> None:
+    studies = ground(tmp_path / "studies", demo_of(tmp_path / "demo"))
+
+    with pytest.raises(ConfigError, match=r"would not be used: .* leave --demo out"):
+        run_studies([study_of("ptx-coef")], Asked(studies, seeds, base=base), lambda _: None)
 
 
 def test_a_demo_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -148,6 +148,6 @@ def _made(folder: Path, result: Mapping[str, Any]) -> str:
         f"{'Bases' if len(bases) > 1 else 'Base'} {', '.join(bases)}; "
         f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}"
         f"{', quick' if result['quick'] else ''}. {len(result['cells'])} cells took {cells / 60:.1f} min, "
-        f"the stages below them, which studies share, {below / 60:.1f} min; "
-        "sittings that were killed are not counted. Made with:"
+        f"the stages below them, which studies share, {below / 60:.1f} min, added up where several were worked on at "
+        "once; sittings that were killed are not counted. Made with:"
     )

@@ -10,10 +10,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from alignloop.errors import ConfigError
 from alignloop.files import write_json
 from alignloop.workflow.studies.cells import Cell, Clock, Done, Say, minutes, read_cell
 from alignloop.workflow.studies.foundation import BaseName, Ground
-from alignloop.workflow.studies.steps import Step, Workshop, cells_folder, steps_of
+from alignloop.workflow.studies.steps import Plan, Step, Workshop, cells_folder, steps_of
 from alignloop.workflow.studies.study import Bench, Findings, Study
 from alignloop.workflow.studies.wording import line
 from alignloop.workflow.studies.workers import threads_of, worked_off
@@ -83,6 +84,7 @@ def run_studies(
     """
     bench, folder = asked.bench, asked.ground.folder
     plans = [(study, study.plan(bench)) for study in studies]
+    _check_demo(asked.ground, plans)
     steps = steps_of(plans, bench)
     jobs = min(jobs, len(steps)) or 1
     progress = _Progress(steps, jobs)
@@ -119,6 +121,25 @@ def run_studies(
         )
         conclude()
     return [results[study.name] for study in studies]
+
+
+def _check_demo(ground: Ground, plans: Sequence[Plan]) -> None:
+    """A demo that is given has to serve some cell.
+
+    Raises:
+        ConfigError: it serves none.
+    """
+    if ground.finished is None:
+        return
+    cells = [cell for _, plan in plans for cell in plan]
+    foundations = [ground.foundation(cell.base, cell.seed) for cell in cells]
+    if all(foundation.finished is None for foundation in foundations):
+        found = f"bases {', '.join(sorted({cell.base for cell in cells}))} and seeds"
+        seeds = ", ".join(map(str, sorted({cell.seed for cell in cells})))
+        raise ConfigError(
+            f"{ground.finished} would not be used: a demo serves the base 'demo' and its own seed, and these studies "
+            f"have {found} {seeds}; add --base demo, or leave --demo out"
+        )
 
 
 def read_study(folder: Path, study: Study) -> tuple[dict[str, Any], list[Done]] | None:
