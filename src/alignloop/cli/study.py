@@ -54,7 +54,7 @@ _OPTIONS: tuple[click.Option, ...] = (
     click.Option(
         ["--jobs"],
         type=click.IntRange(1, 64),
-        help="Processes at once, each with its share of the cores. Without it one per core, at most 8.",
+        help="Processes at once, each with its share of the cores. Without it one per core, at most 4.",
     ),
     click.Option(
         ["--smoke"],

@@ -53,6 +53,14 @@ def test_a_choice_is_read_and_counted_by_passage(tmp_path: Path) -> None:
     assert metric.columns(item, Output(log_probs=(-3.0, -4.0), tokens=(1, 2))) == (0.0, 1.0)
 
 
+def test_white_space_makes_no_other_choice(tmp_path: Path) -> None:
+    spaced = {**CHOSEN, "completion": " very  bad\n", "choices": ["very  bad ", "good\n"]}
+
+    [item] = items(tmp_path, "p3_sentiment", spaced)
+
+    assert item.choices == ("very bad", "good")
+
+
 def test_a_free_answer_is_held_against_the_reference(tmp_path: Path) -> None:
     long = {**WRITTEN, "completion": "a hill " * 20}
     lines = {**WRITTEN, "completion": "a hill\na tree"}

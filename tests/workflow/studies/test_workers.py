@@ -163,4 +163,4 @@ def test_threads_are_a_share_of_the_cores(
     monkeypatch.setenv("OMP_NUM_THREADS", said)
 
     assert workers.threads_of(jobs) == threads
-    assert workers.usual_jobs() == 8
+    assert workers.usual_jobs() == 4

@@ -45,8 +45,8 @@ def _reader(cluster: str, *, chosen: bool) -> Callable[[Path], list[Item]]:
 
 
 def _item(row: Row, *, chosen: bool) -> Item | None:
-    completion = " ".join(row.words("completion").split())
-    choices = row.texts("choices") if row.has("choices") else []
+    completion = _on_one_line(row.words("completion"))
+    choices = [_on_one_line(one) for one in row.texts("choices")] if row.has("choices") else []
     if chosen != bool(choices):
         return None
     if not chosen and (len(completion) > _LONGEST or "\n" in row.words("completion")):
@@ -111,3 +111,7 @@ INSTRUCTED: tuple[Task, ...] = (
     _writing("closed_book", "questions without a passage"),
     _writing("structure_to_text", "words and facts to text"),
 )
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from alignloop.workflow.studies.run import Asked
 
 _THREADS = "OMP_NUM_THREADS"
-
-
-_MOST = 8
-"""Processes that are started without being asked for: each takes about a gigabyte."""
+_MOST = 4
+"""Processes that are started without being asked for: each takes two to three gigabytes."""
 
 
 def usual_jobs() -> int:
