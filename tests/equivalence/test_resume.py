@@ -101,7 +101,7 @@ TCMALLOC = next(iter(glob("/usr/lib/*/libtcmalloc_minimal.so.4")), "")
 
 
 @pytest.mark.skipif(not TCMALLOC, reason="tcmalloc is not installed")
-@pytest.mark.parametrize("stage", ["sft", "ppo"])
+@pytest.mark.parametrize("stage", [pytest.param("sft", marks=pytest.mark.full), "ppo"])
 def test_another_allocator_changes_no_byte(bench: Bench, stage: str, tmp_path: Path) -> None:
     process = bench.start(stage, tmp_path / "run", TCMALLOC)
     assert process.communicate() and process.returncode == 0
@@ -439,7 +439,7 @@ def test_a_signal_to_the_command_saves_prints_the_command_that_goes_on_and_exits
     bench: Bench, stage: str, number: int, code: int, tmp_path: Path
 ) -> None:
     """A real process with a blank in its path; what it prints is given to a shell, and ends with the same bytes."""
-    long = {"sft": {"epochs": 12}, "reward": {"epochs": 12}, "ppo": {"episodes": 120}}[stage]
+    long = {"sft": {"epochs": 12}, "reward": {"epochs": 12}, "ppo": {"episodes": 60}}[stage]
     folder = tmp_path / "a run"
     process = bench.start(stage, folder, **long)
     while process.poll() is None and logged(folder) < 1:
