@@ -17,6 +17,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Two programs with two threads each slow one another down on two cores; so does what they start.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+    # Torch would start a process per core to compile in, each of which imports torch first.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
@@ -65,6 +67,29 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
         command = [sys.executable, "-P", "-m", "alignloop", *map(str, arguments)]
         defaults = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
         return subprocess.run(command, **(defaults | options))
+
+    return run
+
+
+@pytest.fixture
+def run_here(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`run_cli` within this process: for commands that would mostly import torch, where another test starts one."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        from alignloop.cli.main import main
+
+        words = [str(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["alignloop", *words])
+        capfd.readouterr()  # what was said before is not this command's
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(words, code, said.out, said.err)
 
     return run
 

@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alignloop.config import load_config
 from alignloop.data import split
@@ -27,6 +30,8 @@ from alignloop.workflow.stages import config_class
 from tests.helpers import run
 
 WIDTH = 60
+PIECE = WIDTH // 2
+"""Of pieces of this length, one after another, a window holds one whole, wherever it begins."""
 PURPOSES = ("rankings", "rl", "valid", "test")
 
 
@@ -64,26 +69,43 @@ def folded(text: str) -> str:
     return " ".join(re.findall("[a-z0-9]+", text.lower()))
 
 
-def windows(text: str) -> Iterator[str]:
+def windows(text: str, width: int = WIDTH) -> Iterator[str]:
     flat = folded(text)
-    return (flat[at : at + WIDTH] for at in range(len(flat) - WIDTH + 1))
+    return (flat[at : at + width] for at in range(len(flat) - width + 1))
+
+
+def shared_windows(text: str, known: set[str], known_pieces: set[str]) -> list[str]:
+    """All windows of a text that are known; only where a piece of it is known need any be looked up."""
+    flat = folded(text)
+    found: dict[int, str] = {}
+    for at in range(0, len(flat) - PIECE + 1, PIECE):
+        if flat[at : at + PIECE] in known_pieces:
+            for start in range(max(at - WIDTH + PIECE, 0), min(at, len(flat) - WIDTH) + 1):
+                if flat[start : start + WIDTH] in known:
+                    found[start] = flat[start : start + WIDTH]
+    return [found[start] for start in sorted(found)]
 
 
 @pytest.fixture(scope="module")
-def held_out(
+def passages(
     texts: dict[str, list[Text]], demonstrations: dict[str, list[Demonstration]]
-) -> set[str]:
-    """Windows of every held-out response, of what is shown with it, and of every paragraph."""
-    found: set[str] = set()
+) -> list[str]:
+    """Every held-out response, what is shown with it, and every paragraph."""
+    found: list[str] = []
     for side in ("valid", "test"):
         for task in demonstrations[side]:
-            found.update(windows(task.response))
+            found.append(task.response)
             if task.prompt.use_case != "question":
-                found.update(windows(task.prompt.context))
+                found.append(task.prompt.context)
         for text in texts[side]:
-            for paragraph in text.text.split("\n\n"):
-                found.update(windows(paragraph))
+            found += text.text.split("\n\n")
     return found
+
+
+@pytest.fixture(scope="module")
+def held_out(passages: list[str]) -> set[str]:
+    """Windows of all of them."""
+    return {window for passage in passages for window in windows(passage)}
 
 
 def test_every_title_lies_on_one_side(texts: dict[str, list[Text]]) -> None:
@@ -114,19 +136,34 @@ def test_the_shipped_models_learned_from_the_train_side_of_their_collection(
 
 
 def test_no_held_out_text_stands_in_what_is_trained_on(
-    texts: dict[str, list[Text]], held_out: set[str]
+    texts: dict[str, list[Text]], passages: list[str], held_out: set[str]
 ) -> None:
     """Pretraining text, and with it ptx, the tokenizer, and every story task made from it."""
     assert len(held_out) > 100_000
+    pieces = {piece for passage in passages for piece in windows(passage, PIECE)}
 
-    leaks = {
-        text.id: window
-        for text in texts["train"]
-        for window in windows(text.text)
-        if window in held_out
-    }
+    leaks = {text.id: shared_windows(text.text, held_out, pieces) for text in texts["train"]}
 
-    assert not leaks
+    assert not {key: found for key, found in leaks.items() if found}
+
+
+@given(before=st.integers(0, 140), length=st.integers(1, 130), at=st.integers(0, 200))
+def test_a_search_by_pieces_finds_what_a_search_by_windows_finds(
+    before: int, length: int, at: int
+) -> None:
+    """Wherever a copied passage lies: just too short to count, just long enough, at either end, whole."""
+    random = np.random.default_rng(5)
+    letters = list("abcdefghijklmnopqrstuvwxyz")
+    long, own = ("".join(random.choice(letters, size)) for size in (330, 140))
+    copied = long[at : at + length]
+    text = own[:before] + copied + own[before:]
+    for passage in (long, copied):
+        known = set(windows(passage))
+
+        found = shared_windows(text, known, set(windows(passage, PIECE)))
+
+        assert found == [window for window in windows(text) if window in known]
+        assert len(found) >= max(length - WIDTH + 1, 0)
 
 
 def test_no_held_out_text_stands_in_demonstrations_and_prompts_to_train_on(
@@ -231,15 +268,16 @@ def test_a_prompt_serves_one_purpose_and_has_an_id_of_its_own(
         assert asked == set(named[side])
 
 
-def test_a_title_is_begun_where_it_begins_and_nowhere_else(texts: dict[str, list[Text]]) -> None:
+def test_a_title_is_begun_where_it_begins_and_nowhere_else(
+    texts: dict[str, list[Text]],
+    demonstrations: dict[str, list[Demonstration]],
+    prompts: dict[str, list[Prompt]],
+) -> None:
     """Later stretches of a book, and stretches whose opening was cut, have no beginning to write."""
     later = {text.id for side in texts.values() for text in side if not text.starts}
-    begun = {
-        task.prompt.id.rsplit(":", 1)[0]
-        for side in texts.values()
-        for task in story_tasks(side, seed=1)
-        if task.prompt.use_case == "begin"
-    }
+    asked = [task.prompt for rows in demonstrations.values() for task in rows]
+    asked += [prompt for rows in prompts.values() for prompt in rows]
+    begun = {prompt.id.rsplit(":", 1)[0] for prompt in asked if prompt.use_case == "begin"}
 
     assert any("#" in key and not key.split("#")[1].startswith("0000") for key in later)
     assert begun

@@ -89,7 +89,7 @@ def test_the_smoke_overrides_fit(name: str) -> None:
         config = load_config(
             config_class(stage), path if path.exists() else None, demo._smoke_overrides(name)
         )
-        assert holds(config.model_dump(), values)
+        assert holds(config.model_dump(mode="json"), values)
 
 
 def holds(whole: dict[str, Any], part: dict[str, Any]) -> bool:

@@ -290,6 +290,7 @@ def test_an_error_on_one_rank_ends_all_and_says_why(bench: Bench, tmp_path: Path
     assert status_of(folder) == "failed"
 
 
+@pytest.mark.full  # every day, `tests/models/test_compilation.py` asks the function that refuses
 def test_compilation_is_refused(bench: Bench, tmp_path: Path) -> None:
     process = launch(*bench.command("pretrain", tmp_path / "run", compile=True))
 

@@ -101,7 +101,7 @@ TCMALLOC = next(iter(glob("/usr/lib/*/libtcmalloc_minimal.so.4")), "")
 
 
 @pytest.mark.skipif(not TCMALLOC, reason="tcmalloc is not installed")
-@pytest.mark.parametrize("stage", ["sft", "ppo"])
+@pytest.mark.parametrize("stage", [pytest.param("sft", marks=pytest.mark.full), "ppo"])
 def test_another_allocator_changes_no_byte(bench: Bench, stage: str, tmp_path: Path) -> None:
     process = bench.start(stage, tmp_path / "run", TCMALLOC)
     assert process.communicate() and process.returncode == 0
@@ -310,11 +310,20 @@ def test_killed_between_any_two_changes_of_the_disk(
     resumed_after_death(bench, stage, tmp_path, monkeypatch, share=1)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param(stage, marks=() if stage in ("sft", "ppo") else pytest.mark.full)
+        for stage in STAGES
+    ],
+)
 def test_killed_at_a_random_moment_and_resumed_gives_the_same_bytes(
     bench: Bench, stage: str, tmp_path: Path
 ) -> None:
-    """kill -9 in the middle of whatever it does, from the first step to the writing of the artefact."""
+    """kill -9 in the middle of whatever it does, from the first step to the writing of the artefact.
+
+    Every day all stages die between two changes of the disk, above; here a real process of two of them.
+    """
     folder = tmp_path / "run"
     process = bench.start(stage, folder)
     enough, delay = random.randint(0, STEPS[stage]), random.uniform(0, 0.08)
@@ -430,7 +439,7 @@ def test_a_signal_to_the_command_saves_prints_the_command_that_goes_on_and_exits
     bench: Bench, stage: str, number: int, code: int, tmp_path: Path
 ) -> None:
     """A real process with a blank in its path; what it prints is given to a shell, and ends with the same bytes."""
-    long = {"sft": {"epochs": 12}, "reward": {"epochs": 12}, "ppo": {"episodes": 120}}[stage]
+    long = {"sft": {"epochs": 12}, "reward": {"epochs": 12}, "ppo": {"episodes": 60}}[stage]
     folder = tmp_path / "a run"
     process = bench.start(stage, folder, **long)
     while process.poll() is None and logged(folder) < 1:

@@ -15,7 +15,8 @@ from benchmarks.labeling.people import work
 from benchmarks.labeling.server import killed_again_and_again, serving
 from tests import postgres
 
-SHORT = pytest.param(5.0, 12, 2, id="5 seconds")
+BRIEF = pytest.param(2.5, 12, 0, id="2.5 seconds")
+SHORT = pytest.param(5.0, 12, 2, id="5 seconds")  # time for a server to start twice
 LONG = pytest.param(60.0, 50, 10, id="a minute", marks=pytest.mark.full)
 
 
@@ -35,7 +36,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str | None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize(("seconds", "people", "kills"), [SHORT, LONG])
+@pytest.mark.parametrize(("seconds", "people", "kills"), [BRIEF, LONG])
 def test_people_at_work_lose_nothing(
     tmp_path: Path, database: str | None, seconds: float, people: int, kills: int
 ) -> None:

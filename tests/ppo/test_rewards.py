@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,9 @@ def test_a_function_that_returns_something_else_is_named(returned: Any, said: st
 
 
 def test_a_function_that_raises_in_the_middle_of_a_run_leaves_the_last_checkpoint(
-    inputs: dict[str, Path], tmp_path: Path
+    inputs: dict[str, Path],
+    tmp_path: Path,
+    run_here: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     """Through the command line: one line, exit code 2; mended and resumed, the run ends as if nothing had been."""
     fuse = tmp_path / "fuse"
@@ -128,7 +131,7 @@ def test_a_function_that_raises_in_the_middle_of_a_run_leaves_the_last_checkpoin
         json.dumps(config_class("ppo").model_validate(PPO).model_dump(mode="json"))
     )
     command = [
-        *(sys.executable, "-m", "alignloop", "ppo", "--run", str(tmp_path / "run")),
+        *("ppo", "--no-doctor", "--run", str(tmp_path / "run")),
         *("--config", str(tmp_path / "ppo.json"), "--reward-function"),
         f"{tmp_path / 'mine.py'}:vowels",
         *(
@@ -138,14 +141,14 @@ def test_a_function_that_raises_in_the_middle_of_a_run_leaves_the_last_checkpoin
         ),
     ]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = run_here(*command)
 
     assert done.returncode == 2
     assert "raised ValueError: the scorer is down (mine.py, line 7)" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(metrics(tmp_path / "run")) == 2
     fuse.unlink()
-    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=120)
+    again = run_here(*command, "--resume")
     assert again.returncode == 0, again.stderr
     whole = run(
         "ppo",

@@ -459,14 +459,17 @@ def test_a_fixed_score_is_refused_where_being_cut_off_would_pay() -> None:
 
 
 def test_the_command_prints_a_line_per_check_and_fails_where_one_fails(
-    given: dict[str, Path], tmp_path: Path, run_cli: Callable[..., subprocess.CompletedProcess[str]]
+    given: dict[str, Path],
+    tmp_path: Path,
+    run_cli: Callable[..., subprocess.CompletedProcess[str]],
+    run_here: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     recipe = tmp_path / "ppo.json"
     recipe.write_text(config().as_json())
     inputs = ("--policy", given["policy"], "--reward-model", given["reward_model"])
     inputs += ("--prompts", given["prompts"], "--text", given["text"], "--config", recipe)
 
-    well = run_cli("doctor", *map(str, inputs))
+    well = run_here("doctor", *map(str, inputs))
     sick = run_cli("doctor", *map(str, inputs), "--set", "missing_eos_score=99")
 
     assert well.returncode == 0, well.stdout + well.stderr
@@ -476,7 +479,9 @@ def test_the_command_prints_a_line_per_check_and_fails_where_one_fails(
 
 
 def test_ppo_begins_with_the_doctor_who_may_refuse_and_may_be_passed_over(
-    given: dict[str, Path], tmp_path: Path, run_cli: Callable[..., subprocess.CompletedProcess[str]]
+    given: dict[str, Path],
+    tmp_path: Path,
+    run_here: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     recipe = tmp_path / "ppo.json"
     recipe.write_text(config(episodes=4).as_json())
@@ -484,13 +489,13 @@ def test_ppo_begins_with_the_doctor_who_may_refuse_and_may_be_passed_over(
     inputs = ("--reward-model", given["reward_model"], "--prompts", given["prompts"])
     inputs += ("--text", given["text"], "--config", recipe)
 
-    well = run_cli(
+    well = run_here(
         "ppo", "--policy", str(given["policy"]), *map(str, inputs), "--run", str(tmp_path / "well")
     )
     sick = ("ppo", "--policy", str(endless), *map(str, inputs), "--run", str(tmp_path / "sick"))
-    refused = run_cli(*sick)
+    refused = run_here(*sick)
     left = (tmp_path / "sick").exists()
-    begun = run_cli(*sick, "--no-doctor")
+    begun = run_here(*sick, "--no-doctor")
 
     assert well.returncode == 0, well.stderr
     assert "doctor: " in well.stderr

@@ -284,7 +284,7 @@ def test_nothing_left_to_report_on_is_an_error(tmp_path: Path) -> None:
         )
 
 
-def test_the_verbs_of_reward_and_none(run_cli, tmp_path: Path) -> None:
+def test_the_verbs_of_reward_and_none(run_cli, run_here, tmp_path: Path) -> None:
     """Without a verb it trains, as it always did."""
     write_model(tmp_path / "model")
     short = run_cli("reward", "--model", tmp_path / "model")
@@ -298,7 +298,7 @@ def test_the_verbs_of_reward_and_none(run_cli, tmp_path: Path) -> None:
     assert "report" in group.stdout
 
     write_classifier(tmp_path / "rm")
-    done = run_cli(
+    done = run_here(
         *("reward", "report", "--model", tmp_path / "rm", "--out", tmp_path / "out"),
         *("--rankings", write_rankings(tmp_path / "rankings")),
     )

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from alignloop.config import Config
 from alignloop.data import split
 from alignloop.data.jsonl import read_records, write_records
-from alignloop.data.records import Demonstration, Prompt, Text
+from alignloop.data.records import Demonstration, Prompt, Text, texts_sha256
 from alignloop.data.stories import read_library
 from alignloop.data.tasks import question_tasks, story_tasks
 from alignloop.resources import asset
@@ -24,13 +24,19 @@ class StoriesConfig(Config):
 
     collection: Literal["stories", "other_stories"] = "stories"
     """`stories`: children's stories, for everything; `other_stories`: other titles, for the outside judge alone."""
+    limit: int | None = Field(default=None, gt=0)
+    """Titles of the training side at most, drawn by a hash of their names; all where absent. What is held out stays
+    whole, and so does the split."""
 
 
 def publish_stories(config: StoriesConfig, run: Run) -> Artifact:
-    """Split the bundled stories by title and write the three sides."""
+    """Split the bundled stories by title and write the three sides; what a base model learned from is a fact."""
     apart_from = None if config.collection == "stories" else asset("stories")
     library = read_library(asset(config.collection), apart_from=apart_from)
     texts = {side: library.texts(side) for side in split.SIDES}
+    whole_train = texts_sha256(texts["train"])
+    if config.limit is not None:
+        texts["train"] = _some_titles(texts["train"], config.limit)
 
     def write(folder: Path) -> None:
         for side in split.SIDES:
@@ -45,8 +51,16 @@ def publish_stories(config: StoriesConfig, run: Run) -> Artifact:
                 side: sum(len(text.text.encode()) for text in texts[side]) for side in split.SIDES
             },
             "dropped_paragraphs": library.dropped,
+            "train_text_sha256": whole_train,  # of all titles, whatever the limit
         },
     )
+
+
+def _some_titles(texts: list[Text], limit: int) -> list[Text]:
+    """The texts of so many titles: a mix of all sources, to which a larger limit only adds."""
+    titles = sorted({text.group for text in texts}, key=lambda group: split.draw("limit", group))
+    chosen = set(titles[:limit])
+    return [text for text in texts if text.group in chosen]
 
 
 class TasksConfig(Config):

@@ -461,8 +461,9 @@ def test_the_command(
     files: dict[str, Path],
     policies: dict[str, Path],
     run_cli: Callable[..., CompletedProcess[str]],
+    run_here: Callable[..., CompletedProcess[str]],
 ) -> None:
-    done = run_cli(
+    done = run_here(
         "evaluate", "tasks", "--policy", f"base={policies['base']}", "--task", f"sst={files['sst']}",
         "--run", tmp_path / "run", "--set", "limit=2", "--set", "shots=[0]", "--set", "format=plain",
         "--cache", tmp_path / "cache",
