@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -556,28 +557,30 @@ def test_the_notice_s_words_have_the_version_that_people_agreed_to() -> None:
     assert {WORDING: told.hexdigest()[:16]} == {2: "6482c6f7cb52b106"}
 
 
+@contextmanager
+def half_a_form(served: Served) -> Iterator[socket.socket]:
+    """A connection on which a message was begun, and is not sent to its end."""
+    host, port = served.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /chat HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: 100\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\ntext="
+    )
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        slow.sendall(head.encode())
+        yield slow
+
+
 def test_a_form_that_is_never_sent_to_its_end_is_given_up(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("alignloop.serving.page.access._BODY_S", 0.05)
-    host, port = served.url.removeprefix("http://").split(":")
-    head = (
-        f"POST /chat HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: 100\r\n"
-        "Content-Type: application/x-www-form-urlencoded\r\n\r\ntext="
-    )
-    with socket.create_connection((host, int(port)), timeout=20) as slow:
-        slow.sendall(head.encode())
+    with half_a_form(served) as slow:
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
 def test_a_browser_that_leaves_while_it_sends_is_no_bug(served: Served) -> None:
-    host, port = served.url.removeprefix("http://").split(":")
-    head = (
-        f"POST /chat HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: 100\r\n"
-        "Content-Type: application/x-www-form-urlencoded\r\n\r\ntext="
-    )
-    with socket.create_connection((host, int(port)), timeout=20) as slow:
-        slow.sendall(head.encode())
+    with half_a_form(served):
+        pass
 
     visitor = served.visit()
     counted = 'alignloop_requests_total{route="page",status="499"} 1.0'

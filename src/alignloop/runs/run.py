@@ -55,8 +55,7 @@ class Run:
         self._manifest = manifest
         self._resume = resume
         self._signal = StopSignal()
-        self._lock = FileLock(folder / ".lock")
-        self._waits = False
+        self._lock = FileLock(folder / ".lock", blocking=False)
         self._step_began = time.perf_counter()
 
     @classmethod
@@ -297,7 +296,7 @@ class Run:
 
     def wait_for_others(self) -> None:
         """Where another process works on this run, wait until it is through, and do not refuse."""
-        self._waits = True
+        self._lock.blocking = True
 
     def stop_at_once(self) -> None:
         """From here on a signal stops the run where it is: for stages without steps to end and save."""
@@ -319,8 +318,7 @@ class Run:
 
     def __enter__(self) -> Run:
         try:
-            # The system lets go of it when a process dies, however it dies.
-            self._lock.acquire(blocking=self._waits)
+            self._lock.acquire()  # the system lets go of it when a process dies, however it dies
         except Timeout:
             raise RunError(
                 f"{self.folder} is in use by another process; wait for it, or choose another folder"

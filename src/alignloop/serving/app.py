@@ -22,7 +22,7 @@ from alignloop.serving.asked import (
 )
 from alignloop.serving.guard import Access, Guard
 from alignloop.serving.policy import PolicyWorker, conversation
-from alignloop.serving.problems import ApiProblem, problem_of
+from alignloop.serving.problems import GONE, ApiProblem, problem_of
 from alignloop.serving.replies import (
     ERRORS,
     EVENTS,
@@ -44,8 +44,6 @@ from alignloop.serving.worker import Inbox
 ROUTES = frozenset(
     "/v1/chat/completions /v1/completions /v1/score /v1/embeddings /v1/models /health /metrics".split()
 )
-_GONE = 499
-"""Nobody reads it; the metrics count it, under the number that web servers use for this."""
 
 
 def create_app(service: Service, access: Access) -> FastAPI:
@@ -215,7 +213,7 @@ def _handle_problems(app: FastAPI) -> None:
     @app.exception_handler(ClientGone)
     async def gone(request: Request, error: ClientGone) -> Response:
         del request, error
-        return Response(status_code=_GONE)
+        return Response(status_code=GONE)
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:

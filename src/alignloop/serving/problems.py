@@ -7,6 +7,8 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+GONE = 499
+"""Nobody reads it; the metrics count it, under the number that web servers use for this."""
 _KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",

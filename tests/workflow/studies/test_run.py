@@ -25,17 +25,12 @@ from alignloop.workflow.studies.registry import STUDIES, study_of
 from alignloop.workflow.studies.run import Asked, foundation_seconds, run_studies
 from alignloop.workflow.studies.study import Bench, Findings, Study
 from tests.helpers import contents
-from tests.workflow.studies.laid import lay, tiny_ground
+from tests.workflow.studies.laid import tiny_ground
 
 OURS = ("reward-folds", "reward-pairs", "reward-best-of-4", "reward-epochs", "sft-epochs")
 TWICE = "reward-pairs"
 """The one that runs over two seeds."""
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(scope="module")
-def laid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return lay(tmp_path_factory.mktemp("laid"))
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,10 @@ from alignloop.errors import ArtifactError
 from alignloop.workflow.studies import workers
 from alignloop.workflow.studies.registry import study_of
 from alignloop.workflow.studies.run import Asked, run_studies
-from tests.workflow.studies.laid import lay, tiny_ground
+from tests.workflow.studies.laid import tiny_ground
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("reward-epochs", "reward-best-of-4")
-
-
-@pytest.fixture(scope="module")
-def laid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return lay(tmp_path_factory.mktemp("laid"))
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,10 @@ from alignloop.serving.page.access import LONGEST, Ask, Refused, Site
 from alignloop.serving.page.conversation import MOST_TURNS, Conversation, Preference, Turn
 from alignloop.serving.page.looks import PATHS, DataView, Tell, url
 from alignloop.serving.page.streaming import answered
+from alignloop.serving.problems import GONE
 from alignloop.web.i18n import LOCALES
 
 Handler = Callable[[Ask], Awaitable[Response]]
-_GONE = 499
-"""Nobody reads it; the metrics count it, as the API's do."""
 _PREFERENCES: dict[str, Preference] = {"a": "a", "b": "b", "tie": "tie"}
 
 
@@ -273,7 +272,7 @@ def _endpoint(site: Site, handler: Handler) -> Callable[[Request], Awaitable[Res
         except StoreError as error:
             return await refusal(site, request, _unavailable(error))
         except ClientDisconnect:
-            return Response(status_code=_GONE)
+            return Response(status_code=GONE)
         try:
             return await handler(ask)
         except Refused as refused:

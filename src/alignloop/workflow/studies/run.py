@@ -55,9 +55,15 @@ class _Progress:
     done: set[str] = field(default_factory=set[str])
     """Labels of steps."""
 
+    @property
+    def rest(self) -> list[Step]:
+        """What is not done yet."""
+        return [step for step in self.steps if step.label not in self.done]
+
     def left(self) -> str:
-        rest = [step for step in self.steps if step.label not in self.done]
-        return minutes(self.clock.left([(step.kind, step.guess) for step in rest]) / self.jobs)
+        """The time that it should take, in words."""
+        kinds = [(step.kind, step.guess) for step in self.rest]
+        return minutes(self.clock.left(kinds) / self.jobs)
 
 
 def run_studies(
@@ -90,16 +96,17 @@ def run_studies(
     progress = _Progress(steps, jobs)
     cells = sum(len(plan) for _, plan in plans)
     to_do = sum(bool(step.cell) for step in steps)
-    at_once = f", {jobs} at once with {threads_of(jobs)} thread{'s' * (threads_of(jobs) > 1)} each"
+    threads = threads_of(jobs)
+    at_once = f", {jobs} at once with {threads} thread{'s' * (threads > 1)} each" * (jobs > 1)
     say(
         f"{len(plans)} {'study' if len(plans) == 1 else 'studies'}, {cells} cells, {to_do} of them to do, "
-        f"{len(steps) - to_do} stages below them{at_once * (jobs > 1)}: {progress.left()}"
+        f"{len(steps) - to_do} stages below them{at_once}: {progress.left()}"
     )
     results: dict[str, dict[str, Any]] = {}
 
     def conclude() -> None:
         """Write what has been found of each study whose last step is done."""
-        open_studies = {step.study for step in steps if step.label not in progress.done}
+        open_studies = {step.study for step in progress.rest}
         for study, plan in plans:
             if study.name not in results and study.name not in open_studies:
                 results[study.name] = _concluded(study, plan, asked, say)
@@ -131,14 +138,15 @@ def _check_demo(ground: Ground, plans: Sequence[Plan]) -> None:
     """
     if ground.finished is None:
         return
-    cells = [cell for _, plan in plans for cell in plan]
-    foundations = [ground.foundation(cell.base, cell.seed) for cell in cells]
-    if all(foundation.finished is None for foundation in foundations):
-        found = f"bases {', '.join(sorted({cell.base for cell in cells}))} and seeds"
-        seeds = ", ".join(map(str, sorted({cell.seed for cell in cells})))
+    wanted: set[tuple[BaseName, int]] = {
+        (cell.base, cell.seed) for _, plan in plans for cell in plan
+    }
+    if all(ground.foundation(base, seed).finished is None for base, seed in wanted):
+        bases = ", ".join(sorted({base for base, _ in wanted}))
+        seeds = ", ".join(map(str, sorted({seed for _, seed in wanted})))
         raise ConfigError(
             f"{ground.finished} would not be used: a demo serves the base 'demo' and its own seed, and these studies "
-            f"have {found} {seeds}; add --base demo, or leave --demo out"
+            f"have bases {bases} and seeds {seeds}; add --base demo, or leave --demo out"
         )
 
 

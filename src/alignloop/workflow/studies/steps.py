@@ -76,10 +76,11 @@ def steps_of(plans: Sequence[Plan], bench: Bench) -> list[Step]:
             if read_cell(cells_folder(bench.ground.folder, study.name), cell) is not None:
                 continue
             foundation = bench.foundation(cell.base, cell.seed)
-            lay(study, foundation, study.needs)
+            below = [(foundation, study.needs)]
             if cell.judge is not None:
-                lay(study, cell.judge, JUDGES)
-            below = [foundation, *([] if cell.judge is None else [cell.judge])]
+                below.append((cell.judge, JUDGES))
+            for one, names in below:
+                lay(study, one, names)
             steps.append(
                 Step(
                     study.name,
@@ -90,7 +91,7 @@ def steps_of(plans: Sequence[Plan], bench: Bench) -> list[Step]:
                     f"{study.name} {cell.base} {cell.name}",
                     cell.guess,
                     f"{study.name}: {cell.id}",
-                    frozenset(one.demo.folder for one in below),
+                    frozenset(one.demo.folder for one, _ in below),
                 )
             )
     return steps

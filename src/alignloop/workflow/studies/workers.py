@@ -13,14 +13,14 @@ import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from alignloop.errors import Interrupted, RunError
 from alignloop.machine import cores
 from alignloop.runs.command import command_to_go_on
+from alignloop.runs.signals import StopSignal
 from alignloop.workflow.studies.registry import study_of
 from alignloop.workflow.studies.steps import Step, Workshop, next_step
 
@@ -57,24 +57,26 @@ def worked_off(steps: Sequence[Step], asked: Asked, jobs: int) -> Generator[tupl
         initializer=_begin,
         initargs=(asked, list(dict.fromkeys(step.study for step in steps)), threads_of(jobs)),
     )
-    with _stops_passed_on() as stop:
-        try:
-            while waiting or running:
-                while len(running) < jobs and (step := next_step(waiting, running.values())):
-                    waiting.remove(step)
-                    running[pool.submit(_do, step)] = step
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    step = running.pop(future)
-                    yield step, _seconds(future, step, stop)
-        except BaseException:
-            stop.pass_on(signal.SIGTERM)
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    stop = _PassedOn()
+    stop.install()
+    try:
+        while waiting or running:
+            while len(running) < jobs and (step := next_step(waiting, running.values())):
+                waiting.remove(step)
+                running[pool.submit(_do, step)] = step
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                step = running.pop(future)
+                yield step, _seconds(future, step, stop)
+    except BaseException:
+        stop.wish()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        stop.restore()
 
 
-def _seconds(future: Future[float], step: Step, stop: _Stop) -> float:
+def _seconds(future: Future[float], step: Step, stop: StopSignal) -> float:
     try:
         return future.result()
     except (BrokenProcessPool, Interrupted):
@@ -92,50 +94,32 @@ def _seconds(future: Future[float], step: Step, stop: _Stop) -> float:
 # --- a stop ---
 
 
-@dataclass(slots=True)
-class _Stop:
-    """What this process was asked by a signal."""
+class _PassedOn(StopSignal):
+    """A stop for the processes too: the first signal is a wish, the second ends them as they are."""
 
-    received: int | None = None
-    _told: bool = field(default=False)
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_wished = False
 
-    def take(self, number: int, _frame: FrameType | None) -> None:
-        """The first one is passed on as a wish, the second ends the processes as they are."""
-        if self.received is not None:
-            self._tell(signal.SIGKILL)
-            raise KeyboardInterrupt
-        self.received = number
-        self.pass_on(signal.SIGTERM)
+    def wish(self) -> None:
+        """Ask the processes to stop, once: a second wish would stop their runs without saving."""
+        if not self._is_wished:
+            self._is_wished = True
+            _tell(signal.SIGTERM)
 
-    def pass_on(self, number: int) -> None:
-        """Tell the processes, once: a second wish would stop their runs without saving."""
-        if not self._told:
-            self._told = True
-            self._tell(number)
-
-    def _tell(self, number: int) -> None:
-        for process in multiprocessing.active_children():
-            if process.pid is not None:
-                try:
-                    os.kill(process.pid, number)
-                except ProcessLookupError:
-                    continue
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is None:
+            self.wish()
+        else:
+            _tell(signal.SIGKILL)
+        super()._receive(number, _frame)
 
 
-@contextmanager
-def _stops_passed_on() -> Generator[_Stop]:
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {
-        number: signal.signal(number, stop.take) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _tell(number: int) -> None:
+    for process in multiprocessing.active_children():
+        if process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
 
 
 # --- in the other process ---
