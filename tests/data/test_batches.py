@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alignloop.data import batches
 from alignloop.data.batches import (
     PackedText,
     Ragged,
     epoch_order,
+    forests_of,
     micro_batches,
     shares_of_batch,
     shares_of_blocks,
 )
+from alignloop.data.formatter import encode_texts
+from alignloop.data.jsonl import write_records
+from alignloop.data.records import Text
 from alignloop.distributed import World
 from alignloop.errors import DataError
+from tests.helpers import tiny_tokenizer
 
 END = 1
 DOCUMENTS = [
@@ -180,3 +189,64 @@ def test_an_epochs_order_is_a_permutation_of_its_own(count: int, epoch: int) -> 
     assert sorted(order) == list(range(count))
     assert order == epoch_order(count, 3, epoch)
     assert count < 12 or order != epoch_order(count, 3, epoch + 1)
+
+
+PROMPTS = st.sampled_from([(5,), (5, 9), (8, 4, 2)])
+ROWS = st.lists(st.tuples(PROMPTS, st.lists(st.integers(3, 60), max_size=6)), max_size=12)
+
+
+@given(rows=ROWS, budget=st.integers(1, 60))
+def test_every_row_is_in_one_forest_within_the_budget_with_others_of_its_prompt(
+    rows: list[tuple[tuple[int, ...], list[int]]], budget: int
+) -> None:
+    prompts, responses = [prompt for prompt, _ in rows], [response for _, response in rows]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "_READING_BUDGET", budget)
+        found = list(forests_of(prompts, responses))
+
+    assert sorted(row for group, _ in found for row in group) == list(range(len(rows)))
+    for group, forest in found:
+        places, _ = forest.rows()
+        assert places.numel() <= budget or len(group) == 1
+        for row, path in zip(group, places.tolist(), strict=True):
+            whole = [*prompts[row], *responses[row]]
+            assert forest.tokens[0, path[: len(whole)]].tolist() == whole
+    trees = sum(len(forest.prompt_lengths) for _, forest in found)
+    assert trees >= len(set(prompts))
+    if budget >= 9 * len(rows):  # a whole row has at most nine tokens
+        assert trees == len(set(prompts))
+
+
+def test_a_text_is_tokenized_once_for_runs_that_follow_and_anew_once_it_or_the_tokenizer_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches._tokens_of.cache_clear()
+    encoded: list[int] = []
+
+    def counted(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+        encoded.append(len(texts))
+        return encode_texts(tokenizer, texts)
+
+    monkeypatch.setattr(batches, "encode_texts", counted)
+    path = tmp_path / "train.jsonl.gz"
+    texts = [Text(id=f"t{number}", text=f"a tale of {number} kings") for number in range(9)]
+
+    def tokens(tokenizer: Any, width: int = 4) -> list[list[int]]:
+        return PackedText.read(path, tokenizer, width, seed=3).batch(0, 3).tolist()
+
+    write_records(path, texts)
+    read = tokens(tiny_tokenizer())
+    again = tokens(tiny_tokenizer())
+    assert read == again
+    assert encoded == [9]
+    assert tokens(tiny_tokenizer(), 5) != read
+    assert encoded == [9], "blocks of another width are of the same tokens"
+
+    write_records(path, texts[:8])
+    os.utime(path, ns=(1, 1))
+    assert tokens(tiny_tokenizer()) != read
+    other = tiny_tokenizer()
+    other.add_tokens(["kings"])
+    assert tokens(other) != read
+    assert encoded == [9, 8, 8]
+    batches._tokens_of.cache_clear()

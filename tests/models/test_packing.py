@@ -15,13 +15,13 @@ from transformers import AutoModelForCausalLM, Lfm2Config, PreTrainedModel
 from alignloop.data.batches import Forest, Ragged
 from alignloop.errors import ModelError
 from alignloop.models import packing
+from alignloop.models.layouts import similar_runs
 from alignloop.models.loading import backbone_of
 from alignloop.models.packing import (
     PackedRow,
     check_packing,
     packed_groups,
     packed_hidden_states,
-    similar_runs,
 )
 from alignloop.models.policy import forest_log_probs, response_log_probs
 from tests.helpers import ARCHITECTURES, tiny_model
@@ -219,6 +219,16 @@ def test_every_sequence_is_in_one_group_within_the_budget(lengths: list[int], bu
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
     for group in groups:
         assert sum(lengths[i] for i in group) <= budget or len(group) == 1
+
+
+@torch.no_grad()
+def test_a_response_of_no_tokens_ends_where_its_prompt_does(model: PreTrainedModel) -> None:
+    forest = Forest.of([[5, 9, 12], [8, 7]], [[[20, 21], []], [[]]])
+
+    assert forest.last_position.tolist() == [4, 2, 6]
+    log_probs = forest_log_probs(model, forest)
+    assert log_probs[1:].tolist() == [0, 0]
+    assert log_probs[0] < 0
 
 
 def test_neighbours_of_similar_length_attend_together() -> None:

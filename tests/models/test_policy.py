@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from alignloop.data.batches import Forest, Ragged
 from alignloop.errors import ModelError
-from alignloop.models import packing
+from alignloop.models import layouts
 from alignloop.models.loading import (
     context_length,
     load_causal_lm,
@@ -75,12 +75,13 @@ def test_the_log_prob_of_a_response_is_the_log_of_a_product_of_softmaxes(
     assert torch.equal(log_probs != 0, batch.is_response())
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("short", [0, 256], ids=["long", "short"])
 def test_responses_side_by_side_are_as_likely_and_teach_the_same_as_in_rows_of_their_own(
-    model: PreTrainedModel, short: int, monkeypatch: pytest.MonkeyPatch
+    model: PreTrainedModel, short: int, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One row per prompt against one row per response: the same sums, and the same gradients."""
-    monkeypatch.setattr(packing, "_SHORT", short)
+    monkeypatch.setattr(layouts, "_SHORT", short)
     groups = [[[70, 71, 1], [72, 73, 74, 75, 76], [1]], [[80]], [[90, 91], [92, 1]]]
     prompts = [p for p, group in zip(PROMPTS, groups, strict=True) for _ in group]
     forest = Forest.of(PROMPTS, groups)
@@ -88,7 +89,10 @@ def test_responses_side_by_side_are_as_likely_and_teach_the_same_as_in_rows_of_t
     weights = torch.arange(1.0, 7.0)
 
     found: list[tuple[Tensor, list[Tensor]]] = []
-    for sums in (forest_log_probs(model, forest), response_log_probs(model, rows).sum(dim=1)):
+    for sums in (
+        forest_log_probs(model, forest, temperature),
+        response_log_probs(model, rows, temperature).sum(dim=1),
+    ):
         model.zero_grad()
         (weights * sums).sum().backward()
         gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]

@@ -15,7 +15,7 @@ from alignloop.data.formatter import Formatter
 from alignloop.data.jsonl import read_records
 from alignloop.data.records import Ranking
 from alignloop.errors import ConfigError
-from alignloop.models import packing
+from alignloop.models import layouts
 from alignloop.models.loading import backbone_of
 from alignloop.preference import train as dpo_train
 from alignloop.preference.config import DPOConfig
@@ -121,7 +121,7 @@ def test_each_completion_is_read_once_per_update_and_once_for_the_reference(
     load = dpo_train.load_causal_lm
 
     def has_trees(kwargs: dict[str, Any]) -> bool:
-        return isinstance(kwargs.get("layout"), packing._Paths)
+        return isinstance(kwargs.get("layout"), layouts.Paths)
 
     def watched(path: Path) -> Any:
         model = load(path)

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,16 @@ class PackedText:
     The order depends on (seed, epoch) alone, so any block can be had again without saving a cursor.
     """
 
-    def __init__(self, documents: Sequence[Sequence[int]], end: int, width: int, seed: int) -> None:
-        self._documents = [np.asarray([*document, end], dtype=np.int32) for document in documents]
+    def __init__(
+        self,
+        documents: Sequence[Sequence[int] | NDArray[np.int32]],
+        end: int,
+        width: int,
+        seed: int,
+    ) -> None:
+        self._documents = [
+            np.append(np.asarray(document, dtype=np.int32), np.int32(end)) for document in documents
+        ]
         self._width, self._seed = width, seed
         self.tokens = sum(len(document) for document in self._documents)
         self.blocks_per_epoch = (self.tokens - 1) // width
@@ -44,8 +54,9 @@ class PackedText:
     @classmethod
     def read(cls, path: Path, tokenizer: Any, width: int, seed: int) -> PackedText:
         """Pack a file of `Text` records, each document closed by the tokenizer's end token."""
-        documents = encode_texts(tokenizer, [text.text for text in read_records(path, Text)])
-        return cls(documents, int(tokenizer.eos_token_id), width, seed)
+        vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+        source = _Source(path.resolve(), path.stat().st_mtime_ns, vocabulary, tokenizer)
+        return cls(_tokens_of(source), int(tokenizer.eos_token_id), width, seed)
 
     def batch(self, first: int, count: int) -> Tensor:
         """Blocks `first` to `first + count` of the stream: [count, width + 1], inputs and targets in one."""
@@ -66,6 +77,24 @@ class PackedText:
         )
         starts = random.permutation(self.blocks_per_epoch) * self._width
         return stream[starts[:, None] + np.arange(self._width + 1)[None, :]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file of texts as it is now, and who reads it."""
+
+    path: Path
+    changed: int
+    vocabulary: str
+    """A hash of all that decides the tokens."""
+    tokenizer: Any = field(compare=False)
+
+
+@lru_cache(maxsize=2)
+def _tokens_of(source: _Source) -> list[NDArray[np.int32]]:
+    """Of every text. A demo or a study has one run after another read the same text, its two sides at most."""
+    texts = [text.text for text in read_records(source.path, Text)]
+    return [np.asarray(one, dtype=np.int32) for one in encode_texts(source.tokenizer, texts)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +179,18 @@ class Forest:
             for response in group:
                 at = len(tokens)
                 # A response's first token follows the prompt's last, wherever it stands.
-                before = [end_of_prompt, *range(at, at + len(response) - 1)]
+                before = [end_of_prompt, *range(at, at + len(response) - 1)][: len(response)]
                 each += [(len(last), at + i, place) for i, place in enumerate(before)]
                 tokens += response
                 positions += range(len(prompt), len(prompt) + len(response))
-                last.append(len(tokens) - 1)
+                last.append(len(tokens) - 1 if response else end_of_prompt)
         return cls(
             torch.tensor([tokens]),
             torch.tensor([positions]),
             [len(prompt) for prompt in prompts],
             [[len(response) for response in group] for group in responses],
             torch.tensor(last),
-            *torch.tensor(each).unbind(dim=1),
+            *torch.tensor(each, dtype=torch.long).view(-1, 3).unbind(dim=1),
         )
 
     @property
@@ -218,12 +247,33 @@ def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return groups
 
 
-def row_groups(
+def forests_of(
     prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
-) -> list[list[int]]:
-    """`micro_batches` of prompts with their responses, for passes that learn nothing."""
-    sizes = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
-    return micro_batches(sizes, _READING_BUDGET)
+) -> Iterator[tuple[list[int], Forest]]:
+    """Rows, a prompt and its response each, as forests for passes that learn nothing: equal prompts are read together.
+
+    Yields:
+        Which rows, in the order of the forest's responses. Every row is in one forest.
+    """
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        alike.setdefault(tuple(prompt), []).append(row)
+    trees: list[list[int]] = []
+    sizes: list[int] = []
+    for prompt, rows in alike.items():
+        lengths = [len(prompt) + len(responses[row]) for row in rows]
+        for group in micro_batches(lengths, _READING_BUDGET):
+            trees.append([rows[at] for at in group])
+            sizes.append(len(group) * max(lengths[at] for at in group))
+    for group in micro_batches(sizes, _READING_BUDGET):
+        grown = [trees[at] for at in group]
+        yield (
+            [row for tree in grown for row in tree],
+            Forest.of(
+                [prompts[tree[0]] for tree in grown],
+                [[responses[row] for row in tree] for tree in grown],
+            ),
+        )
 
 
 def shares_of_batch(

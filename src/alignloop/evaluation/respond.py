@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import Ragged, row_groups
+from alignloop.data.batches import forests_of
 from alignloop.data.formatter import Formatter, encode_plain
 from alignloop.data.records import Prompt
 from alignloop.models.loading import context_length
-from alignloop.models.policy import response_log_probs
-from alignloop.tensors import row_sums
+from alignloop.models.policy import forest_log_probs
 
 
 @torch.no_grad()
@@ -25,7 +24,7 @@ def sequence_log_probs(
 ) -> list[float]:
     """Summed log-probability of each response, with the logits divided by `temperature`."""
     encoded = formatter.prompts(prompts)
-    return _sums(model, encoded, responses, formatter.pad, temperature)
+    return _sums(model, encoded, responses, temperature)
 
 
 @torch.no_grad()
@@ -44,7 +43,7 @@ def story_likelihood(
             [formatter.end, *encode_plain(formatter.tokenizer, prompt.context)][-(room // 2) :]
         )
         continuations.append(continuation if text else [formatter.end])
-    totals = _sums(model, contexts, continuations, formatter.pad)
+    totals = _sums(model, contexts, continuations)
     return [
         total / len(tokens) if text else float("-inf")
         for total, tokens, text in zip(totals, continuations, texts, strict=True)
@@ -55,13 +54,11 @@ def _sums(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
-    pad: int,
     temperature: float = 1.0,
 ) -> list[float]:
     sums = [0.0] * len(prompts)
-    for group in row_groups(prompts, responses):
-        batch = Ragged.of([prompts[i] for i in group], [responses[i] for i in group], pad)
-        totals = row_sums(response_log_probs(model, batch, temperature), batch.is_response())
-        for i, total in zip(group, totals.tolist(), strict=True):
-            sums[i] = total
+    for rows, forest in forests_of(prompts, responses):
+        totals = forest_log_probs(model, forest, temperature).tolist()
+        for row, total in zip(rows, totals, strict=True):
+            sums[row] = total
     return sums

@@ -8,10 +8,10 @@ the row's length squared. An attention of transformers that is told by positions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -23,22 +23,12 @@ from alignloop.data.batches import Forest, Ragged
 from alignloop.errors import ModelError
 from alignloop.models import attention
 from alignloop.models.compilation import eagerly, filled_width, is_filled
+from alignloop.models.layouts import Layout, Rows, Sequences, layout_of
 from alignloop.models.loading import backbone_of, embedding_rows
-from alignloop.tensors import counts_up_to, rounded_up
 
 _NAME = "alignloop_packed"
 _OWN = ("sdpa", attention.NAME)
 """Attention that can be done for each sequence by itself."""
-SIMILAR = 0.4
-"""One attention over padded sequences is quicker than several, where the shortest has this share of the longest."""
-_MULTIPLE = 32
-"""Of which the width of padded sequences is a multiple: a CPU makes a kernel for every size of a product."""
-_SHORT = 256
-"""Tokens of a prompt with a response up to which attention is little beside the rest of a layer."""
-_AGAIN = 1.5
-"""Prompt tokens that may attend again, for each of a prompt's further responses, as a share of all tokens."""
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Causal attention [B, T, H, D] of queries [B, H, T, D] to keys and values; the last T keys are the queries' own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,160 +70,9 @@ def packed_groups(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return groups
 
 
-def similar_runs(lengths: Sequence[int]) -> list[list[int]]:
-    """Cut lengths into runs of neighbours, in which the shortest has at least `SIMILAR` of the longest."""
-    runs: list[list[int]] = []
-    for length in lengths:
-        run = [*runs[-1], length] if runs else [length]
-        if runs and min(run) >= SIMILAR * max(run):
-            runs[-1] = run
-        else:
-            runs.append([length])
-    return runs
-
-
-class Layout(Protocol):
-    """What attention is told of a packed row: an object that compiled layers pass on without looking into it."""
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens of the row are text; what lies beyond fills it."""
-        ...
-
-    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """[1, T, H, D]: the attention of queries, keys and values [1, H, T, D] of the row's text."""
-        ...
-
-
-class _Rows:
-    """Sequences of similar lengths: one attention for all, padded."""
-
-    def __init__(self, lengths: Tensor, width: int) -> None:
-        self.count, self.width = len(lengths), width
-        is_real = counts_up_to(lengths, width)
-        self.places = is_real.flatten().nonzero()[:, 0]
-        """Where each token stands among the padded ones."""
-        self.is_whole = len(self.places) == is_real.numel()
-        """Whether nothing is padded, and so nothing has to be moved."""
-
-    @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device, multiple: int = 1) -> _Rows:
-        """As wide as the longest; where there is padding anyhow, a multiple."""
-        width = max(lengths)
-        if min(lengths) < width:
-            width = rounded_up(width, multiple)
-        return cls(torch.tensor(lengths, device=device), width)
-
-    @property
-    def tokens(self) -> int:
-        return len(self.places)
-
-    def grid(self, states: Tensor) -> Tensor:
-        """[B, L, D] from [T, D]; zeros where padding is.
-
-        A copy by index, since its gradient is another; that of many small copies is a pass over everything for each.
-        """
-        grid = states.new_zeros(self.count * self.width, states.shape[1])
-        return grid.index_copy(0, self.places, states).view(self.count, self.width, -1)
-
-    def padded(self, states: Tensor) -> Tensor:
-        """[B, H, L, D] from [1, H, T, D]; zeros where padding is."""
-        if self.is_whole:
-            return states[0].unflatten(1, (self.count, self.width)).transpose(0, 1)
-        grid = self.grid(states[0].transpose(0, 1).flatten(1))
-        return grid.unflatten(2, (states.shape[1], -1)).transpose(1, 2)
-
-    def joined(self, states: Tensor) -> Tensor:
-        """[1, T, ...] from padded [B, L, ...]."""
-        by_token = states.flatten(0, 1)
-        return (by_token if self.is_whole else by_token.index_select(0, self.places))[None]
-
-    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return self.joined(attend(*(self.padded(states) for states in (query, key, value))))
-
-
-class _Sequences:
-    """Sequences of any lengths: one attention for those of similar length that stand side by side."""
-
-    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
-        self.runs = [_Rows.of(run, device, _MULTIPLE) for run in similar_runs(lengths)]
-
-    @property
-    def tokens(self) -> int:
-        return sum(rows.tokens for rows in self.runs)
-
-    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        sizes = [rows.tokens for rows in self.runs]
-        pieces = zip(*(states.split(sizes, dim=2) for states in (query, key, value)), strict=True)
-        found = [rows.attend(attend, *piece) for rows, piece in zip(self.runs, pieces, strict=True)]
-        return torch.cat(found, dim=1)
-
-
-class _Trees:
-    """Prompts that attend to themselves, each followed by its responses, which attend to it and to themselves."""
-
-    def __init__(self, forest: Forest) -> None:
-        device = forest.tokens.device
-        self.prompts = forest.prompt_lengths
-        self.responses = [_Rows.of(lengths, device) for lengths in forest.response_lengths]
-
-    @property
-    def tokens(self) -> int:
-        return sum(self.prompts) + sum(rows.tokens for rows in self.responses)
-
-    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        found: list[Tensor] = []
-        sizes = [
-            size
-            for length, rows in zip(self.prompts, self.responses, strict=True)
-            for size in (length, rows.tokens)
-        ]
-        split = (states.split(sizes, dim=2) for states in (query, key, value))
-        pieces = iter(zip(*split, strict=True))
-        for rows in self.responses:
-            prompt = next(pieces)
-            found.append(attend(*prompt))
-            own_query, own_key, own_value = (rows.padded(states) for states in next(pieces))
-            keys, values = (
-                torch.cat([shared.expand(rows.count, -1, -1, -1), own], dim=2)
-                for shared, own in zip(prompt[1:], (own_key, own_value), strict=True)
-            )
-            found.append(rows.joined(attend(own_query, keys, values)))
-        return torch.cat(found, dim=1)
-
-
-class _Paths:
-    """Every response behind its prompt, each such path a row: one attention for all, a prompt's done for each anew.
-
-    Where that is little this is quicker than two calls for every prompt, which `_Trees` makes.
-    """
-
-    def __init__(self, forest: Forest) -> None:
-        places, is_new = forest.rows()
-        self.count, self.width = places.shape
-        self.places = places.flatten()
-        """Where the tokens of the paths stand in the forest."""
-        new = is_new.flatten().nonzero()[:, 0]
-        self.back = torch.empty_like(new).index_copy(0, self.places[new], new)
-        """Where each token of the forest stands among those of the paths: in the first that it is part of."""
-
-    @property
-    def tokens(self) -> int:
-        return len(self.back)
-
-    def attend(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        found = attend(*(self._along(states) for states in (query, key, value)))
-        return found.flatten(0, 1).index_select(0, self.back)[None]
-
-    def _along(self, states: Tensor) -> Tensor:
-        """[B, H, L, D] from [1, H, T, D]."""
-        by_token = states[0].transpose(0, 1).flatten(1).index_select(0, self.places)
-        return by_token.view(self.count, self.width, states.shape[1], -1).transpose(1, 2)
-
-
 def packed_hidden_states(model: PreTrainedModel, row: PackedRow) -> Tensor:
     """Last hidden states [1, T, D]: for each sequence those that it has in a row of its own, but for rounding."""
-    layout = _Sequences(row.lengths, row.tokens.device)
+    layout = Sequences(row.lengths, row.tokens.device)
     return _pass(model, row.tokens, row.positions, layout)
 
 
@@ -244,7 +83,7 @@ def ragged_hidden_states(model: PreTrainedModel, batch: Ragged) -> Tensor:
         ModelError: the architecture, or its attention, cannot be told where sequences end.
     """
     packs(model)
-    rows = _Rows(batch.lengths, batch.tokens.shape[1])
+    rows = Rows(batch.lengths, batch.tokens.shape[1])
     tokens, positions = batch.tokens.flatten()[rows.places], rows.places % rows.width
     return rows.grid(_pass(model, tokens[None], positions[None], rows)[0])
 
@@ -256,13 +95,7 @@ def forest_hidden_states(model: PreTrainedModel, forest: Forest) -> Tensor:
     """
     if not packs(model):
         return _in_rows_of_their_own(model, forest)
-    return _pass(model, forest.tokens, forest.positions, _layout_of(forest))
-
-
-def _layout_of(forest: Forest) -> Layout:
-    is_short = forest.width <= _SHORT
-    is_little = forest.repeated <= _AGAIN * forest.tokens.shape[1]
-    return _Paths(forest) if is_short and is_little else _Trees(forest)
+    return _pass(model, forest.tokens, forest.positions, layout_of(forest))
 
 
 def _in_rows_of_their_own(model: PreTrainedModel, forest: Forest) -> Tensor:

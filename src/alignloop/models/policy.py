@@ -35,13 +35,14 @@ def response_kl(
     return kl.new_zeros(batch.tokens.shape).index_put((row, position), kl)
 
 
-def forest_log_probs(model: PreTrainedModel, forest: Forest) -> Tensor:
+def forest_log_probs(model: PreTrainedModel, forest: Forest, temperature: float = 1.0) -> Tensor:
     """[C]: log-probability of every response of a forest, its tokens' summed; a prompt is read once for all its own."""
     hidden = forest_hidden_states(model, forest)[0]
     log_probs = token_log_probs(
         hidden[forest.before_position],
         output_weight(model),
         forest.tokens[0, forest.token_position],
+        temperature,
     )
     return log_probs.new_zeros(len(forest.last_position)).index_add(
         0, forest.response_of_token, log_probs

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import Forest, Ragged, row_groups
+from alignloop.data.batches import Forest, Ragged, forests_of
 from alignloop.data.formatter import Formatter
 from alignloop.data.records import Prompt
 from alignloop.errors import DataError
@@ -140,7 +140,7 @@ def reward_scores(
     prompts: Sequence[Prompt],
     responses: Sequence[Sequence[int]],
 ) -> list[float]:
-    """Reward-model score of each (prompt, response tokens).
+    """Reward-model score of each (prompt, response tokens); equal prompts are read together.
 
     Raises:
         DataError: one of them does not fit the reward model's context.
@@ -153,8 +153,7 @@ def reward_scores(
             f"{context_length(scorer.model)}"
         )
     scores = [0.0] * len(prompts)
-    for group in row_groups(encoded, responses):
-        batch = Ragged.of([encoded[i] for i in group], [responses[i] for i in group], formatter.pad)
-        for i, score in zip(group, scorer.scores(batch).tolist(), strict=True):
-            scores[i] = score
+    for rows, forest in forests_of(encoded, responses):
+        for row, score in zip(rows, scorer.scores_of_all(forest).tolist(), strict=True):
+            scores[row] = score
     return scores

@@ -77,6 +77,26 @@ def test_the_screen_has_all_there_is(project: Path) -> None:
     assert "\x1b" not in text
 
 
+def test_a_rate_that_two_runs_agree_in_is_shown_once(project: Path) -> None:
+    """As a round's comparison and its control's, which has the round's policy in it once more."""
+    for name, mean in (("again", 0.625), ("other", 0.6)):
+        make_run(
+            project / "runs" / name,
+            "votes",
+            kind="evaluation-report",
+            report={
+                "win_rate": {"ppo": {"people": ESTIMATE | {"mean": mean}}},
+                "against": "sft",
+                "simulated": False,
+            },
+        )
+    found = status_of(project)
+
+    lines = [line for line in screen(found, 140) if "by people" in line]
+    assert [line.split()[1] for line in lines] == ["62.5%", "60.0%"]
+    assert len(found.as_json()["win_rates"]) == 3
+
+
 def test_comparisons_are_the_pairs_that_are_ordered(project: Path) -> None:
     (rankings,) = status_of(project).labels
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from alignloop.workflow.overview.lineage import Node, walk
@@ -47,7 +48,7 @@ def screen(status: Status, width: int, style: Style = plain) -> Iterator[str]:
         ("campaigns", [(line, "") for line in map(_campaign, status.campaigns)]),
         ("models", [*_models(status.trees)]),
         ("not finished", [*_unfinished(status.unfinished)]),
-        ("win rates, 95 % intervals", [(rate_line(rate), "") for rate in status.rates]),
+        ("win rates, 95 % intervals", [(rate_line(rate), "") for rate in _once(status.rates)]),
         ("next", [(line, "") for line in status.coming]),
     ]
     for title, lines in sections:
@@ -76,6 +77,11 @@ def rate_line(rate: Rate) -> str:
 
 
 # --- inside -----------------------------------------------------------------------------------------------------
+
+
+def _once(rates: Sequence[Rate]) -> Iterator[Rate]:
+    """Rates that two runs agree in, as a round's and its control's do, are shown of the later one."""
+    yield from {replace(rate, run=""): rate for rate in rates}.values()
 
 
 def _data(status: Status) -> Iterator[tuple[str, str]]:

@@ -146,7 +146,8 @@ class Policies:
             self.foundation.seed,
             {**setting, "copies": self.copies},
             lambda _: work(),
-            guess=self.foundation.scaled(seconds),
+            # Half of the work is the judge's models'.
+            guess=(self.foundation.scaled(seconds) + self.rewards.scaled(seconds)) / 2,
             judge=self.rewards,
         )
 

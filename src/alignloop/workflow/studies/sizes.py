@@ -106,7 +106,7 @@ def cells(bench: Bench, base: BaseName, seed: int) -> list[Cell]:
 
         return policies.cell(method, work, seconds, method=method)
 
-    seconds = {"base": 15.0, "prompted": 20.0, "sft": 20.0, "ppo": 85.0, "ppo_ptx": 110.0}
+    seconds = {"base": 20.0, "prompted": 20.0, "sft": 15.0, "ppo": 85.0, "ppo_ptx": 110.0}
     return [at(method, seconds[method]) for method in METHODS]
 
 
