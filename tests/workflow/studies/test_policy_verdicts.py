@@ -48,7 +48,7 @@ def test_a_table_has_every_measure_with_its_interval_and_n() -> None:
         "50.0 % (50.0 to 50.0)",
         "2.00 (2.00 to 2.00)",
         "-",
-        "2 seeds x 6 prompts",
+        "2 seeds, 6 prompts each",
     ]
 
 

@@ -15,6 +15,8 @@ from alignloop.workflow.report.svg import INK, PAPER, PLAIN, PPO, PTX, SFT, WIDT
 
 _LETTER, _BOLD_LETTER = 6.0, 7.0
 """Room for one letter of a row's label, in units."""
+_IN_A_ROW = 3
+"""Lines that a legend names side by side; more get two rows."""
 _ROUND_STEPS = (1, 2, 5, 10)
 """Ticks are multiples of these: 92.5 would have to be rounded."""
 
@@ -137,8 +139,8 @@ def line_plot(
     is_geometric: bool = False,
 ) -> Markup:
     """Lines over steps (or over KL); each ends in its own marker. `is_geometric`: xs are factors apart."""
-    has_legend = len(series) > 1
-    left, right, top, bottom, height = 44.0, 12.0, 26.0 if has_legend else 8.0, 38.0, 214.0
+    legend_rows = 0 if len(series) == 1 else 1 if len(series) <= _IN_A_ROW else 2
+    left, right, top, bottom, height = 44.0, 12.0, (8.0, 26.0, 40.0)[legend_rows], 38.0, 214.0
 
     with drawing(name, height) as figure:
         axes = _axes(figure, left, right, top, bottom, height)
@@ -159,9 +161,10 @@ def line_plot(
             axes.set_xticks(series[0].xs[:: 1 + (len(series[0].xs) - 1) // 4])
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.2g}"))
             axes.minorticks_off()
-        if has_legend:
+        if legend_rows:
+            columns = -(-len(series) // legend_rows)
             axes.legend(
-                loc="lower left", bbox_to_anchor=(0.0, 1.01), borderaxespad=0.0, ncols=len(series)
+                loc="lower left", bbox_to_anchor=(0.0, 1.01), borderaxespad=0.0, ncols=columns
             )
         read = [_read_line(line, percent if in_percent else number) for line in series]
         return inline(figure, name, f"{description} {'; '.join(read)}.")

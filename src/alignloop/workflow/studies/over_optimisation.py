@@ -27,6 +27,7 @@ from alignloop.workflow.studies.foundation import BaseName
 from alignloop.workflow.studies.policies import Policies
 from alignloop.workflow.studies.seen import MEASURES, WHO_JUDGED, Seen, over_seeds, written
 from alignloop.workflow.studies.study import Bench, Findings, Study
+from alignloop.workflow.studies.wording import of_seeds
 
 ITERATIONS = 100
 """Four times the demo's run."""
@@ -187,7 +188,7 @@ def _between(run: Answers, measure: str, pick: str, seed: int) -> Estimate:
 
 def _along(runs: Mapping[int, Answers]) -> Table:
     measures = ("kl", "score", "gold")
-    counts = {int((stretch_of(run) == 0).sum()) for run in runs.values()}
+    counts = [int((stretch_of(run) == 0).sum()) for run in runs.values()]
     count = int(stretch_of(next(iter(runs.values()))).max()) + 1
     rows: list[list[str]] = []
     for at in range(count):
@@ -210,7 +211,7 @@ def _along(runs: Mapping[int, Answers]) -> Table:
             )
             for measure in measures
         ]
-        rows.append([str(at + 1), *cells, f"{len(runs)} x {max(counts)} answers"])
+        rows.append([str(at + 1), *cells, of_seeds(counts, "answers")])
     columns = ["Stretch", *(MEASURES[measure] for measure in measures), "n"]
     return Table("Along PPO without a KL penalty", columns, rows)
 

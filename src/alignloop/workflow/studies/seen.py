@@ -11,7 +11,7 @@ from alignloop.workflow.report.data import number
 from alignloop.workflow.studies.cells import Done
 from alignloop.workflow.studies.claims import Effect, mean_of
 from alignloop.workflow.studies.effects import Statistic, effect_of, weighted_sum
-from alignloop.workflow.studies.wording import share
+from alignloop.workflow.studies.wording import of_seeds, share
 
 WHO_JUDGED = (
     "Answers to validation prompts, all drawn at temperature 1; the mean over a prompt's answers is one figure. "
@@ -130,11 +130,10 @@ class Seen:
         return Table(title, columns, rows)
 
     def count(self, policy: str, measures: Sequence[str]) -> str:
-        """`3 seeds x 215 prompts`."""
-        seed = self.seeds[0]
-        measure = next(one for one in measures if one in self.rows[seed][policy])
-        prompts = f"{len(self.column(seed, policy, measure))} prompts"
-        return prompts if len(self.rows) == 1 else f"{len(self.rows)} seeds x {prompts}"
+        """`3 seeds, 211 to 215 prompts each`."""
+        measure = next(one for one in measures if one in self.rows[self.seeds[0]][policy])
+        counts = [len(self.column(seed, policy, measure)) for seed in self.seeds]
+        return of_seeds(counts, "prompts")
 
 
 def over_seeds(effects: Sequence[Effect]) -> Interval:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from alignloop.workflow.report.data import number
 from alignloop.workflow.studies.claims import Claim, Judged, Unit
 
@@ -48,15 +50,19 @@ def expected(claim: Claim) -> str:
     )
 
 
-def counted(judged: Judged) -> str:
-    """Seeds, and the units inside each: `3 seeds, 215 prompts each`."""
-    first = judged.effects[0]
-    counts = [one.n for one in judged.effects]
+def of_seeds(counts: Sequence[int], units: str) -> str:
+    """Seeds, and the units inside each: `3 seeds, 211 to 215 prompts each`."""
     many = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{counts[0]}"
-    seeds = len(judged.effects)
-    if seeds == 1:
-        return f"1 seed, {many} {first.units}"
-    return f"{seeds} seeds, {many} {first.units} each"
+    return (
+        f"1 seed, {many} {units}"
+        if len(counts) == 1
+        else f"{len(counts)} seeds, {many} {units} each"
+    )
+
+
+def counted(judged: Judged) -> str:
+    """What a verdict rests on."""
+    return of_seeds([one.n for one in judged.effects], judged.effects[0].units)
 
 
 def rests_on(judged: Judged) -> str:
