@@ -276,6 +276,19 @@ def forests_of(
         )
 
 
+def read_together(
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    read: Callable[[Forest], Tensor],
+) -> list[float]:
+    """One number per row, a prompt and its response: what `read` makes of each response of a forest, [C]."""
+    found = [0.0] * len(prompts)
+    for rows, forest in forests_of(prompts, responses):
+        for row, value in zip(rows, read(forest).tolist(), strict=True):
+            found[row] = value
+    return found
+
+
 def shares_of_batch(
     lengths: Sequence[int],
     budget: int,

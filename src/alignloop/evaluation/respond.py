@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import forests_of
+from alignloop.data.batches import read_together
 from alignloop.data.formatter import Formatter, encode_plain
 from alignloop.data.records import Prompt
 from alignloop.models.loading import context_length
@@ -56,9 +56,4 @@ def _sums(
     responses: Sequence[Sequence[int]],
     temperature: float = 1.0,
 ) -> list[float]:
-    sums = [0.0] * len(prompts)
-    for rows, forest in forests_of(prompts, responses):
-        totals = forest_log_probs(model, forest, temperature).tolist()
-        for row, total in zip(rows, totals, strict=True):
-            sums[row] = total
-    return sums
+    return read_together(prompts, responses, lambda one: forest_log_probs(model, one, temperature))

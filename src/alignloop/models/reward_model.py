@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from alignloop.data.batches import Forest, Ragged, forests_of
+from alignloop.data.batches import Forest, Ragged, read_together
 from alignloop.data.formatter import Formatter
 from alignloop.data.records import Prompt
 from alignloop.errors import DataError
@@ -152,8 +152,4 @@ def reward_scores(
             f"a prompt and its answer have {longest} tokens; the reward model's context is "
             f"{context_length(scorer.model)}"
         )
-    scores = [0.0] * len(prompts)
-    for rows, forest in forests_of(encoded, responses):
-        for row, score in zip(rows, scorer.scores_of_all(forest).tolist(), strict=True):
-            scores[row] = score
-    return scores
+    return read_together(encoded, responses, scorer.scores_of_all)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from alignloop.workflow.report.svg import INK, PAPER, PLAIN, PPO, PTX, SFT, WIDT
 _LETTER, _BOLD_LETTER = 6.0, 7.0
 """Room for one letter of a row's label, in units."""
 _IN_A_ROW = 3
-"""Lines that a legend names side by side; more get two rows."""
+"""Lines that a legend names side by side at most."""
 _ROUND_STEPS = (1, 2, 5, 10)
 """Ticks are multiples of these: 92.5 would have to be rounded."""
 
@@ -139,8 +140,9 @@ def line_plot(
     is_geometric: bool = False,
 ) -> Markup:
     """Lines over steps (or over KL); each ends in its own marker. `is_geometric`: xs are factors apart."""
-    legend_rows = 0 if len(series) == 1 else 1 if len(series) <= _IN_A_ROW else 2
-    left, right, top, bottom, height = 44.0, 12.0, (8.0, 26.0, 40.0)[legend_rows], 38.0, 214.0
+    legend_rows = math.ceil(len(series) / _IN_A_ROW) if len(series) > 1 else 0
+    top = 12.0 + 14.0 * legend_rows if legend_rows else 8.0
+    left, right, bottom, height = 44.0, 12.0, 38.0, 214.0
 
     with drawing(name, height) as figure:
         axes = _axes(figure, left, right, top, bottom, height)
@@ -162,7 +164,7 @@ def line_plot(
             axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.2g}"))
             axes.minorticks_off()
         if legend_rows:
-            columns = -(-len(series) // legend_rows)
+            columns = math.ceil(len(series) / legend_rows)
             axes.legend(
                 loc="lower left", bbox_to_anchor=(0.0, 1.01), borderaxespad=0.0, ncols=columns
             )
